@@ -1,0 +1,1 @@
+"""Hydra loads what stands here at each start, so it is kept thin."""

@@ -1,0 +1,149 @@
+"""What mtbench needs of a framework, so that the worker has no branch on which one it is.
+
+A framework file defines one class that derives from `Framework`. Requirements, and their reasons:
+
+- The library is imported inside `__init__`, nowhere else: it may be missing, heavy or broken, and settings that are read
+  at import (an environment variable, say) must be set first. A missing library is reported by raising `Unsupported`
+  with what to install; any other import error is left alone, since it is a broken installation and must be seen.
+- `wait` returns when the result is computed, on whatever device. `submit` hands work over without waiting; eager
+  libraries have done so already when the call returns, lazy ones need to be told.
+- Nothing here may cost time inside a timed block beyond what a user of the library would pay.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Call = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker is to set its library up. `device`: auto, cpu or gpu; `matmul_precision`: highest or tf32."""
+
+    device: str = "auto"
+    matmul_precision: str = "highest"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a worker's library turned out to be: the part of a record that says who ran.
+
+    `device` is cpu or gpu; `device_kind` names the programming interface (cpu, cuda, mps, metal); `blas` is the matrix
+    library behind CPU products; `peak_kind` says what `peak_bytes` counts; `details` holds whatever else is worth
+    keeping, as text.
+    """
+
+    library: str
+    version: str
+    device: str
+    device_kind: str
+    device_name: str
+    threads: int | None
+    blas: str | None
+    peak_kind: str
+    details: dict[str, str]
+
+
+class Framework(ABC):
+    """One library on one device, set up as the settings say. Raises Unsupported where that is not possible here."""
+
+    library: str
+    xp: Any
+    """Array-API namespace of the library, whose creation functions place their arrays on this device."""
+
+    wait: Call
+    """wait(out) returns when a result is complete. An attribute and not a method, so that the library's own function
+    can stand here: it runs inside the timed call, where a frame of ours would be counted."""
+
+    submit: Call = staticmethod(lambda out: None)
+    """submit(out) starts work on a result without waiting for it; most libraries have nothing left to do."""
+
+    @abstractmethod
+    def __init__(self, settings: Settings) -> None: ...
+
+    @abstractmethod
+    def array(self, host: NDArray[Any], dtype: str) -> Any:
+        """Puts host values on the device in a dtype (float32, float16, bfloat16), computed and waited for."""
+
+    @abstractmethod
+    def host(self, out: Any) -> NDArray[np.float64]:
+        """One array back to NumPy, as float64."""
+
+    @abstractmethod
+    def leaves(self, out: Any) -> list[Any]:
+        """The arrays of this library in a result. Raises TypeError where it holds anything else, or no array."""
+
+    @abstractmethod
+    def compile(self, call: Call) -> Call:
+        """The library's own compiler on a call. Raises Unsupported where there is none here."""
+
+    def synchronize(self) -> None:  # noqa: B027
+        """Waits for everything on the device, whoever queued it; used only to check that `wait` waited."""
+
+    @abstractmethod
+    def null(self) -> Call:
+        """The library's cheapest call, for the floor: what calling and waiting cost with next to no work."""
+
+    def check_dtype(self, dtype: str) -> None:  # noqa: B027
+        """Raises Unsupported where the device lacks a dtype."""
+
+    def compilations(self) -> int | None:
+        """How many compilations the library has made so far, or None where it does not say."""
+        return None
+
+    def reset_peak(self) -> None:
+        """Starts a new memory peak."""
+        process_peak_reset()
+
+    def peak_bytes(self) -> int | None:
+        """The memory peak since `reset_peak`, in bytes; what it counts is `describe().peak_kind`."""
+        return process_peak_bytes()
+
+    def clear(self) -> None:  # noqa: B027
+        """Gives cached memory and compiled code back, between cells."""
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """Versions, device and settings in force, read back from the library and not from what was asked for."""
+
+
+def leaves(out: Any, array_type: type) -> list[Any]:
+    """The arrays in nested tuples, lists and dicts; anything else is refused, since nobody would wait for it.
+
+    Raises TypeError.
+    """
+    if isinstance(out, array_type):
+        return [out]
+    if isinstance(out, dict):
+        out = list(out.values())
+    if isinstance(out, (tuple, list)) and out:
+        return [leaf for item in out for leaf in leaves(item, array_type)]
+    raise TypeError(f"the result holds a {type(out).__name__}, which is not an array of this library")
+
+
+def process_peak_reset() -> None:
+    """Restarts this process's peak resident size, where the kernel can (Linux: proc(5), /proc/pid/clear_refs)."""
+    with suppress(OSError):  # elsewhere the peak stays that of the whole process life
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def process_peak_bytes() -> int:
+    """This process's peak resident size in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux: getrusage(2)

@@ -1,0 +1,116 @@
+"""MLX: on Apple's GPU (Metal), on CUDA and on the CPU, op by op or through mx.compile."""
+
+import os
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import Unsupported
+from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves
+
+
+class Mlx(Framework):
+    """MLX on its default stream of one device."""
+
+    library = "mlx"
+
+    def __init__(self, settings: Settings) -> None:
+        # Read once, when the first float32 product runs; on by default, which torch's is not.
+        self.tf32 = "1" if settings.matmul_precision == "tf32" else "0"
+        os.environ["MLX_ENABLE_TF32"] = self.tf32
+        try:
+            import mlx.core as mx
+        except ModuleNotFoundError as error:
+            if error.name not in ("mlx", "mlx.core"):
+                raise
+            raise Unsupported(
+                "MLX is not installed; install it with: pip install mlx (macOS), 'mlx[cpu]' or 'mlx[cuda13]' (Linux)"
+            ) from None
+        except ImportError as error:
+            if "libmlx" not in str(error):
+                raise
+            raise Unsupported(
+                f"MLX is installed without a backend ({error}); on Linux: pip install 'mlx[cpu]' or 'mlx[cuda13]'"
+            ) from None
+        self.mx = mx
+        self.xp = mx  # MLX names its functions as the array API does
+        self.kind = _device_kind(mx, settings.device)
+        mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
+        self.wait = mx.eval
+        self.submit = mx.async_eval
+
+    def array(self, host: NDArray[Any], dtype: str) -> Any:
+        array = self.mx.array(host.astype(np.float32) if host.dtype == np.float64 else host)
+        if np.issubdtype(host.dtype, np.floating):
+            array = array.astype(getattr(self.mx, dtype))
+        self.mx.eval(array)
+        return array
+
+    def host(self, out: Any) -> NDArray[np.float64]:
+        mx = self.mx
+        values = out.astype(mx.float32) if mx.issubdtype(out.dtype, mx.floating) else out
+        return np.array(values).astype(np.float64)
+
+    def leaves(self, out: Any) -> list[Any]:
+        return leaves(out, self.mx.array)
+
+    def compile(self, call: Call) -> Call:
+        compiled: Call = self.mx.compile(call)
+        return compiled
+
+    def synchronize(self) -> None:
+        self.mx.synchronize()
+
+    def null(self) -> Call:
+        one = self.mx.ones(1)
+        self.mx.eval(one)
+        return lambda: one + one
+
+    def reset_peak(self) -> None:
+        self.mx.reset_peak_memory()
+
+    def peak_bytes(self) -> int | None:
+        return int(self.mx.get_peak_memory())
+
+    def clear(self) -> None:
+        self.mx.clear_cache()
+
+    def describe(self) -> Description:
+        info = self.mx.device_info()
+        return Description(
+            library="mlx",
+            version=version("mlx"),
+            device="cpu" if self.kind == "cpu" else "gpu",
+            device_kind=self.kind,
+            device_name=str(info.get("device_name", self.kind)),
+            threads=None,
+            blas=_loaded_blas() if self.kind == "cpu" else None,
+            peak_kind="MLX's allocator, peak",
+            details={
+                "MLX_ENABLE_TF32": self.tf32,
+                "compile": "disabled by MLX_DISABLE_COMPILE" if "MLX_DISABLE_COMPILE" in os.environ else "enabled",
+            },
+        )
+
+
+def _device_kind(mx: Any, device: str) -> str:
+    gpu = "metal" if mx.metal.is_available() else "cuda" if mx.cuda.is_available() else None
+    if device == "cpu" or (device == "auto" and gpu is None):
+        return "cpu"
+    if gpu is None:
+        raise Unsupported(f"MLX {version('mlx')} sees no GPU here: neither Metal nor CUDA is available to it.")
+    return gpu
+
+
+def _loaded_blas() -> str | None:
+    """The matrix library that MLX's CPU backend brought along: Accelerate on macOS, a shared library on Linux."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return "Accelerate"
+    files = {Path(line.split()[-1]).name for line in maps.read_text().splitlines() if "blas" in line and "mlx" in line}
+    named = [re.sub(r"-[0-9a-f]{8}", "", name) for name in sorted(files)]
+    return ", ".join(named) or None

@@ -1,0 +1,178 @@
+"""PyTorch: on the CPU, on CUDA and on MPS (Apple's Metal), eager or through torch.compile."""
+
+import os
+import re
+import shutil
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import Unsupported
+from mtbench.frameworks.base import (
+    Call,
+    Description,
+    Framework,
+    Settings,
+    leaves,
+    process_peak_bytes,
+    process_peak_reset,
+)
+
+
+class Torch(Framework):
+    """PyTorch in inference mode, without autocast."""
+
+    library = "torch"
+
+    def __init__(self, settings: Settings) -> None:
+        # One process compiles; torch would otherwise keep a pool of helper processes alive while blocks are timed.
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        try:
+            import torch
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise Unsupported("PyTorch is not installed; install it with: pip install torch") from None
+        self.torch = torch
+        self.kind = _device_kind(torch, settings.device)
+        if self.kind == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
+            raise Unsupported(
+                "PYTORCH_ENABLE_MPS_FALLBACK=1 lets operators run on the CPU unseen, under the GPU's name; unset it."
+            )
+        self.device = torch.device(self.kind)
+        # "high" is TensorFloat-32 where the hardware has it: torch.set_float32_matmul_precision.
+        torch.set_float32_matmul_precision("high" if settings.matmul_precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = settings.matmul_precision == "tf32"
+        # For the life of this process; the worker is single-threaded and the mode is per thread.
+        torch.inference_mode().__enter__()
+        self.xp = _namespace(self.device)
+        self.wait = {"cpu": _computed_on_return, "cuda": self._wait_cuda, "mps": self._wait_mps}[self.kind]
+
+    def array(self, host: NDArray[Any], dtype: str) -> Any:
+        array = self.torch.tensor(host, dtype=getattr(self.torch, dtype), device=self.device)
+        self.synchronize()
+        return array
+
+    def host(self, out: Any) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = out.detach().cpu().double().numpy()
+        return values
+
+    def leaves(self, out: Any) -> list[Any]:
+        return leaves(out, self.torch.Tensor)
+
+    def compile(self, call: Call) -> Call:
+        if self.kind == "cpu" and not _cxx_compiler():
+            raise Unsupported("torch.compile on the CPU needs a C++ compiler; install g++ or clang, or set CXX.")
+        compiled: Call = self.torch.compile(call, dynamic=False)
+        return compiled
+
+    def _wait_cuda(self, out: Any) -> None:
+        self.torch.cuda.synchronize()
+
+    def _wait_mps(self, out: Any) -> None:
+        self.torch.mps.synchronize()
+
+    def synchronize(self) -> None:
+        if self.kind == "cuda":
+            self.torch.cuda.synchronize()
+        elif self.kind == "mps":
+            self.torch.mps.synchronize()
+
+    def null(self) -> Call:
+        one = self.torch.ones(1, device=self.device)
+        return lambda: self.torch.add(one, one)
+
+    def check_dtype(self, dtype: str) -> None:
+        if self.kind == "cuda" and dtype == "bfloat16" and not self.torch.cuda.is_bf16_supported():
+            raise Unsupported(f"{self.torch.cuda.get_device_name()} has no bfloat16.")
+        if self.kind == "mps":
+            try:
+                self.torch.ones(1, dtype=getattr(self.torch, dtype), device=self.device)
+            except (TypeError, RuntimeError) as error:
+                raise Unsupported(f"MPS has no {dtype} here: {error}") from None
+
+    def compilations(self) -> int | None:
+        from torch._dynamo.utils import counters
+
+        return int(counters["stats"]["unique_graphs"])
+
+    def reset_peak(self) -> None:
+        if self.kind == "cuda":
+            self.torch.cuda.reset_peak_memory_stats()
+        elif self.kind == "cpu":
+            process_peak_reset()
+
+    def peak_bytes(self) -> int | None:
+        if self.kind == "cuda":
+            return int(self.torch.cuda.max_memory_allocated())
+        if self.kind == "mps":
+            return int(self.torch.mps.driver_allocated_memory())
+        return process_peak_bytes()
+
+    def clear(self) -> None:
+        self.torch._dynamo.reset()
+        if self.kind == "cuda":
+            self.torch.cuda.empty_cache()
+        elif self.kind == "mps":
+            self.torch.mps.empty_cache()
+
+    def describe(self) -> Description:
+        torch = self.torch
+        built = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+        details = {
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        }
+        name = "cpu"
+        if self.kind == "cuda":
+            name = torch.cuda.get_device_name()
+            details |= {
+                "cuda": str(torch.version.cuda),
+                "compute_capability": "{}.{}".format(*torch.cuda.get_device_capability()),
+            }
+        elif self.kind == "mps":
+            name = "Apple GPU"
+        return Description(
+            library="torch",
+            version=torch.__version__,
+            device="cpu" if self.kind == "cpu" else "gpu",
+            device_kind=self.kind,
+            device_name=name,
+            threads=torch.get_num_threads(),
+            blas=built.group(1) if built else None,
+            peak_kind={
+                "cpu": "peak resident size of the worker process",
+                "cuda": "torch's allocator, peak",
+                "mps": "Metal driver's allocation at the end, torch's cache included (torch.mps keeps no peak)",
+            }[self.kind],
+            details=details,
+        )
+
+
+def _device_kind(torch: Any, device: str) -> str:
+    kinds = [kind for kind, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if module.is_available()]
+    if device == "cpu" or (device == "auto" and not kinds):
+        return "cpu"
+    if not kinds:
+        raise Unsupported(f"torch {torch.__version__} sees no GPU here: neither CUDA nor MPS is available.")
+    return str(kinds[0])
+
+
+def _computed_on_return(out: Any) -> None:
+    """torch runs CPU operators to completion before it returns."""
+
+
+def _cxx_compiler() -> str | None:
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))), None)
+
+
+def _namespace(device: Any) -> SimpleNamespace:
+    """Array-API functions of torch; those that create arrays do so on this device."""
+    import array_api_compat.torch as xp
+
+    names = {name: getattr(xp, name) for name in dir(xp) if not name.startswith("_")}
+    creators = ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros")
+    return SimpleNamespace(**names | {name: partial(names[name], device=device) for name in creators})

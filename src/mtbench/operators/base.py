@@ -1,0 +1,109 @@
+"""What an operator is: its maths once, portable; its best form in each library; its work in FLOPs and bytes.
+
+An operator file defines one class, a frozen dataclass that derives from `Operator` and whose fields are the operator's
+parameters. The file imports neither torch nor mlx at module level: the controller reads it too, to check parameters,
+and must start fast and work where a library is missing or broken.
+
+A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
+weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed,
+which takes the inputs in the order of `inputs()`. A library without such a method runs `portable`. A variant, chosen by
+`operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import ConfigError
+
+Host = NDArray[np.float64]
+Call = Callable[..., Any]
+
+ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of one cell: batch, query length and key length (the query length where it is not given)."""
+
+    batch_size: int
+    seq_len: int
+    kv_len: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "seq_len", "kv_len"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ConfigError(f"shape.{name}={size} is not a size; give 1 or more.")
+
+    @property
+    def key_len(self) -> int:
+        return self.seq_len if self.kv_len is None else self.kv_len
+
+    def __str__(self) -> str:
+        keys = "" if self.kv_len is None else f"_k{self.kv_len}"
+        return f"b{self.batch_size}_s{self.seq_len}{keys}"
+
+
+class Operator(ABC):
+    """Base of every operator. Subclasses are frozen dataclasses; see this module's docstring for the library forms."""
+
+    uses_kv_len = False
+    """Whether key length is a size of its own here; elsewhere `shape.kv_len` is refused rather than ignored."""
+
+    independent_rows = True
+    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid."""
+
+    @abstractmethod
+    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        """Draws the inputs, float64, in the order in which the timed function takes them; axis 0 is the batch."""
+
+    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+        """Draws the weights, float64. None by default."""
+        return {}
+
+    @abstractmethod
+    def flops(self, shape: Shape) -> float:
+        """Floating-point operations of one call; a multiply-add counts as two."""
+
+    @abstractmethod
+    def bytes_moved(self, shape: Shape, dtype: str) -> float:
+        """The fewest bytes that one call must move: each input and weight read once, each output written once."""
+
+    @abstractmethod
+    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        """The definition, in array-API functions of the namespace `xp`. On NumPy in float64 it is the reference."""
+
+    def check(self, shape: Shape) -> None:
+        """Raises ConfigError where these parameters and this shape cannot go together."""
+        if shape.kv_len is not None and not self.uses_kv_len:
+            raise ConfigError(f"{type(self).__name__} has no key length of its own; leave shape.kv_len out.")
+
+    def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
+        """The builder of this operator's form in a library, or None where only `portable` can serve.
+
+        Raises KeyError where the library has no form of that variant.
+        """
+        if variant == "portable":
+            return None
+        if variant == "native":
+            return getattr(self, library, None)
+        builder = getattr(self, f"{library}_{variant}", None)
+        if builder is None:
+            raise KeyError(variant)
+        return builder  # type: ignore[no-any-return]
+
+
+def random_weight(rng: np.random.Generator, *shape: int) -> Host:
+    """Normal values of variance 1/fan_in (the last axis), which keeps activations at unit scale through a layer."""
+    return rng.normal(scale=shape[-1] ** -0.5, size=shape)
+
+
+def array_bytes(arrays: Mapping[str, tuple[int, ...]], dtype: str) -> float:
+    """Bytes of arrays of these shapes in a dtype."""
+    return float(sum(int(np.prod(shape)) for shape in arrays.values()) * ITEM_BYTES[dtype])

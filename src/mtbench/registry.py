@@ -1,0 +1,60 @@
+"""Finds operators and frameworks by name: the file's name is the name, in the package or beside a user's own YAML."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mtbench.errors import ConfigError, unknown
+from mtbench.frameworks.base import Framework
+from mtbench.operators.base import Operator
+
+_BASES: dict[str, type] = {"operator": Operator, "framework": Framework}
+
+
+def names(group: str) -> list[str]:
+    """The names in the package of a group (`operator` or `framework`), sorted."""
+    folder = Path(__file__).parent / f"{group}s"
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base"))
+
+
+def load(group: str, name: str, file: str | None = None) -> type[Any]:
+    """The class that a file defines: `file` where given, else the package's file of that name.
+
+    Raises ConfigError where there is no such file, or it does not define exactly one class of the group's base.
+    """
+    if file is not None:
+        module = _module_from(Path(file))
+    elif name in names(group):
+        module = importlib.import_module(f"mtbench.{group}s.{name}")
+    else:
+        raise ConfigError(unknown(group, name, names(group)))
+    base = _BASES[group]
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{module.__file__} must define one class that derives from {base.__module__}.{base.__name__}; "
+            f"it defines {len(found)}."
+        )
+    return found[0]
+
+
+def _module_from(file: Path) -> ModuleType:
+    """Imports a user's file under a name of its own, so that `torch.py` in a user's folder shadows nothing."""
+    name = f"mtbench_user.{file.parent.name}.{file.stem}"
+    if name in sys.modules and sys.modules[name].__file__ == str(file):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.exists():
+        raise ConfigError(f"There is no Python file {file}.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while it is being executed
+    spec.loader.exec_module(module)
+    return module

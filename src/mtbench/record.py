@@ -63,6 +63,7 @@ class Record:
     throughput_low_ns: float | None = None
     throughput_high_ns: float | None = None
     confidence: float | None = None
+    epoch_spread: float | None = None  # (largest - smallest) / median of the epochs' median latencies
     first_call_ns: int | None = None  # includes compilation
     floor_ns: float | None = None  # the library's cheapest call, waited for; not subtracted from anything
     peak_bytes: int | None = None

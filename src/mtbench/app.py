@@ -1,0 +1,130 @@
+"""The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mtbench import config as configuration
+from mtbench.bench.protocol import Protocol
+from mtbench.errors import ConfigError
+from mtbench.job import Job
+from mtbench.mistakes import check_arguments, explain
+
+EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the Hydra application on command-line arguments. Exits with a code where not all went well."""
+    configuration.register()
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        check_arguments(arguments)
+        application = hydra.main(version_base="1.3", config_path=str(configuration.folder()), config_name="config")
+        application(run_one)()
+    except Exception as error:
+        mistake = None if wants_traceback else explain(error, arguments)
+        if mistake is None:
+            raise
+        complain(mistake)
+
+
+def complain(mistake: str) -> None:
+    """Says what is wrong in one line and exits."""
+    print(f"mtbench: {mistake}", file=sys.stderr)
+    raise SystemExit(EXIT_MISTAKE)
+
+
+class Guard(Callback):
+    """Checks a single combination before Hydra makes its folder; a sweep's jobs are checked in `run_sweep`."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            configuration.job_from(config, Path())
+            configuration.protocol_from(config)
+        except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
+            mistake = explain(error, [])
+            if mistake is None:
+                raise SystemExit(error) from error
+            complain(mistake)
+
+
+def run_one(config: DictConfig) -> None:
+    """Measures one combination; Hydra has made its folder."""
+    hydra_config = HydraConfig.get()
+    output = Path(hydra_config.runtime.output_dir)
+    whole = OmegaConf.merge(config, {"hydra": {"runtime": {"config_sources": hydra_config.runtime.config_sources}}})
+    assert isinstance(whole, DictConfig)
+    _run([configuration.job_from(whole, output)], configuration.protocol_from(config), output)
+
+
+def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
+    """Measures a sweep. All jobs are composed and checked before anything is written.
+
+    Raises ConfigError where a job cannot be measured, and SystemExit where not all went well.
+    """
+    sweep_folder = Path(str(config.hydra.sweep.dir))
+    configs: dict[str, DictConfig] = {}
+    jobs: list[Job] = []
+    for number, overrides in enumerate(job_overrides):
+        job_config = loader.load_sweep_config(config, list(overrides))
+        with open_dict(job_config):
+            job_config.hydra.job.id = str(number)
+            job_config.hydra.job.num = number
+            output = sweep_folder / str(job_config.hydra.sweep.subdir)
+            job_config.hydra.runtime.output_dir = str(output.absolute())
+        job = configuration.job_from(job_config, output)
+        if job.id not in configs:
+            configs[job.id] = job_config
+            jobs.append(job)
+    protocol = _common_protocol(configs)
+    sweep_folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, sweep_folder / "multirun.yaml")
+    for job in jobs:
+        _save_hydra_files(configs[job.id], job.folder)
+    _run(jobs, protocol, sweep_folder)
+
+
+def _common_protocol(configs: dict[str, DictConfig]) -> Protocol:
+    protocols = [configuration.protocol_from(job_config) for job_config in configs.values()]
+    if any(protocol != protocols[0] for protocol in protocols):
+        raise ConfigError(
+            "The jobs of a sweep share one protocol, or they could not be compared; sweep over something else."
+        )
+    return protocols[0]
+
+
+def _save_hydra_files(config: DictConfig, folder: Path) -> None:
+    """What Hydra's own launchers write for each job, in the same files."""
+    hydra_folder = folder / str(config.hydra.output_subdir)
+    hydra_folder.mkdir(parents=True, exist_ok=True)
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.save(task, hydra_folder / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(config, ["hydra"]), hydra_folder / "hydra.yaml")
+    OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
+
+
+def _run(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> None:
+    from mtbench.bench.controller import measure
+    from mtbench.terminal import Terminal
+
+    records, interrupted = measure(jobs, protocol, folder, Terminal())
+    if interrupted:
+        raise SystemExit(EXIT_INTERRUPTED)
+    if any(record.status not in ("ok", "unsupported") for record in records):
+        raise SystemExit(EXIT_FAILED)
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
+    raise KeyboardInterrupt

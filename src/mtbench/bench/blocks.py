@@ -1,0 +1,175 @@
+"""Timing, inside the worker: the first call, the warm-up, and blocks of calls in latency and throughput mode.
+
+Everything here takes the clock as an argument, so that a test can prove it on a clock of its own.
+"""
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from mtbench.bench.protocol import Protocol
+
+Call = Callable[..., Any]
+Clock = Callable[[], int]
+
+
+@dataclass
+class Subject:
+    """The call under test with its inputs, and how its library starts and completes work."""
+
+    call: Call
+    inputs: Sequence[Any]
+    wait: Call
+    submit: Call
+    clock: Clock  # time.perf_counter_ns: monotonic, nanoseconds, the one clock that all frameworks share
+    on_gpu: bool = False
+    compilations: Callable[[], int | None] = lambda: None
+    last: Any = None  # the output of the last timed call, for the check afterwards
+
+
+@dataclass
+class WarmUp:
+    """How a warm-up ended: the median of its last window, its calls, and whether it became steady."""
+
+    call_ns: float
+    calls: int
+    steady: bool
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """No garbage collection while a block is timed; what has gathered is collected before."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def first_call(subject: Subject) -> int:
+    """Times the very first call, nanoseconds; it includes tracing, compiling and loading kernels."""
+    start = subject.clock()
+    out = subject.call(*subject.inputs)
+    subject.wait(out)
+    elapsed = subject.clock() - start
+    subject.last = out
+    return elapsed
+
+
+def latency_calls(subject: Subject, calls: int) -> list[int]:
+    """Times calls one by one, each waited for, nanoseconds.
+
+    The previous output is let go of outside the timed span: freeing a large array can cost as much as computing it.
+    """
+    call, inputs, wait, clock = subject.call, subject.inputs, subject.wait, subject.clock
+    samples = [0] * calls
+    out = None
+    for index in range(calls):
+        del out
+        start = clock()
+        out = call(*inputs)
+        wait(out)
+        samples[index] = clock() - start
+    subject.last = out
+    return samples
+
+
+def throughput_calls(subject: Subject, calls: int) -> float:
+    """Queues calls back to back, waits once, and gives the nanoseconds per call.
+
+    Outputs are let go of as soon as the next call is queued, as a real program would: every library here runs one
+    stream in order, so the last output's completion implies that of all before it, and keeping 20 ms worth of outputs
+    would need tens of gigabytes on a large GPU.
+    """
+    call, inputs, submit, clock = subject.call, subject.inputs, subject.submit, subject.clock
+    out = None
+    start = clock()
+    for _ in range(calls):
+        out = call(*inputs)
+        submit(out)
+    subject.wait(out)
+    elapsed = clock() - start
+    subject.last = out
+    return elapsed / calls
+
+
+def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
+    """Calls until the time per call is steady: see the `warmup_*` settings of the protocol.
+
+    Windows of calls follow each other until two successive medians agree and nothing was compiled in between.
+    """
+    least_s = protocol.warmup_gpu_s if subject.on_gpu else protocol.warmup_s
+    started = subject.clock()
+
+    def elapsed_s() -> float:
+        return (subject.clock() - started) / 1e9
+
+    samples: list[int] = []
+    while len(samples) < protocol.warmup_calls or elapsed_s() < least_s:
+        samples += latency_calls(subject, 1)
+        if elapsed_s() > protocol.warmup_cap_s:
+            return WarmUp(median(samples), len(samples), steady=False)
+    previous = median(samples[-protocol.warmup_window :])
+    while elapsed_s() <= protocol.warmup_cap_s:
+        compilations = subject.compilations()
+        window: list[int] = []
+        while len(window) < protocol.warmup_window and elapsed_s() <= protocol.warmup_cap_s:
+            window += latency_calls(subject, 1)
+        samples += window
+        current = median(window) if window else previous
+        steady = abs(current - previous) <= protocol.warmup_tolerance * previous
+        if steady and len(window) == protocol.warmup_window and subject.compilations() == compilations:
+            return WarmUp(current, len(samples), steady=True)
+        previous = current
+    return WarmUp(previous, len(samples), steady=False)
+
+
+def calls_for_block(call_ns: float, protocol: Protocol) -> int:
+    """Calls in a latency block: at least `block_calls` and `block_ms`, but fewer where they would exceed `block_cap_s`."""
+    enough = max(protocol.block_calls, math.ceil(protocol.block_ms * 1e6 / max(call_ns, 1.0)))
+    affordable = int(protocol.block_cap_s * 1e9 / max(call_ns, 1.0))
+    return max(1, min(enough, affordable))
+
+
+def calls_for_throughput(subject: Subject, call_ns: float, protocol: Protocol) -> int:
+    """Calls to queue so that they take `block_ms` together, found by trying: queued calls can be far cheaper than
+    waited ones."""
+    wanted_ns = protocol.block_ms * 1e6
+    calls = max(1, math.ceil(wanted_ns / max(call_ns, 1.0)))
+    for _ in range(4):
+        total_ns = throughput_calls(subject, calls) * calls
+        if total_ns >= wanted_ns:
+            break
+        calls = math.ceil(calls * min(10.0, 1.1 * wanted_ns / max(total_ns, 1.0)))
+    return calls
+
+
+def keep_warm(subject: Subject, protocol: Protocol) -> None:
+    """Untimed calls before a block: on a GPU long enough to bring the clocks back up, on a CPU one, for the caches.
+
+    While another arm was being timed, this one was idle; its first calls would pay for that.
+    """
+    until = subject.clock() + (protocol.keep_warm_ms * 1e6 if subject.on_gpu else 0)
+    while True:
+        subject.wait(subject.call(*subject.inputs))
+        if subject.clock() >= until:
+            return
+
+
+def latency_block(subject: Subject, calls: int, protocol: Protocol) -> list[int]:
+    """One block in latency mode: nanoseconds of each call, in order."""
+    with collector_off():
+        keep_warm(subject, protocol)
+        return latency_calls(subject, calls)
+
+
+def throughput_block(subject: Subject, calls: int, protocol: Protocol) -> float:
+    """One block in throughput mode: nanoseconds per call."""
+    with collector_off():
+        keep_warm(subject, protocol)
+        return throughput_calls(subject, calls)

@@ -1,0 +1,243 @@
+"""The controller: takes jobs, has workers measure them cell by cell, interleaved, epoch by epoch, and writes records.
+
+After the first epoch every job has a result, which later epochs sharpen. Whatever goes wrong in a worker costs the jobs
+that it was to measure, and nothing else.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from mtbench import machine
+from mtbench.bench.process import Died, Process
+from mtbench.bench.progress import Plan, Progress
+from mtbench.bench.protocol import Protocol, round_order, settled
+from mtbench.bench.tally import Sweep, Tally
+from mtbench.bench.wire import Message
+from mtbench.job import Arm, Job
+from mtbench.record import Record, write
+
+INTERRUPTED_WRITING_S = 1.0
+
+
+def measure(
+    jobs: Sequence[Job], protocol: Protocol, folder: Path, progress: Progress | None = None
+) -> tuple[list[Record], bool]:
+    """Measures jobs; their records are written into their folders as they come.
+
+    Returns the last record of each job, and whether the user interrupted. `folder` is the sweep's, for messages only.
+    """
+    description = machine.describe()
+    sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
+    return Controller(jobs, sweep, progress or Progress()).run(folder)
+
+
+class Controller:
+    """One sweep."""
+
+    def __init__(self, jobs: Sequence[Job], sweep: Sweep, progress: Progress) -> None:
+        self.sweep = sweep
+        self.protocol = sweep.protocol
+        self.progress = progress
+        self.tallies = [Tally(job) for job in jobs]
+        self.records: dict[str, Record] = {}
+        self.workers: dict[Arm, Process] = {}
+
+    def run(self, folder: Path) -> tuple[list[Record], bool]:
+        arms = list(dict.fromkeys(tally.job.arm for tally in self.tallies))
+        cells = _by_cell(self.tallies)
+        self.progress.sweep_started(Plan(len(cells), arms, len(self.tallies), self.protocol.epochs, folder))
+        interrupted = False
+        try:
+            for epoch in range(self.protocol.epochs):
+                self._run_epoch(epoch, arms, cells)
+        except KeyboardInterrupt:
+            interrupted = True
+            self._end_workers()
+            self._record_unfinished()
+        finally:
+            self._end_workers()
+        records = [self.records[tally.job.id] for tally in self.tallies if tally.job.id in self.records]
+        self.progress.sweep_finished(records, interrupted)
+        return records, interrupted
+
+    def _run_epoch(self, epoch: int, arms: Sequence[Arm], cells: Sequence[Sequence[Tally]]) -> None:
+        wanted = [arm for arm in arms if any(t.job.arm == arm and not t.failed for t in self.tallies)]
+        if not wanted:
+            return
+        self.progress.epoch_started(epoch)
+        self._start(wanted)
+        for cell in cells:
+            self._visit(epoch, cell)
+        self._end_workers()
+
+    def _start(self, arms: Sequence[Arm]) -> None:
+        """Starts workers side by side; importing a library takes seconds."""
+        started = {}
+        for arm in arms:
+            process = self.workers[arm] = Process()
+            with self._failing(arm):
+                process.tell("start", **_start_fields(arm, self.protocol))
+                started[arm] = process
+        for arm, process in started.items():
+            with self._failing(arm):
+                self._describe(arm, self._accept(arm, process.answer(self.protocol.timeout_s)))
+        for arm in [arm for arm in started if arm in self.workers]:
+            with self._failing(arm):
+                self._describe(arm, self._accept(arm, self.workers[arm].ask(self.protocol.timeout_s, "floor")))
+
+    def _accept(self, arm: Arm, answer: Message) -> Message:
+        """An answer that concerns an arm as a whole; a refusal ends all its jobs."""
+        if not answer["ok"]:
+            self._give_up(arm, answer["status"], answer["reason"])
+            return {}
+        return answer
+
+    def _describe(self, arm: Arm, answer: Message) -> None:
+        for tally in self._unfailed(arm):
+            tally.description |= answer.get("description", {})
+            if "floor_ns" in answer:
+                tally.facts["floor_ns"] = answer["floor_ns"]
+
+    def _give_up(self, arm: Arm, status: str, reason: str) -> None:
+        for tally in self._unfailed(arm):
+            tally.fail(status, reason)
+            self._record(tally)
+        self.workers.pop(arm).end()
+
+    @contextmanager
+    def _failing(self, arm: Arm) -> Iterator[None]:
+        try:
+            yield
+        except Died as death:
+            self._give_up(arm, death.status, str(death))
+
+    def _unfailed(self, arm: Arm) -> list[Tally]:
+        return [tally for tally in self.tallies if tally.job.arm == arm and not tally.failed]
+
+    def _visit(self, epoch: int, tallies: Sequence[Tally]) -> None:
+        """Measures a cell's arms against each other, once."""
+        cell = tallies[0].job.cell
+        live = [tally for tally in tallies if not tally.failed]
+        if not live:
+            return
+        self.progress.cell_started(cell, [tally.job.arm for tally in live])
+        for tally in live:
+            self.progress.arm_preparing(tally.job.arm)
+            tally.begin_visit()
+            if tally.job.arm not in self.workers:  # it died in an earlier cell
+                self._start([tally.job.arm])
+            self._ask(tally, "prepare", **_prepare_fields(tally.job))
+        is_settled = self._rounds(epoch, live)
+        for tally in live:
+            self._ask(tally, "finish")
+        for tally in live:
+            if not tally.failed:
+                tally.end_visit(is_settled)
+            if tally.job.arm in self.workers and not tally.failed:
+                self._ask(tally, "release")
+            self._record(tally)
+        self.progress.cell_finished(cell)
+
+    def _rounds(self, epoch: int, live: Sequence[Tally]) -> bool:
+        """Rounds of blocks until every arm is settled or the visit's budget is spent; returns whether they settled."""
+        by_arm = {tally.arm: tally for tally in live}
+        cell = live[0].job.cell.id
+        started = time.monotonic()
+        for number in range(1, self.protocol.rounds + 1):
+            running = [tally.arm for tally in live if not tally.failed]
+            if not running:
+                return False
+            for arm in round_order(running, self.protocol.seed, cell, epoch, number):
+                tally = by_arm[arm]
+                latency = self._ask(tally, "latency")
+                throughput = self._ask(tally, "throughput")
+                if latency is not None and throughput is not None:
+                    tally.visit_latency_ns.append(latency["samples_ns"])
+                    tally.visit_throughput_ns.append(throughput["call_ns"])
+            medians = {t.arm: t.running_median_ns for t in live if not t.failed}
+            self.progress.round_finished(
+                number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}
+            )
+            if number in self.protocol.looks:
+                blocks = {t.arm: _medians(t) for t in live if not t.failed}
+                if blocks and settled(blocks, self.protocol):
+                    return True
+            if time.monotonic() - started > self.protocol.visit_budget_s:
+                return False
+        return False
+
+    def _ask(self, tally: Tally, do: str, **fields: object) -> Message | None:
+        """Asks a job's worker; None where the job has failed, now or before."""
+        if tally.failed:
+            return None
+        arm = tally.job.arm
+        try:
+            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
+        except Died as death:
+            del self.workers[arm]
+            tally.fail(death.status, str(death))
+            return None
+        if not answer["ok"]:
+            tally.fail(answer["status"], answer["reason"], answer.get("verify_error"))
+            return None
+        if do in ("prepare", "finish"):
+            tally.note(answer)
+        return answer
+
+    def _record(self, tally: Tally) -> None:
+        record = tally.record(self.sweep)
+        write(record, tally.job.folder)
+        self.records[tally.job.id] = record
+        self.progress.job_recorded(record)
+
+    def _record_unfinished(self) -> None:
+        """Gives jobs without any record one that says `interrupted`, as far as the user's patience goes."""
+        deadline = time.monotonic() + INTERRUPTED_WRITING_S
+        for tally in self.tallies:
+            if tally.job.id not in self.records and time.monotonic() < deadline:
+                self._record(tally)
+
+    def _end_workers(self) -> None:
+        while self.workers:
+            self.workers.popitem()[1].end()
+
+
+def _by_cell(tallies: Sequence[Tally]) -> list[list[Tally]]:
+    """The jobs that are measured against each other, in the order in which they were given."""
+    cells: dict[str, list[Tally]] = {}
+    for tally in tallies:
+        cells.setdefault(tally.job.cell.id, []).append(tally)
+    return list(cells.values())
+
+
+def _medians(tally: Tally) -> list[float]:
+    from statistics import median
+
+    return [median(block) for block in tally.visit_latency_ns]
+
+
+def _start_fields(arm: Arm, protocol: Protocol) -> Message:
+    return {
+        "framework": arm.framework,
+        "file": arm.framework_file,
+        "mode": arm.mode,
+        "settings": {"device": arm.device, "matmul_precision": arm.matmul_precision},
+        "protocol": asdict(protocol),
+    }
+
+
+def _prepare_fields(job: Job) -> Message:
+    cell = job.cell
+    return {
+        "operator": cell.operator,
+        "file": cell.operator_file,
+        "params": dict(cell.params),
+        "variant": job.arm.variant,
+        "dtype": cell.dtype,
+        "shape": asdict(cell.shape),
+        "tolerance": job.tolerance,
+    }

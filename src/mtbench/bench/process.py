@@ -1,0 +1,108 @@
+"""A worker process as the controller sees it: started, asked, and ended, whatever state it is in."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from mtbench.bench.wire import Channel, Closed, Message, TimedOut
+
+# A waiting worker must not spin while another is timed: OpenMP's runtimes do so for a while after each parallel region.
+QUIET = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "PYTHONUNBUFFERED": "1"}
+
+LOG_TAIL_BYTES = 2000
+
+
+class Died(Exception):
+    """The worker ended or was ended; `status` is one of mtbench.record (crashed, timeout)."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Process:
+    """One worker process, in a process group of its own so that it can be ended with all that it started."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        worker_reads, we_write = os.pipe()
+        we_read, worker_writes = os.pipe()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
+        package_parent = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mtbench.bench.worker", str(worker_reads), str(worker_writes)],
+            pass_fds=(worker_reads, worker_writes),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, **QUIET, "PYTHONPATH": path, **(environment or {})},
+            start_new_session=True,
+        )
+        os.close(worker_reads)
+        os.close(worker_writes)
+        self._channel = Channel(we_read, we_write)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, timeout_s: float, do: str, **fields: Any) -> Message:
+        """Sends a request and waits for its answer. Raises Died, after which the process is gone."""
+        self.tell(do, **fields)
+        return self.answer(timeout_s)
+
+    def tell(self, do: str, **fields: Any) -> None:
+        """Sends a request whose answer is fetched later, so that several workers can start at once. Raises Died."""
+        try:
+            self._channel.send({"do": do, **fields})
+        except Closed:
+            raise self._died() from None
+
+    def answer(self, timeout_s: float) -> Message:
+        """The answer to the last request. Raises Died."""
+        try:
+            return self._channel.receive(timeout_s)
+        except TimedOut:
+            self.end()
+            raise Died("timeout", f"the worker did not answer within {timeout_s:g} s and was killed") from None
+        except Closed:
+            raise self._died() from None
+
+    def end(self) -> None:
+        """Kills the worker and whatever it started; safe to call again."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            self._process.kill()
+        self._process.wait()
+        if not self._log.closed:
+            self._channel.close()
+            self._log.close()
+
+    def _died(self) -> Died:
+        """Says how the process ended, with the last of what it printed."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = None
+        printed = self._log_tail()
+        self.end()
+        if code is None:
+            ending = "closed its pipe without ending"
+        elif code < 0:
+            ending = f"was ended by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                ending += " (which is also how the system ends a process when memory runs out)"
+        else:
+            ending = f"exited with code {code}"
+        return Died("crashed", f"the worker {ending}" + (f"; it printed last:\n{printed}" if printed else ""))
+
+    def _log_tail(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - LOG_TAIL_BYTES))
+        return self._log.read().decode(errors="replace").strip()

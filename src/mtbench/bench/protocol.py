@@ -1,0 +1,129 @@
+"""How long and in which order things are measured: the settings, the order of a round, and when to stop.
+
+The settings' values are in conf/protocol/*.yaml, each with its unit; their reasons are here.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mtbench.errors import ConfigError
+
+
+@dataclass
+class Protocol:
+    """The measurement settings. Times end in their unit."""
+
+    epochs: int = 3
+    """Lives of the worker processes. Ten starts of one process differed by 5 to 12 % on a shared machine, so one life
+    says little about the next."""
+
+    looks: list[int] = field(default_factory=lambda: [10, 20, 40])
+    """Rounds of a visit after which to look whether the interval is narrow enough; the last is the most rounds. Looking
+    at every round would stop at lucky moments."""
+
+    target: float = 0.01
+    """Stop a visit when every arm's interval of the median is within this fraction of the median."""
+
+    confidence: float = 0.95
+    """Of the reported intervals. A look uses the stricter 1 - (1 - confidence) / number of looks (Bonferroni)."""
+
+    cell_budget_s: float = 60.0
+    """The most time for a cell's rounds over all epochs; whatever is reached by then is reported as not converged."""
+
+    baseline: str | None = None
+    """The arm that others are compared with; the first one of the sweep where not given."""
+
+    block_calls: int = 5
+    """The fewest calls in a block."""
+
+    block_ms: float = 20.0
+    """The shortest block: long against the clock's resolution and a scheduler's time slice."""
+
+    block_cap_s: float = 2.0
+    """A block of very slow calls has fewer than `block_calls`, down to one, rather than exceed this."""
+
+    keep_warm_ms: float = 50.0
+    """Untimed calls before each block on a GPU, where idling drops the clocks."""
+
+    warmup_calls: int = 3
+    """The fewest warm-up calls."""
+
+    warmup_s: float = 0.2
+    """The shortest warm-up on a CPU."""
+
+    warmup_gpu_s: float = 1.0
+    """The shortest warm-up on a GPU, whose clocks take longer to rise."""
+
+    warmup_window: int = 10
+    """Calls in a window; the medians of two successive windows must agree."""
+
+    warmup_tolerance: float = 0.02
+    """How closely they must agree."""
+
+    warmup_cap_s: float = 10.0
+    """The longest warm-up; a call that is not steady by then is measured and flagged."""
+
+    timeout_s: float = 300.0
+    """A worker that does not answer one request within this time is killed. A first torch.compile takes 20 s."""
+
+    seed: int = 0
+    """Of the order of arms within rounds, and of inputs and weights."""
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "cell_budget_s", "block_calls", "block_ms", "block_cap_s", "warmup_window", "timeout_s")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"protocol.{name}={getattr(self, name)} must be more than 0.")
+        for name in ("keep_warm_ms", "warmup_calls", "warmup_s", "warmup_gpu_s", "warmup_tolerance", "warmup_cap_s"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")
+        if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):
+            raise ConfigError(
+                f"protocol.looks={list(self.looks)} must be rising numbers of rounds, such as [10,20,40]."
+            )
+        for name in ("target", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"protocol.{name}={getattr(self, name)} must lie between 0 and 1.")
+
+    @property
+    def rounds(self) -> int:
+        """The most rounds in one visit to a cell."""
+        return self.looks[-1]
+
+    @property
+    def visit_budget_s(self) -> float:
+        """The most time for the rounds of one visit to a cell."""
+        return self.cell_budget_s / self.epochs
+
+    @property
+    def look_confidence(self) -> float:
+        """Confidence of the interval at each look, so that all looks together keep `confidence`."""
+        return 1 - (1 - self.confidence) / len(self.looks)
+
+
+def round_order(arms: Sequence[str], seed: int, cell: str, epoch: int, number: int) -> list[str]:
+    """The arms of one round in random order: the same for the same seed, another for each round.
+
+    Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
+    randomisation), whatever the machine's speed does meanwhile.
+    """
+    order = list(arms)
+    random.Random(f"{seed}/{cell}/{epoch}/{number}").shuffle(order)
+    return order
+
+
+def settled(blocks_ns: Mapping[str, Sequence[float]], protocol: Protocol) -> bool:
+    """Whether every arm's interval of the median block lies within the target, at the look's confidence."""
+    from mtbench.stats import median_interval
+
+    for values in blocks_ns.values():
+        interval = median_interval(values, protocol.look_confidence)
+        if interval.confidence < protocol.look_confidence:
+            return False
+        if (
+            max(interval.high - interval.estimate, interval.estimate - interval.low)
+            > protocol.target * interval.estimate
+        ):
+            return False
+    return True

@@ -1,0 +1,151 @@
+"""What is known of one job so far, and the record that follows from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from mtbench import __version__
+from mtbench.bench.protocol import Protocol
+from mtbench.bench.wire import Message
+from mtbench.job import Job
+from mtbench.record import Record, now, to_json
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all records of one run share."""
+
+    id: str
+    protocol: Protocol
+    machine_id: str
+    machine: Mapping[str, Any]
+
+
+@dataclass
+class Tally:
+    """One job, as it is being measured. `status` is None until something final is known."""
+
+    job: Job
+    status: str | None = None
+    reason: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # record columns that a worker's answers gave
+    description: dict[str, Any] = field(default_factory=dict)
+    latency_ns: list[list[list[int]]] = field(default_factory=list)  # of finished visits: [epoch][round][call]
+    throughput_ns: list[list[float]] = field(default_factory=list)
+    settled: list[bool] = field(default_factory=list)
+    visit_latency_ns: list[list[int]] = field(default_factory=list)  # of the visit under way
+    visit_throughput_ns: list[float] = field(default_factory=list)
+    started_at: datetime | None = None
+
+    @property
+    def arm(self) -> str:
+        return self.job.arm.name
+
+    @property
+    def failed(self) -> bool:
+        return self.status is not None
+
+    def fail(self, status: str, reason: str, error: float | None = None) -> None:
+        """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
+        self.status, self.reason = status, reason
+        if error is not None:
+            self.facts["verify_error"] = error
+
+    def note(self, answer: Message) -> None:
+        """Takes an answer's facts in; the first call is that of the first epoch, whose caches are coldest."""
+        facts = {name: value for name, value in answer.items() if name not in ("ok", "warnings")}
+        if "first_call_ns" in self.facts:
+            facts.pop("first_call_ns", None)
+        if "verify_error" in self.facts and "verify_error" in facts:
+            facts["verify_error"] = max(facts["verify_error"], self.facts["verify_error"])
+        self.facts |= facts
+        self.warnings += [warning for warning in answer.get("warnings", []) if warning not in self.warnings]
+
+    def begin_visit(self) -> None:
+        self.visit_latency_ns, self.visit_throughput_ns = [], []
+        self.started_at = self.started_at or now()
+
+    def end_visit(self, settled: bool) -> None:
+        self.latency_ns.append(self.visit_latency_ns)
+        self.throughput_ns.append(self.visit_throughput_ns)
+        self.settled.append(settled)
+        self.visit_latency_ns, self.visit_throughput_ns = [], []
+
+    @property
+    def running_median_ns(self) -> float | None:
+        """The median of the current visit's blocks."""
+        return median(map(median, self.visit_latency_ns)) if self.visit_latency_ns else None
+
+    def record(self, sweep: Sweep) -> Record:
+        """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
+        cell, arm = self.job.cell, self.job.arm
+        described = dict(self.description)
+        status = self.status or ("ok" if self.latency_ns else "interrupted")
+        record = Record(
+            operator=cell.operator,
+            framework=arm.framework,
+            mode=arm.mode,
+            variant=arm.variant,
+            arm=arm.name,
+            device=described.get("device", arm.device),
+            dtype=cell.dtype,
+            matmul_precision=arm.matmul_precision,
+            batch_size=cell.shape.batch_size,
+            seq_len=cell.shape.seq_len,
+            kv_len=cell.shape.kv_len,
+            params=to_json(dict(cell.params)),
+            sweep_id=sweep.id,
+            cell_id=cell.id,
+            job_id=self.job.id,
+            status=status,
+            reason=self.reason
+            or ("interrupted before its first visit was finished" if status == "interrupted" else None),
+            warnings=list(self.warnings),
+            verify_tolerance=self.job.tolerance,
+            epochs=len(self.latency_ns),
+            rounds=sum(map(len, self.latency_ns)),
+            latency_samples_ns=self.latency_ns,
+            throughput_samples_ns=self.throughput_ns,
+            protocol=to_json(asdict(sweep.protocol)),
+            seed=sweep.protocol.seed,
+            started_at=self.started_at,
+            finished_at=now(),
+            library_version=described.get("version"),
+            device_kind=described.get("device_kind"),
+            device_name=described.get("device_name"),
+            threads=described.get("threads"),
+            blas=described.get("blas"),
+            library_details=to_json(described.get("details", {})),
+            machine_id=sweep.machine_id,
+            machine=to_json(dict(sweep.machine)),
+            mtbench_version=__version__,
+            **self.facts,
+        )
+        if status == "ok":
+            self._summarise(record, sweep.protocol)
+        return record
+
+    def _summarise(self, record: Record, protocol: Protocol) -> None:
+        from mtbench.stats import median_interval, relative_half_width
+
+        latency = median_interval(block_medians(self.latency_ns), protocol.confidence)
+        throughput = median_interval([value for visit in self.throughput_ns for value in visit], protocol.confidence)
+        record.latency_ns, record.latency_low_ns, record.latency_high_ns = latency.estimate, latency.low, latency.high
+        record.throughput_ns = throughput.estimate
+        record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
+        record.confidence = latency.confidence
+        record.converged = all(self.settled)
+        if len(self.latency_ns) > 1:
+            medians = [median(map(median, visit)) for visit in self.latency_ns]
+            record.epoch_spread = (max(medians) - min(medians)) / median(medians)
+        if not record.converged:
+            record.warnings.append(f"not converged, ±{100 * relative_half_width(latency):.1f} %")
+
+
+def block_medians(latency_ns: Sequence[Sequence[Sequence[int]]]) -> list[float]:
+    """Each block's median, over all epochs in order: the statistic that inference works on, since single calls within a
+    block are autocorrelated."""
+    return [median(block) for visit in latency_ns for block in visit]

@@ -1,0 +1,85 @@
+"""The correctness gate: an arm's output against the float64 reference. No number without a passed check."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.operators.base import Host, Operator, Shape
+from mtbench.reference import array_namespace, round_to
+
+REFERENCE_FLOPS = 2e9
+"""Work spent on one reference, at most, where rows can be checked singly: about 0.2 s of float64 on two cores."""
+
+
+class Mismatch(Exception):
+    """A wrong answer; `error` is the relative error where there is one."""
+
+    def __init__(self, reason: str, error: float | None = None) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs and weights, rounded to the dtype but held as float64, in the order in which the operator takes them."""
+
+    inputs: dict[str, Host]
+    weights: dict[str, Host]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The reference of some batch rows: `outputs[i]` belongs to `out[rows]` of the i-th output array."""
+
+    rows: NDArray[np.int64]
+    outputs: list[Host]
+
+
+def draw(problem: Operator, shape: Shape, dtype: str, seed: int) -> Case:
+    """The inputs and weights of a cell: the same in every worker for the same seed."""
+    rng = np.random.default_rng(seed)
+    weights = {name: _rounded(values, dtype) for name, values in problem.weights(rng).items()}
+    inputs = {name: _rounded(values, dtype) for name, values in problem.inputs(rng, shape).items()}
+    return Case(inputs, weights)
+
+
+def expect(problem: Operator, shape: Shape, case: Case) -> Expected:
+    """Runs the operator's definition in float64 on as many whole batch rows as are affordable, spread over the batch."""
+    count = shape.batch_size
+    if problem.independent_rows:
+        per_row = problem.flops(shape) / shape.batch_size
+        count = int(np.clip(REFERENCE_FLOPS / max(per_row, 1.0), min(2, shape.batch_size), shape.batch_size))
+    rows = np.unique(np.linspace(0, shape.batch_size - 1, count).astype(np.int64))
+    whole = len(rows) == shape.batch_size
+    inputs = [values if whole else values[rows] for values in case.inputs.values()]
+    out = problem.portable(array_namespace(), SimpleNamespace(**case.weights), *inputs)
+    return Expected(rows, [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])])
+
+
+def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: float) -> float:
+    """The relative error ||out - ref|| / ||ref|| (Frobenius norm over all outputs, of the rows that have a reference).
+
+    Raises Mismatch where it exceeds the tolerance, or where the outputs' number, shapes or values (NaN) are wrong.
+    """
+    if len(outputs) != len(expected.outputs):
+        raise Mismatch(f"{len(outputs)} output arrays where the reference has {len(expected.outputs)}")
+    difference = reference = 0.0
+    for out, ref in zip(outputs, expected.outputs, strict=True):
+        full_shape = (batch_size, *ref.shape[1:]) if len(expected.rows) < batch_size else ref.shape
+        if out.shape != full_shape:
+            raise Mismatch(f"an output of shape {out.shape} where the reference has {full_shape}")
+        if not np.isfinite(out).all():
+            raise Mismatch(f"{np.count_nonzero(~np.isfinite(out))} of {out.size} output values are NaN or infinite")
+        rows = out[expected.rows] if len(expected.rows) < batch_size else out
+        difference += float(np.square(rows - ref).sum())
+        reference += float(np.square(ref).sum())
+    error = float(np.sqrt(difference / reference)) if reference > 0 else float(np.sqrt(difference))
+    if error > tolerance:
+        raise Mismatch(f"relative error {error:.2g} exceeds the tolerance {tolerance:.2g}", error)
+    return error
+
+
+def _rounded(values: Host, dtype: str) -> Host:
+    return round_to(values, dtype) if np.issubdtype(values.dtype, np.floating) else values

@@ -1,0 +1,50 @@
+"""The commands beside measuring: list, report, doctor."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtbench.errors import ConfigError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Measures transformer operators.", rich_markup_mode=None
+)
+
+
+@app.command("list")
+def list_names() -> None:
+    """What can be measured: every name of every group, with a line on each."""
+    from mtbench import config
+
+    folder = config.folder()
+    for group in ("operator", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
+        typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")
+        for file in sorted((folder / group).glob("*.yaml")):
+            typer.echo(f"  {file.stem:<28} {_title(file)}")
+
+
+def _title(file: Path) -> str:
+    """A YAML file's first comment that is not an instruction to Hydra."""
+    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@")), "")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with records; multirun where none is given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("reports"),
+    chart_format: Annotated[str | None, typer.Option("--format", help="svg or png: each chart as a file, too.")] = None,
+) -> None:
+    """Builds the report: open index.html in its folder; it needs no network."""
+    from mtbench.report import build
+
+    try:
+        index = build(folders or [Path("multirun")], out, chart_format)
+    except ConfigError as error:
+        typer.echo(f"mtbench report: {error}", err=True)
+        sys.exit(2)
+    typer.echo(f"The report is {index}")

@@ -1,0 +1,170 @@
+"""From configuration to jobs: the schema that Hydra checks against, and what only we can check.
+
+The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from mtbench import registry
+from mtbench.bench.protocol import Protocol
+from mtbench.errors import ConfigError, unknown
+from mtbench.job import Arm, Cell, Job, relative_folder
+from mtbench.operators.base import Operator, Shape
+
+MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
+
+DEVICES = ("auto", "cpu", "gpu")
+DTYPES = ("float32", "float16", "bfloat16")
+MODES = ("eager", "compiled")
+PRECISIONS = ("highest", "tf32")
+
+
+@dataclass
+class OperatorConfig:
+    """`tolerance` holds exceptions from the dtype's tolerance, by dtype (or `tf32`), with the reason in the YAML."""
+
+    name: str = MISSING
+    variant: str = "native"
+    params: dict[str, Any] = field(default_factory=dict)
+    tolerance: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class FrameworkConfig:
+    name: str = MISSING
+    mode: str = "eager"
+
+
+@dataclass
+class DeviceConfig:
+    name: str = "auto"
+
+
+@dataclass
+class DtypeConfig:
+    """`tolerance` bounds ||out - ref|| / ||ref||; `tf32_tolerance` takes its place where products are in TF32."""
+
+    name: str = MISSING
+    tolerance: float = MISSING
+    tf32_tolerance: float | None = None
+
+
+@dataclass
+class ShapeConfig:
+    batch_size: int = 1
+    seq_len: int = 128
+    kv_len: int | None = None
+
+
+@dataclass
+class Config:
+    """One job, as configured."""
+
+    operator: OperatorConfig = field(default_factory=OperatorConfig)
+    framework: FrameworkConfig = field(default_factory=FrameworkConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    dtype: DtypeConfig = field(default_factory=DtypeConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    protocol: Protocol = field(default_factory=Protocol)
+    matmul_precision: str = "highest"
+
+
+def folder() -> Path:
+    """The configuration folder: the one in the wheel, or the repository's."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf"
+
+
+def register() -> None:
+    """Makes the schema and the resolver known to Hydra; safe to call again."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("mtbench.folder", _folder_resolver, replace=True)
+
+
+def _folder_resolver(*, _root_: DictConfig) -> str:
+    """${mtbench.folder:}: where a job's record goes, below its sweep."""
+    cell, arm, _ = _identity(_root_)
+    return str(relative_folder(cell, arm))
+
+
+def job_from(config: DictConfig, output: Path) -> Job:
+    """The job that a composed configuration (Hydra's own part included) describes; its record will go into `output`.
+
+    Raises ConfigError where it cannot be measured, whatever the machine.
+    """
+    cell, arm, tolerance = _identity(config)
+    cell.problem.check(cell.shape)
+    return Job(cell, arm, tolerance, output)
+
+
+def protocol_from(config: DictConfig) -> Protocol:
+    """The measurement settings. Raises ConfigError."""
+    protocol = OmegaConf.to_object(config.protocol)
+    assert isinstance(protocol, Protocol)
+    return protocol
+
+
+def _identity(config: DictConfig) -> tuple[Cell, Arm, float]:
+    operator, dtype = config.operator, config.dtype
+    _one_of("device.name", config.device.name, DEVICES)
+    _one_of("dtype.name", dtype.name, DTYPES)
+    _one_of("framework.mode", config.framework.mode, MODES)
+    _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
+    sources = user_folders(config)
+    operator_file = _user_file(sources, "operator", operator.name)
+    framework_file = _user_file(sources, "framework", config.framework.name)
+    if framework_file is None and config.framework.name not in registry.names("framework"):
+        raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
+    operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
+    params = OmegaConf.to_container(operator.params, resolve=True)
+    assert isinstance(params, dict)
+    operator_class.from_params({str(name): value for name, value in params.items()})
+    cell = Cell(
+        operator=operator.name,
+        operator_class=operator_class,
+        params=tuple(sorted((str(name), value) for name, value in params.items())),
+        dtype=dtype.name,
+        shape=Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len),
+        operator_file=operator_file,
+    )
+    arm = Arm(
+        framework=config.framework.name,
+        mode=config.framework.mode,
+        variant=operator.variant,
+        device=config.device.name,
+        matmul_precision=config.matmul_precision,
+        framework_file=framework_file,
+    )
+    return cell, arm, _tolerance(config)
+
+
+def _tolerance(config: DictConfig) -> float:
+    exceptions: Mapping[str, float] = config.operator.tolerance
+    tf32 = config.matmul_precision == "tf32" and config.dtype.tf32_tolerance is not None
+    general = config.dtype.tf32_tolerance if tf32 else config.dtype.tolerance
+    return float(exceptions.get("tf32" if tf32 else config.dtype.name, general))
+
+
+def user_folders(config: DictConfig) -> list[Path]:
+    """The folders of YAML that the user added (`--config-dir`, `hydra.searchpath`), nearest first."""
+    sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
+    paths = [Path(source.path) for source in sources if source.schema == "file" and source.path]
+    ours = folder().resolve()
+    return [path.resolve() for path in paths if path.resolve() != ours]
+
+
+def _user_file(folders: list[Path], group: str, name: str) -> str | None:
+    """A Python file of that name beside the user's own YAML."""
+    files = (path / group / f"{name}.py" for path in folders)
+    return next((str(file) for file in files if file.is_file()), None)
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(unknown(key, value, known))

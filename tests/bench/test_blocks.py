@@ -1,0 +1,141 @@
+"""Timing on a clock of its own: every nanosecond is accounted for."""
+
+import gc
+from dataclasses import dataclass, field
+
+import pytest
+
+from mtbench.bench import blocks
+from mtbench.bench.protocol import Protocol
+
+
+@dataclass
+class FakeLibrary:
+    """Calls queue work that takes `call_ns`; waiting completes what is queued. Each hand-over costs `submit_ns`."""
+
+    durations_ns: list[int]
+    submit_ns: int = 0
+    now_ns: int = 0
+    queued_ns: int = 0
+    calls: int = 0
+    waits: list[int] = field(default_factory=list)
+    collector_was_on: bool = False
+
+    def call(self) -> object:
+        self.collector_was_on = self.collector_was_on or gc.isenabled()
+        self.queued_ns += self.durations_ns[min(self.calls, len(self.durations_ns) - 1)]
+        self.calls += 1
+        self.now_ns += self.submit_ns
+        return object()
+
+    def wait(self, out: object) -> None:
+        assert out is not None
+        self.now_ns += self.queued_ns
+        self.queued_ns = 0
+        self.waits.append(self.calls)
+
+    def subject(self, **options) -> blocks.Subject:
+        return blocks.Subject(self.call, [], self.wait, lambda out: None, lambda: self.now_ns, **options)
+
+
+def test_latency_waits_for_each_call_and_times_nothing_else():
+    library = FakeLibrary([100, 200, 300], submit_ns=1)
+    assert blocks.latency_calls(library.subject(), 3) == [101, 201, 301]
+    assert library.waits == [1, 2, 3]
+
+
+def test_throughput_waits_once_for_all_calls():
+    library = FakeLibrary([100], submit_ns=7)
+    assert blocks.throughput_calls(library.subject(), 10) == pytest.approx(107)
+    assert library.waits == [10]
+
+
+def test_the_last_output_is_kept_for_the_check_afterwards():
+    library = FakeLibrary([100])
+    subject = library.subject()
+    blocks.latency_calls(subject, 2)
+    first = subject.last
+    blocks.throughput_calls(subject, 2)
+    assert first is not None
+    assert subject.last is not None
+    assert subject.last is not first
+
+
+def test_the_previous_output_is_freed_outside_the_timed_span():
+    log = []
+
+    class Output:
+        def __del__(self) -> None:
+            log.append("freed")
+
+    def clock() -> int:
+        log.append("clock")
+        return len(log)
+
+    subject = blocks.Subject(lambda: Output(), [], lambda out: None, lambda out: None, clock)
+    blocks.latency_calls(subject, 3)
+    for position, event in enumerate(log):
+        if event == "freed":
+            assert log[:position].count("clock") % 2 == 0
+
+
+def test_warm_up_is_steady_once_two_windows_agree():
+    library = FakeLibrary([1_000_000] * 5 + [100_000])
+    protocol = Protocol(warmup_calls=3, warmup_s=0.004, warmup_window=10, warmup_tolerance=0.02)
+    warmth = blocks.warm_up(library.subject(), protocol)
+    assert warmth.steady
+    assert warmth.call_ns == 100_000
+    assert warmth.calls == 4 + 10 + 10  # until 4 ms are over, a window that differs, one that agrees
+
+
+def test_warm_up_that_never_settles_ends_at_the_cap_and_says_so():
+    library = FakeLibrary([1_000_000 + 100_000 * number for number in range(1000)])
+    protocol = Protocol(warmup_s=0.01, warmup_cap_s=0.5)
+    warmth = blocks.warm_up(library.subject(), protocol)
+    assert not warmth.steady
+    assert library.now_ns < 0.6e9
+
+
+def test_a_recompilation_in_a_window_is_not_steady():
+    library = FakeLibrary([100_000])
+    compiled_at = [15, 25]
+    protocol = Protocol(warmup_s=0.001, warmup_window=10)
+    subject = library.subject(compilations=lambda: sum(library.calls > at for at in compiled_at))
+    blocks.warm_up(subject, protocol)
+    assert library.calls == 10 + 10 + 10 + 10  # the first two windows hold a compilation each
+
+
+def test_a_gpu_is_warmed_longer_and_kept_warm_before_each_block():
+    protocol = Protocol(warmup_s=0.01, warmup_gpu_s=0.1, keep_warm_ms=50, warmup_calls=1)
+    cpu, gpu = FakeLibrary([1_000_000]), FakeLibrary([1_000_000])
+    on_cpu = blocks.warm_up(cpu.subject(), protocol)
+    on_gpu = blocks.warm_up(gpu.subject(on_gpu=True), protocol)
+    assert on_gpu.calls == on_cpu.calls + 90
+    before = gpu.calls
+    assert len(blocks.latency_block(gpu.subject(on_gpu=True), 5, protocol)) == 5
+    assert gpu.calls == before + 50 + 5
+    before = cpu.calls
+    blocks.latency_block(cpu.subject(), 5, protocol)
+    assert cpu.calls == before + 1 + 5
+
+
+@pytest.mark.parametrize(
+    ("call_ns", "calls"),
+    [(1_000, 20_000), (4_000_000, 5), (30_000_000, 5), (1e9, 2), (60e9, 1)],
+)
+def test_a_block_is_long_enough_and_not_endless(call_ns, calls):
+    assert blocks.calls_for_block(call_ns, Protocol(block_calls=5, block_ms=20, block_cap_s=2)) == calls
+
+
+def test_throughput_queues_enough_calls_though_queueing_is_cheap():
+    library = FakeLibrary([1_000], submit_ns=0)
+    calls = blocks.calls_for_throughput(library.subject(), 50_000, Protocol(block_ms=20))
+    assert 20_000 <= calls <= 30_000
+
+
+def test_the_collector_is_off_in_blocks_and_on_again_after():
+    library = FakeLibrary([100_000])
+    blocks.latency_block(library.subject(), 5, Protocol())
+    blocks.throughput_block(library.subject(), 5, Protocol())
+    assert not library.collector_was_on
+    assert gc.isenabled()

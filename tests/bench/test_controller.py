@@ -1,0 +1,201 @@
+"""Real workers, measured, killed and misled: what goes wrong costs the job that it belongs to, and nothing else."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mtbench import record as records
+from mtbench.bench.controller import Controller, measure
+from mtbench.bench.process import Process
+from mtbench.bench.progress import Progress
+from mtbench.bench.tally import Sweep
+
+PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
+
+
+def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief):
+    job = misbehaving("well")
+    (record,), interrupted = measure([job], brief, job.folder.parent)
+    assert not interrupted
+    assert record.status == "ok"
+    assert record.verify_error is not None
+    assert record.verify_error < 1e-7
+    assert record.rounds == 3
+    assert record.epochs == 1
+    assert [len(visit) for visit in record.latency_samples_ns] == [3]
+    assert all(len(block) == record.calls_per_block for block in record.latency_samples_ns[0])
+    assert record.latency_low_ns <= record.latency_ns <= record.latency_high_ns
+    assert record.floor_ns > 0
+    assert record.first_call_ns > 0
+    assert record.peak_bytes > 1e6
+    assert (record.flops, record.bytes_moved) == (16, 128)
+    frame, problems = records.read([job.folder / records.FILE_NAME])
+    assert problems == []
+    assert frame["latency_ns"].to_list() == [record.latency_ns]
+    assert frame["latency_samples_ns"].to_list() == [record.latency_samples_ns]
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "reason"),
+    [
+        ("is killed", "crashed", "SIGKILL"),
+        ("exits", "crashed", "goodbye from the library"),
+        ("raises", "failed", "ZeroDivisionError: a library's own error"),
+        ("exhausts memory", "oom", "MemoryError"),
+        ("is unsupported", "unsupported", "not on this machine, for a reason"),
+        ("is wrong", "mismatch", "exceeds the tolerance"),
+        ("is wrong later", "mismatch", "exceeds the tolerance"),
+        ("gives NaN", "mismatch", "NaN"),
+        ("gives another shape", "mismatch", "shape"),
+        ("gives no array", "mismatch", "str"),
+    ],
+)
+def test_each_failure_has_its_status_and_costs_no_other_job(misbehaving, brief, how, status, reason):
+    jobs = [misbehaving(how, seq_len=4), misbehaving("well"), misbehaving(how, seq_len=6), misbehaving("prints")]
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [record.status for record in results] == [status, "ok", status, "ok"]
+    assert reason in results[0].reason
+    for record in (results[0], results[2]):
+        assert record.latency_ns is None
+    frame, _ = records.read([job.folder / records.FILE_NAME for job in jobs])
+    assert sorted(frame["status"]) == sorted([status, "ok", status, "ok"])
+
+
+def test_a_worker_that_never_answers_is_killed_and_the_rest_goes_on(misbehaving, brief):
+    brief.timeout_s = 3
+    jobs = [misbehaving("hangs"), misbehaving("well")]
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [record.status for record in results] == ["timeout", "ok"]
+    assert "3 s" in results[0].reason
+    assert _workers() == []
+
+
+class KillOnce(Progress):
+    """Ends one arm's worker from outside, in the middle of the first cell's rounds."""
+
+    def __init__(self) -> None:
+        self.controller: Controller
+        self.killed = False
+
+    def round_finished(self, rounds, of, medians_ns):
+        if not self.killed:
+            self.killed = True
+            arm = next(arm for arm in self.controller.workers if arm.framework == "numpy")
+            os.kill(self.controller.workers[arm].pid, signal.SIGKILL)
+
+
+def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
+    arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
+    jobs = [misbehaving("well", seq_len=size, **arm) for size in (4, 8) for arm in arms]
+    progress = KillOnce()
+    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress)
+    results, _ = progress.controller.run(jobs[0].folder.parent)
+    assert [record.status for record in results] == ["crashed", "ok", "ok", "ok"]
+    assert "SIGKILL" in results[0].reason
+
+
+def test_later_epochs_sharpen_the_record(misbehaving, brief):
+    brief.epochs = 3
+    job = misbehaving("well")
+    seen = []
+
+    class Watch(Progress):
+        def job_recorded(self, record):
+            seen.append((record.epochs, record.rounds, record.status))
+
+    (record,), _ = measure([job], brief, job.folder.parent, Watch())
+    assert seen == [(1, 3, "ok"), (2, 6, "ok"), (3, 9, "ok")]
+    assert record.epoch_spread is not None
+
+
+def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
+    brief.looks, brief.cell_budget_s, brief.block_ms = [1000], 0.5, 20
+    job = misbehaving("well")
+    started = time.monotonic()
+    (record,), _ = measure([job], brief, job.folder.parent)
+    assert 1 <= record.rounds < 100
+    assert record.converged is False
+    assert any(warning.startswith("not converged, ±") for warning in record.warnings)
+    assert time.monotonic() - started < 20
+
+
+def test_an_arm_that_cannot_exist_here_is_unsupported_in_all_its_jobs(misbehaving, brief):
+    arms = [{"device": "gpu"}, {}, {"mode": "compiled"}, {"matmul_precision": "tf32"}, {"variant": "stock"}]
+    jobs = [misbehaving("well", **arm) for arm in arms]
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [record.status for record in results] == ["unsupported", "ok", "unsupported", "unsupported", "unsupported"]
+    assert all(record.reason for record in results if record.status == "unsupported")
+
+
+def test_a_missing_framework_is_unsupported_and_says_what_to_install(misbehaving, brief, monkeypatch, tmp_path):
+    hidden = tmp_path / "hidden" / "sitecustomize.py"
+    hidden.parent.mkdir()
+    hidden.write_text("import sys\nsys.modules['mlx'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
+    jobs = [misbehaving("well", framework="mlx"), misbehaving("well")]
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [record.status for record in results] == ["unsupported", "ok"]
+    assert "pip install" in results[0].reason
+
+
+def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbehaving, brief):
+    jobs = [misbehaving("well", seq_len=4), misbehaving("hangs"), misbehaving("well", seq_len=16)]
+    interrupted_at = []
+
+    class Interrupt(Progress):
+        def cell_started(self, cell, arms):
+            if dict(cell.params)["how"] == "hangs":
+                threading.Timer(0.5, self.interrupt).start()
+
+        def interrupt(self):
+            interrupted_at.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    results, interrupted = measure(jobs, brief, jobs[0].folder.parent, Interrupt())
+    assert time.monotonic() - interrupted_at[0] < 2
+    assert interrupted
+    assert [record.status for record in results] == ["ok", "interrupted", "interrupted"]
+    assert _workers() == []
+
+
+def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, monkeypatch):
+    asked = []
+    ask = Process.ask
+    monkeypatch.setattr(
+        Process, "ask", lambda self, t, do, **f: (asked.append((self.pid, do)), ask(self, t, do, **f))[1]
+    )
+    brief.looks = [6]
+    brief.target = 1e-9
+    jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
+    measure(jobs, brief, jobs[0].folder.parent)
+    latency = [pid for pid, do in asked if do == "latency"]
+    assert len(latency) == 12
+    rounds = [tuple(latency[at : at + 2]) for at in range(0, 12, 2)]
+    assert all(len(set(pair)) == 2 for pair in rounds)
+    assert len(set(rounds)) == 2  # both orders occur
+
+
+def test_an_idle_worker_burns_no_processor_time():
+    process = Process()
+    process.ask(60, "start", framework="numpy", file=None, mode="eager", settings={}, protocol={})
+    before = _processor_seconds()
+    time.sleep(1)
+    assert _processor_seconds() - before < 0.1
+    process.end()
+
+
+def _workers() -> list[int]:
+    return [child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def _processor_seconds() -> float:
+    total = 0.0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        times = process.cpu_times()
+        total += times.user + times.system
+    return total

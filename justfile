@@ -1,0 +1,68 @@
+# Recipes for users and developers. All of them work in .venv, which `setup` makes and keeps up to date.
+
+python := ".venv/bin/python"
+
+[private]
+default:
+    @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
+
+# Make the environment, or update it where pyproject.toml or constraints.txt changed
+setup:
+    #!/usr/bin/env sh
+    set -eu
+    [ -x {{ python }} ] || python3 -m venv .venv
+    # The backend that fits this machine: Metal on macOS, CUDA where an NVIDIA driver answers, else the CPU.
+    if [ "$(uname)" = Darwin ]; then extra=metal
+    elif nvidia-smi -L 2>/dev/null | grep -q GPU; then extra=cuda
+    else extra=cpu; fi
+    checksum='import hashlib, sys; print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest())'
+    wanted="$extra $({{ python }} -c "$checksum" pyproject.toml constraints.txt)"
+    [ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ] || exit 0
+    echo "Installing mtbench[$extra,dev] into .venv; the first time takes some minutes."
+    {{ python }} -m pip --version >/dev/null 2>&1 || {{ python }} -m ensurepip >/dev/null # uv makes environments without pip
+    [ -t 1 ] && quiet= || quiet=--quiet
+    {{ python }} -m pip install $quiet --constraint constraints.txt --editable ".[$extra,dev]"
+    echo "$wanted" > .venv/installed
+
+# Measure a small sweep in under a minute and build its report
+quick: setup
+    {{ python }} -m mtbench +experiment=quick -m; measured=$?; {{ python }} -m mtbench report --out reports && exit $measured
+
+# Run the tests
+test *args: setup
+    {{ python }} -m pytest {{ args }}
+
+# Measure: `just run operator=mha framework=torch,mlx -m`
+run *args: setup
+    {{ python }} -m mtbench {{ args }}
+
+# Build the report of all records under multirun/, or of the folders given
+report *args: setup
+    {{ python }} -m mtbench report {{ args }}
+
+# List the operators, frameworks and experiments
+list: setup
+    {{ python }} -m mtbench list
+
+# Say what this machine is and what would disturb a measurement
+doctor: setup
+    {{ python }} -m mtbench doctor
+
+# Check that the instrument itself measures right on this machine
+selftest: setup
+    {{ python }} -m mtbench selftest
+
+# Lint and check types
+check: setup
+    {{ python }} -m ruff check
+    {{ python }} -m ruff format --check
+    {{ python }} -m mypy
+
+# Build the wheel into dist/
+build: setup
+    {{ python }} -m pip wheel --quiet --no-deps --wheel-dir dist .
+    @ls dist
+
+# Remove the environment, caches and builds; records and reports stay
+clean:
+    rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache

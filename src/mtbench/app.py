@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mtbench import config as configuration
+from mtbench import paths
 from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError
 from mtbench.job import Job
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         check_arguments(arguments)
-        application = hydra.main(version_base="1.3", config_path=str(configuration.folder()), config_name="config")
+        application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
         mistake = None if wants_traceback else explain(error, arguments)
@@ -50,7 +51,7 @@ class Guard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            configuration.job_from(config, Path())
+            configuration.job_from(config, configuration.user_folders(config.hydra), Path())
             configuration.protocol_from(config)
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             mistake = explain(error, [])
@@ -63,9 +64,8 @@ def run_one(config: DictConfig) -> None:
     """Measures one combination; Hydra has made its folder."""
     hydra_config = HydraConfig.get()
     output = Path(hydra_config.runtime.output_dir)
-    whole = OmegaConf.merge(config, {"hydra": {"runtime": {"config_sources": hydra_config.runtime.config_sources}}})
-    assert isinstance(whole, DictConfig)
-    _run([configuration.job_from(whole, output)], configuration.protocol_from(config), output)
+    job = configuration.job_from(config, configuration.user_folders(hydra_config), output)
+    _run([job], configuration.protocol_from(config), output)
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -76,6 +76,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     sweep_folder = Path(str(config.hydra.sweep.dir))
     configs: dict[str, DictConfig] = {}
     jobs: list[Job] = []
+    protocols: list[Protocol] = []
     for number, overrides in enumerate(job_overrides):
         job_config = loader.load_sweep_config(config, list(overrides))
         with open_dict(job_config):
@@ -83,25 +84,20 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
             job_config.hydra.job.num = number
             output = sweep_folder / str(job_config.hydra.sweep.subdir)
             job_config.hydra.runtime.output_dir = str(output.absolute())
-        job = configuration.job_from(job_config, output)
+        protocols.append(configuration.protocol_from(job_config))
+        if protocols[-1] != protocols[0]:
+            raise ConfigError(
+                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
+            )
+        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra), output)
         if job.id not in configs:
             configs[job.id] = job_config
             jobs.append(job)
-    protocol = _common_protocol(configs)
     sweep_folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, sweep_folder / "multirun.yaml")
     for job in jobs:
         _save_hydra_files(configs[job.id], job.folder)
-    _run(jobs, protocol, sweep_folder)
-
-
-def _common_protocol(configs: dict[str, DictConfig]) -> Protocol:
-    protocols = [configuration.protocol_from(job_config) for job_config in configs.values()]
-    if any(protocol != protocols[0] for protocol in protocols):
-        raise ConfigError(
-            "The jobs of a sweep share one protocol, or they could not be compared; sweep over something else."
-        )
-    return protocols[0]
+    _run(jobs, protocols[0], sweep_folder)
 
 
 def _save_hydra_files(config: DictConfig, folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mtbench import paths
 from mtbench.errors import ConfigError
 
 app = typer.Typer(
@@ -16,9 +17,7 @@ app = typer.Typer(
 @app.command("list")
 def list_names() -> None:
     """What can be measured: every name of every group, with a line on each."""
-    from mtbench import config
-
-    folder = config.folder()
+    folder = paths.conf()
     for group in ("operator", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
         typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")
         for file in sorted((folder / group).glob("*.yaml")):

@@ -3,15 +3,16 @@
 The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from mtbench import registry
+from mtbench import paths, registry
 from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError, unknown
 from mtbench.job import Arm, Cell, Job, relative_folder
@@ -75,12 +76,6 @@ class Config:
     matmul_precision: str = "highest"
 
 
-def folder() -> Path:
-    """The configuration folder: the one in the wheel, or the repository's."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf"
-
-
 def register() -> None:
     """Makes the schema and the resolver known to Hydra; safe to call again."""
     ConfigStore.instance().store(name="schema", node=Config)
@@ -89,16 +84,17 @@ def register() -> None:
 
 def _folder_resolver(*, _root_: DictConfig) -> str:
     """${mtbench.folder:}: where a job's record goes, below its sweep."""
-    cell, arm, _ = _identity(_root_)
+    cell, arm, _ = _identity(_root_, user_folders(_root_.hydra))
     return str(relative_folder(cell, arm))
 
 
-def job_from(config: DictConfig, output: Path) -> Job:
-    """The job that a composed configuration (Hydra's own part included) describes; its record will go into `output`.
+def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:
+    """The job that a composed configuration describes; its record will go into `output`.
 
-    Raises ConfigError where it cannot be measured, whatever the machine.
+    `user` are the folders of YAML that the user added, where Python files may stand too. Raises ConfigError where the job
+    cannot be measured, whatever the machine.
     """
-    cell, arm, tolerance = _identity(config)
+    cell, arm, tolerance = _identity(config, user)
     cell.problem.check(cell.shape)
     return Job(cell, arm, tolerance, output)
 
@@ -110,18 +106,18 @@ def protocol_from(config: DictConfig) -> Protocol:
     return protocol
 
 
-def _identity(config: DictConfig) -> tuple[Cell, Arm, float]:
+def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, float]:
     operator, dtype = config.operator, config.dtype
     _one_of("device.name", config.device.name, DEVICES)
     _one_of("dtype.name", dtype.name, DTYPES)
     _one_of("framework.mode", config.framework.mode, MODES)
     _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
-    sources = user_folders(config)
-    operator_file = _user_file(sources, "operator", operator.name)
-    framework_file = _user_file(sources, "framework", config.framework.name)
+    operator_file = _user_file(user, "operator", operator.name)
+    framework_file = _user_file(user, "framework", config.framework.name)
     if framework_file is None and config.framework.name not in registry.names("framework"):
         raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
     operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
+    _one_of("operator.variant", operator.variant, _variants(operator_class, config.framework.name))
     params = OmegaConf.to_container(operator.params, resolve=True)
     assert isinstance(params, dict)
     operator_class.from_params({str(name): value for name, value in params.items()})
@@ -151,20 +147,26 @@ def _tolerance(config: DictConfig) -> float:
     return float(exceptions.get("tf32" if tf32 else config.dtype.name, general))
 
 
-def user_folders(config: DictConfig) -> list[Path]:
+def user_folders(hydra_config: DictConfig | HydraConf) -> list[Path]:
     """The folders of YAML that the user added (`--config-dir`, `hydra.searchpath`), nearest first."""
-    sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
-    paths = [Path(source.path) for source in sources if source.schema == "file" and source.path]
-    ours = folder().resolve()
-    return [path.resolve() for path in paths if path.resolve() != ours]
+    sources = hydra_config.runtime.config_sources
+    folders = [Path(source.path).resolve() for source in sources if source.schema == "file" and source.path]
+    return [folder for folder in folders if folder != paths.conf().resolve()]
 
 
-def _user_file(folders: list[Path], group: str, name: str) -> str | None:
+def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     """A Python file of that name beside the user's own YAML."""
     files = (path / group / f"{name}.py" for path in folders)
     return next((str(file) for file in files if file.is_file()), None)
 
 
-def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+def _variants(operator_class: type[Operator], framework: str) -> tuple[str, ...]:
+    """The variants that an operator has in any library: it names them in methods such as `torch_stock`."""
+    prefixes = tuple(f"{library}_" for library in {*registry.names("framework"), framework})
+    named = {name.split("_", 1)[1] for name in dir(operator_class) if name.startswith(prefixes)}
+    return ("native", "portable", *sorted(named))
+
+
+def _one_of(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(unknown(key, value, known))

@@ -5,11 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtbench import config as configuration
+from mtbench import paths
 from mtbench.errors import ConfigError, unknown
 
 _FLAGS_WITH_VALUE = (
@@ -64,11 +70,19 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
             f"{named.group(1) if named else 'An argument'} names several values; put -m at the end to sweep over them."
         )
     wrong = re.search(r"Could not (?:override|append|delete)[^']*'([^'=]*)", text)
-    if wrong and ("No match in the defaults list" in text or "is not in struct" in text or "not in 'Config'" in text):
-        return unknown("key or group", wrong.group(1).lstrip("+~"), _known(wrong.group(1), arguments))
-    if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
-        return _first_line(causes)
-    return None
+    if wrong and any(words in text for words in ("No match in the defaults list", "is not in struct", "not in '")):
+        key = wrong.group(1).lstrip("+~")
+        if key == "experiment":
+            return "An experiment is added, not chosen: write +experiment=name."
+        return unknown("key or group", key, _known(key, arguments))
+    unfit = re.search(
+        r"(?:Error merging override|^)\s*(\S+=\S*).*?(Value '[^$'].*? could not be converted to \w+)", text
+    )
+    if unfit:
+        return f"{unfit.group(1).rstrip(':')} does not fit: {unfit.group(2)}."
+    if isinstance(error, InstantiationException) or not isinstance(causes[-1], HydraException | OmegaConfBaseException):
+        return None
+    return _first_line(causes)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -92,7 +106,7 @@ def _first_line(causes: Sequence[BaseException]) -> str:
 
 def _known(key: str, arguments: Sequence[str]) -> list[str]:
     """Keys and groups that could have been meant: those of the same branch where it exists."""
-    folder = configuration.folder()
+    folder = paths.conf()
     groups = [path.name for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
     keys = list(_leaves("", configuration.Config()))
     operator = next((a.split("=", 1)[1] for a in arguments if a.startswith("operator=")), "softmax")

@@ -131,26 +131,26 @@ class Controller:
             if tally.job.arm not in self.workers:  # it died in an earlier cell
                 self._start([tally.job.arm])
             self._ask(tally, "prepare", **_prepare_fields(tally.job))
-        is_settled = self._rounds(epoch, live)
+        self._rounds(epoch, live)
         for tally in live:
             self._ask(tally, "finish")
         for tally in live:
             if not tally.failed:
-                tally.end_visit(is_settled)
+                tally.end_visit()
             if tally.job.arm in self.workers and not tally.failed:
                 self._ask(tally, "release")
             self._record(tally)
         self.progress.cell_finished(cell)
 
-    def _rounds(self, epoch: int, live: Sequence[Tally]) -> bool:
-        """Rounds of blocks until every arm is settled or the visit's budget is spent; returns whether they settled."""
+    def _rounds(self, epoch: int, live: Sequence[Tally]) -> None:
+        """Rounds of blocks until every arm is settled or the visit's budget is spent."""
         by_arm = {tally.arm: tally for tally in live}
         cell = live[0].job.cell.id
         started = time.monotonic()
         for number in range(1, self.protocol.rounds + 1):
             running = [tally.arm for tally in live if not tally.failed]
             if not running:
-                return False
+                return
             for arm in round_order(running, self.protocol.seed, cell, epoch, number):
                 tally = by_arm[arm]
                 latency = self._ask(tally, "latency")
@@ -164,11 +164,10 @@ class Controller:
             )
             if number in self.protocol.looks:
                 blocks = {t.arm: _medians(t) for t in live if not t.failed}
-                if blocks and settled(blocks, self.protocol):
-                    return True
+                if settled(blocks, self.protocol):
+                    return
             if time.monotonic() - started > self.protocol.visit_budget_s:
-                return False
-        return False
+                return
 
     def _ask(self, tally: Tally, do: str, **fields: object) -> Message | None:
         """Asks a job's worker; None where the job has failed, now or before."""

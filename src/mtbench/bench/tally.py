@@ -35,7 +35,6 @@ class Tally:
     description: dict[str, Any] = field(default_factory=dict)
     latency_ns: list[list[list[int]]] = field(default_factory=list)  # of finished visits: [epoch][round][call]
     throughput_ns: list[list[float]] = field(default_factory=list)
-    settled: list[bool] = field(default_factory=list)
     visit_latency_ns: list[list[int]] = field(default_factory=list)  # of the visit under way
     visit_throughput_ns: list[float] = field(default_factory=list)
     started_at: datetime | None = None
@@ -68,10 +67,9 @@ class Tally:
         self.visit_latency_ns, self.visit_throughput_ns = [], []
         self.started_at = self.started_at or now()
 
-    def end_visit(self, settled: bool) -> None:
+    def end_visit(self) -> None:
         self.latency_ns.append(self.visit_latency_ns)
         self.throughput_ns.append(self.visit_throughput_ns)
-        self.settled.append(settled)
         self.visit_latency_ns, self.visit_throughput_ns = [], []
 
     @property
@@ -137,12 +135,13 @@ class Tally:
         record.throughput_ns = throughput.estimate
         record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
         record.confidence = latency.confidence
-        record.converged = all(self.settled)
+        half_width = relative_half_width(latency)
+        record.converged = latency.confidence >= protocol.confidence and half_width <= protocol.target
         if len(self.latency_ns) > 1:
             medians = [median(map(median, visit)) for visit in self.latency_ns]
             record.epoch_spread = (max(medians) - min(medians)) / median(medians)
         if not record.converged:
-            record.warnings.append(f"not converged, ±{100 * relative_half_width(latency):.1f} %")
+            record.warnings.append(f"not converged, ±{100 * half_width:.1f} %")
 
 
 def block_medians(latency_ns: Sequence[Sequence[Sequence[int]]]) -> list[float]:

@@ -221,6 +221,22 @@ def test_the_table_sorts_into_cells_and_gives_verdicts() -> None:
     assert lines[start + 7].endswith("equivalent")
 
 
+def test_verdicts_are_corrected_for_their_number() -> None:
+    """Six rounds that agree have p = 2/64, which is enough for one comparison and not for two."""
+    first, second = cell(seq_len=16), cell(seq_len=32)
+
+    def verdicts(*cells: Cell) -> list[str]:
+        records = [
+            record(arm, of, block_ns=[ns + i for i in range(6)])
+            for of in cells
+            for arm, ns in ((TORCH, 1000), (MLX, 2000))
+        ]
+        return [line.split()[-1] for line in Pipe().end(records) if line.startswith(" mlx")]
+
+    assert verdicts(first) == ["slower"]
+    assert verdicts(first, second) == ["inconclusive", "inconclusive"]
+
+
 def test_pairs_are_formed_by_epoch_and_round() -> None:
     """Both arms are 2 times slower in the second epoch, and one has fewer rounds in the first."""
     a = record(latency_ns=100.0, latency_samples_ns=[[[100]] * 12, [[200]] * 12])
@@ -330,6 +346,7 @@ class Screen:
         self.file = os.fdopen(slave, "w", encoding="utf-8")
         self.console = Console(file=self.file, width=80, height=24, _environ={"TERM": "xterm-256color"})
         self.received = b""
+        self.marks = 0
         self._screen = pyte.Screen(80, 24)
         self._stream = pyte.ByteStream(self._screen)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -351,10 +368,12 @@ class Screen:
 
     def mark(self) -> int:
         """Waits until all that was written has been read; returns how many bytes that was."""
-        self.file.write("\x1b[6n\x00")  # answered by nobody and shown by nobody
+        self.marks += 1
+        mark = f"\x1b]2;mark {self.marks}\x07"  # sets the window's title, which changes nothing on the screen
+        self.file.write(mark)
         self.file.flush()
         with self._changed:
-            assert self._changed.wait_for(lambda: self.received.endswith(b"\x1b[6n\x00"), timeout=10)
+            assert self._changed.wait_for(lambda: self.received.endswith(mark.encode()), timeout=10)
             return len(self.received)
 
     def lines(self) -> list[str]:
@@ -483,8 +502,8 @@ def test_a_process_that_ends_in_the_middle_leaves_the_terminal_sane() -> None:
             timeout=60,
             check=False,
         )
-        assert "starting workers" in screen.received.decode()
         assert screen.cursor_is_visible
+        assert "starting workers" in screen.received.decode()
         assert screen.lines() == ["1 job: 1 cell, 1 arm, 1 epoch; records in multirun"]
     finally:
         screen.close()

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +30,7 @@ from mtbench.record import Record
 
 REFRESH_SECONDS = 0.25
 SHOWN_CELLS = 60  # in the final table; a sweep of thousands belongs in the report
+ALPHA = 0.05  # a table's chance of any false verdict
 SHOWN_WARNINGS = 3  # in the live view; the end lists them all
 
 UNITS = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
@@ -190,11 +191,11 @@ class Terminal(Progress):
 
     def sweep_finished(self, records: Sequence[Record], interrupted: bool) -> None:
         self._stop()
-        shown, left_out = _first_cells(records)
-        if shown:
+        if records:
             # Ctrl-C is to end things at once, and the verdicts' library takes a second to import.
-            self.console.print(results(shown, self.console.width, paired=not interrupted))
-        if left_out:
+            self.console.print(results(records, self.console.width, paired=not interrupted))
+        left_out = len({record.cell_id for record in records}) - SHOWN_CELLS
+        if left_out > 0:
             self._line(f"{left_out:,} more {_plural(left_out, 'cell')}; the report shows them all.")
         remarks = [*problems(records), *self._all_warnings(records)]
         for line in [Text(""), *remarks] if remarks else []:
@@ -332,6 +333,7 @@ class Ratio:
     verdict: str
     low: float | None = None
     high: float | None = None
+    p_value: float | None = None
 
     def __str__(self) -> str:
         bounds = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
@@ -347,7 +349,10 @@ def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> 
     Times are for one call. A row without a speed shows its status; `problems` gives the reasons. Ratios are paired
     comparisons with a verdict, or, unless `paired`, mere ratios of medians.
     """
-    cells = [(cell[0], [_row(record, _baseline(cell), paired) for record in cell]) for cell in _cells(records)]
+    shown = _cells(records)[:SHOWN_CELLS]
+    families = {_family(cell[0]) for cell in shown}
+    ratios = _ratios([record for record in records if _family(record) in families], paired)
+    cells = [(cell[0], [_row(record, ratios.get(record.job_id)) for record in cell]) for cell in shown]
     rows = [row for _, cell_rows in cells for row in cell_rows]
     widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
     parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
@@ -387,17 +392,45 @@ def problems(records: Sequence[Record]) -> list[Text]:
     return lines
 
 
-def _row(record: Record, baseline: Record | None, paired: bool) -> list[Text]:
+def _row(record: Record, ratio: Ratio | None) -> list[Text]:
     name = Text(f" {record.arm}")
     if record.latency_ns is None:
         return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text("")]
     latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
-    if record is baseline:
-        return [name, Text(latency), Text(throughput), Text("baseline", style="dim")]
-    assert baseline is not None  # this record has a speed, so it would be the baseline itself
-    ratio = compare(baseline, record) if paired else describe(baseline, record)
-    return [name, Text(latency), Text(throughput), Text(str(ratio), style=STYLES.get(ratio.verdict, ""))]
+    compared = Text("baseline", style="dim") if ratio is None else Text(str(ratio), style=STYLES.get(ratio.verdict, ""))
+    return [name, Text(latency), Text(throughput), compared]
+
+
+def _family(record: Record) -> tuple[str, str, int | None]:
+    """The comparisons that are made together and corrected for their number, as in a section of the report."""
+    return record.operator, record.params, record.kv_len
+
+
+def _ratios(records: Sequence[Record], paired: bool) -> dict[str, Ratio]:
+    """Each measured job's ratio to its cell's baseline, by job; the baseline itself has none.
+
+    Verdicts hold for all comparisons of two arms within a family at once (Holm): one that does not survive the
+    correction is inconclusive.
+    """
+    found: dict[str, Ratio] = {}
+    families: dict[tuple[object, ...], list[str]] = {}
+    for cell in _cells(records):
+        measured = [record for record in cell if record.latency_ns is not None]
+        baseline = _baseline(measured)
+        for record in measured:
+            if baseline is not None and record is not baseline:
+                found[record.job_id] = compare(baseline, record) if paired else describe(baseline, record)
+                families.setdefault((_family(record), baseline.arm, record.arm), []).append(record.job_id)
+    if paired:
+        from mtbench.stats import holm
+
+        for jobs in families.values():
+            judged = [job for job in jobs if found[job].p_value is not None]
+            for job, p_value in zip(judged, holm([found[job].p_value or 0.0 for job in judged]), strict=True):
+                if found[job].verdict in ("faster", "slower") and p_value > ALPHA:
+                    found[job] = replace(found[job], verdict="inconclusive")
+    return found
 
 
 def compare(baseline: Record, record: Record) -> Ratio:
@@ -407,8 +440,8 @@ def compare(baseline: Record, record: Record) -> Ratio:
     a, b = _paired_blocks(baseline, record)
     if not a or baseline.sweep_id != record.sweep_id:
         return describe(baseline, record)
-    found = compare_paired(a, b)
-    return Ratio(found.ratio, found.verdict, found.low, found.high)
+    found = compare_paired(a, b, confidence=1 - ALPHA)
+    return Ratio(found.ratio, found.verdict, found.low, found.high, found.p_value)
 
 
 def describe(baseline: Record, record: Record) -> Ratio:
@@ -443,17 +476,10 @@ def _natural(text: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
-def _first_cells(records: Sequence[Record]) -> tuple[list[Record], int]:
-    """The records of as many cells as the table shows, and how many cells that leaves out."""
-    cells = _cells(records)
-    return [record for cell in cells[:SHOWN_CELLS] for record in cell], max(0, len(cells) - SHOWN_CELLS)
-
-
-def _baseline(cell: Sequence[Record]) -> Record | None:
-    """The arm that the protocol names, else the first, among those that have a speed."""
-    measured = [record for record in cell if record.latency_ns is not None]
+def _baseline(measured: Sequence[Record]) -> Record | None:
+    """The arm that the protocol names, else the first."""
     named = [record for record in measured if record.arm == json.loads(record.protocol).get("baseline")]
-    return next(iter(named + measured), None)
+    return next(iter([*named, *measured]), None)
 
 
 def _differing(records: Sequence[Record], operator: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Reads Linux: /proc and /sys, nothing else. `root` stands for /, so that recorded trees can be read too."""
 
+import os
 import platform
 import re
 from pathlib import Path
@@ -88,3 +89,82 @@ def virtualised(root: Path = _ROOT) -> bool:
         return True
     firmware = [text(root / "sys/class/dmi/id" / name) or "" for name in ("sys_vendor", "product_name", "bios_vendor")]
     return any(name in " ".join(firmware) for name in _HYPERVISORS)
+
+
+def cpu_times(root: Path = _ROOT) -> tuple[int, int] | None:
+    """Clock ticks of all processors since boot, and those of them that a hypervisor gave to someone else (steal).
+
+    proc(5), /proc/stat: user nice system idle iowait irq softirq steal; guest times are within user and nice already.
+    """
+    found = re.match(r"cpu +((?:\d+ ?)+)", text(root / "proc/stat") or "")
+    ticks = [int(count) for count in found.group(1).split()] if found else []
+    return (sum(ticks[:8]), ticks[7]) if len(ticks) >= 8 else None
+
+
+def cpu_pressure(root: Path = _ROOT) -> float | None:
+    """The share of the last 10 s in which some task waited for a processor: Documentation/accounting/psi.rst."""
+    found = re.search(r"^some avg10=([\d.]+)", text(root / "proc/pressure/cpu") or "")
+    return float(found.group(1)) / 100 if found else None
+
+
+def cpu_clock_hz(root: Path = _ROOT) -> float | None:
+    """The mean clock of all processors, as cpufreq reports it; None where it does not (most virtual machines)."""
+    policies = (root / "sys/devices/system/cpu/cpufreq").glob("policy[0-9]*/scaling_cur_freq")
+    clocks = [clock for clock in map(number, policies) if clock is not None]
+    return sum(clocks) / len(clocks) * 1e3 if clocks else None
+
+
+def governors(root: Path = _ROOT) -> set[tuple[str, str]]:
+    """Which cpufreq governors are set, each with its driver, such as ("powersave", "intel_pstate")."""
+    policies = (root / "sys/devices/system/cpu/cpufreq").glob("policy[0-9]*")
+    pairs = ((text(policy / "scaling_governor"), text(policy / "scaling_driver")) for policy in policies)
+    return {(governor, driver or "") for governor, driver in pairs if governor}
+
+
+def temperature_celsius(root: Path = _ROOT) -> float | None:
+    """The hottest of the processor's own sensors: hwmon (Intel, AMD), else the thermal zones that are named for it."""
+    chips = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
+    zones = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc_thermal", "soc-thermal")
+    monitors = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if text(path / "name") in chips]
+    readings = [number(sensor) for path in monitors for sensor in path.glob("temp*_input")]
+    if not readings:
+        places = [path for path in (root / "sys/class/thermal").glob("thermal_zone*") if text(path / "type") in zones]
+        readings = [number(path / "temp") for path in places]
+    return max((reading / 1000 for reading in readings if reading is not None), default=None)
+
+
+def throttle_count(root: Path = _ROOT) -> int | None:
+    """How often a processor has been slowed down for its heat since boot (Intel counts); None where nobody counts.
+
+    The package's events are counted once per core, so only the largest count of each kind is taken.
+    """
+    cpus = root / "sys/devices/system/cpu"
+    counts = [
+        [number(file) for file in cpus.glob(f"cpu[0-9]*/thermal_throttle/{kind}_throttle_count")]
+        for kind in ("core", "package")
+    ]
+    largest = [max((count for count in kind if count is not None), default=None) for kind in counts]
+    known = [count for count in largest if count is not None]
+    return sum(known) if known else None
+
+
+def swap(root: Path = _ROOT) -> tuple[int, int] | None:
+    """Bytes of swap in use, and bytes moved in or out of it since boot: proc(5), /proc/meminfo and /proc/vmstat."""
+    memory = dict(re.findall(r"^(SwapTotal|SwapFree): +(\d+) kB", text(root / "proc/meminfo") or "", re.MULTILINE))
+    moved = re.findall(r"^pswp(?:in|out) (\d+)", text(root / "proc/vmstat") or "", re.MULTILINE)
+    if len(memory) < 2:
+        return None
+    page = os.sysconf("SC_PAGE_SIZE")
+    return (int(memory["SwapTotal"]) - int(memory["SwapFree"])) * 1024, sum(map(int, moved)) * page
+
+
+def low_power_mode(root: Path = _ROOT) -> bool | None:
+    """Whether the firmware's platform profile trades speed for power; None where there is no such profile."""
+    profile = text(root / "sys/firmware/acpi/platform_profile")
+    return None if profile is None else profile in ("low-power", "quiet", "cool")
+
+
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """How many processors' worth of time a container may use (cgroup v2, cpu.max); None without a limit."""
+    found = re.match(r"(\d+) (\d+)", text(root / "sys/fs/cgroup/cpu.max") or "")
+    return int(found.group(1)) / int(found.group(2)) if found else None

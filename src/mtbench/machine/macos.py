@@ -1,9 +1,10 @@
-"""Reads macOS: sysctl(8) and ioreg(8), neither of which needs administrator rights.
+"""Reads macOS without administrator rights: sysctl(8), ioreg(8), pmset(1), NSProcessInfo and notify(3).
 
-Names are those of Apple's "Determining system capabilities" (developer.apple.com/documentation/kernel). Levels count
-from the fastest cores down; their names vary with the chip (Super, Performance, Efficiency).
+The names of sysctl are those of Apple's "Determining system capabilities" (developer.apple.com/documentation/kernel).
+Levels count from the fastest cores down; what they are called varies with the chip (Super, Performance, Efficiency).
 """
 
+import ctypes
 import platform
 import plistlib
 import re
@@ -21,6 +22,7 @@ _NAMES = (
     "hw.l2cachesize",
     "hw.l3cachesize",
     "kern.hv_vmm_present",
+    "sysctl.proc_translated",
     *_LEVELS,
 )
 
@@ -97,3 +99,66 @@ def virtualised(values: dict[str, str] | None = None) -> bool | None:
     """Whether this macOS runs in a virtual machine."""
     present = (sysctl() if values is None else values).get("kern.hv_vmm_present")
     return None if present is None else present == "1"
+
+
+def translated(values: dict[str, str] | None = None) -> bool:
+    """Whether this Python is an Intel program that Rosetta translates on Apple silicon."""
+    return (sysctl() if values is None else values).get("sysctl.proc_translated") == "1"
+
+
+# Foundation, NSProcessInfoThermalState, 0 to 3.
+THERMAL_STATES = ("nominal", "fair", "serious", "critical")
+
+# What powermetrics(1) calls the levels of kOSThermalNotificationPressureLevelName, 0 to 4.
+THERMAL_PRESSURES = ("nominal", "moderate", "heavy", "trapping", "sleeping")
+
+
+def process_info() -> Any:
+    """Foundation's NSProcessInfo, or None where pyobjc-framework-Cocoa is not installed."""
+    try:
+        from Foundation import NSProcessInfo
+    except ModuleNotFoundError:
+        return None
+    return NSProcessInfo.processInfo()
+
+
+def thermal_state(info: Any) -> str:
+    """What Apple documents, in four steps. Its "fair" covers a Mac that is warm and one that is slowed down already, so
+    that `thermal_pressure` tells more."""
+    return _named(THERMAL_STATES, int(info.thermalState()))
+
+
+class ThermalPressure:
+    """The kernel's thermal pressure, in five steps, by notify(3): it throttles from "heavy" on.
+
+    The name is not documented by Apple, only the interface; where it is gone, `read` returns None.
+    """
+
+    def __init__(self, system: Any = None) -> None:
+        self.system = system or ctypes.CDLL(None)
+        self.token = ctypes.c_int()
+        name = b"com.apple.system.thermalpressurelevel"
+        self.registered = self.system.notify_register_check(name, ctypes.byref(self.token)) == 0
+
+    def read(self) -> str | None:
+        level = ctypes.c_uint64()
+        if not self.registered or self.system.notify_get_state(self.token, ctypes.byref(level)) != 0:
+            return None
+        return _named(THERMAL_PRESSURES, level.value)
+
+
+def low_power_mode(info: Any) -> bool | None:
+    """Low Power Mode, from NSProcessInfo (macOS 12 and later), else from `pmset -g`."""
+    if info is not None and hasattr(info, "isLowPowerModeEnabled"):
+        return bool(info.isLowPowerModeEnabled())
+    return parse_low_power_mode(output("/usr/bin/pmset", "-g"))
+
+
+def parse_low_power_mode(text: str) -> bool | None:
+    """pmset's `lowpowermode`, or the newer `powermode`, whose 1 is low power and 2 high power."""
+    values = dict(re.findall(r"^\s*(lowpowermode|powermode)\s+(\d)\s*$", text, re.MULTILINE))
+    return "1" in values.values() if values else None
+
+
+def _named(names: tuple[str, ...], level: int) -> str:
+    return names[level] if level < len(names) else f"unknown ({level})"

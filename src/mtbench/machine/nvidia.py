@@ -1,19 +1,35 @@
 """Reads NVIDIA's GPUs: the driver's files for their names, NVML (nvidia-ml-py) for all that changes."""
 
+import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _ROOT = Path("/")
 
+# nvml.h, nvmlClocksEventReason*. What the clocks are held back by; being idle and the owner's settings are no fault.
+REASONS = {
+    0x002: "clocks set by the owner",
+    0x004: "power cap",
+    0x008: "hardware slowdown",
+    0x010: "sync boost",
+    0x020: "thermal, by software",
+    0x040: "thermal, by hardware",
+    0x080: "power brake",
+    0x100: "display clock setting",
+}
+THERMAL_REASONS = (REASONS[0x020], REASONS[0x040])
+SLOWDOWN_REASONS = (*THERMAL_REASONS, REASONS[0x008], REASONS[0x080])
+
 
 def gpus(root: Path = _ROOT) -> list[dict[str, Any]]:
-    """Name, memory and driver of each GPU, from the cheapest source there is; empty where there is none.
+    """Name and driver version of each GPU, from the cheapest source there is; empty where there is none.
 
-    The driver's own file is read at once but holds no memory size; NVML takes tens of milliseconds to start, and
-    nvidia-smi up to seconds where the driver is not kept loaded.
+    The driver's own file is read at once; NVML takes tens of milliseconds to start, and nvidia-smi up to seconds where
+    the driver is not kept loaded.
     """
     driver = _driver(root)
     if driver is None:
@@ -22,6 +38,113 @@ def gpus(root: Path = _ROOT) -> list[dict[str, Any]]:
     if not any(names):
         names = _names_from_nvml() or _names_from_smi()
     return [{"name": name, "driver": driver} for name in names if name]
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """One moment of a GPU; None where it does not say. `throttle_reasons` are values of REASONS."""
+
+    clock_hz: float | None  # of the multiprocessors
+    max_clock_hz: float | None
+    memory_clock_hz: float | None
+    temperature_celsius: float | None
+    power_watt: float | None
+    throttle_reasons: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    """A process that computes on the GPU. `memory_bytes` is None where the driver does not say, as in a container."""
+
+    pid: int
+    memory_bytes: int | None
+
+
+class Gpu:
+    """The GPU that CUDA programs started from here would use first, through NVML, which stays open until `close`."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self.nvml = nvml
+        self.handle = handle
+
+    def close(self) -> None:
+        self.nvml.nvmlShutdown()
+
+    def read(self) -> GpuReading:
+        nvml, ask = self.nvml, self._ask
+        reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+        return GpuReading(
+            clock_hz=_times(1e6, ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM)),
+            max_clock_hz=_times(1e6, ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM)),
+            memory_clock_hz=_times(1e6, ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM)),
+            temperature_celsius=_times(1.0, ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU)),
+            power_watt=_times(1e-3, ask(nvml.nvmlDeviceGetPowerUsage)),
+            throttle_reasons=None if reasons is None else throttle_reasons(reasons),
+        )
+
+    def energy_joule(self) -> float | None:
+        """What the board has used since its driver was loaded; None before Volta."""
+        return _times(1e-3, self._ask(self.nvml.nvmlDeviceGetTotalEnergyConsumption))
+
+    def processes(self) -> list[GpuProcess]:
+        """Those that compute; a desktop's drawing does not count."""
+        running = self._ask(self.nvml.nvmlDeviceGetComputeRunningProcesses) or []
+        return [GpuProcess(int(process.pid), process.usedGpuMemory) for process in running]
+
+    def utilisation(self) -> float | None:
+        """The share of the last moments (up to a second) in which something ran on the GPU, whoever started it."""
+        rates = self._ask(self.nvml.nvmlDeviceGetUtilizationRates)
+        return None if rates is None else rates.gpu / 100
+
+    def _ask(self, question: Any, *details: Any) -> Any:
+        """Boards and virtual machines differ in what they answer."""
+        try:
+            return question(self.handle, *details)
+        except self.nvml.NVMLError:
+            return None
+
+
+def open_gpu(nvml: Any = None, root: Path = _ROOT) -> Gpu | str | None:
+    """The GPU, or why it cannot be read, or None where there is no NVIDIA GPU here."""
+    if nvml is None:
+        if _driver(root) is None:
+            return None
+        try:
+            import pynvml
+        except ModuleNotFoundError:
+            return "nvidia-ml-py is not installed; install it with: pip install nvidia-ml-py"
+        nvml = pynvml
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return f"NVML does not start: {error}"
+    try:
+        return Gpu(nvml, _first_visible(nvml))
+    except (nvml.NVMLError, ValueError) as error:
+        nvml.nvmlShutdown()
+        return f"NVML does not give the GPU: {error}"
+
+
+def throttle_reasons(bits: int) -> tuple[str, ...]:
+    """The names of the reasons in NVML's bit field."""
+    return tuple(name for bit, name in REASONS.items() if bits & bit)
+
+
+def _first_visible(nvml: Any) -> Any:
+    """CUDA_VISIBLE_DEVICES selects by CUDA's numbers, or by UUID. CUDA's numbers are NVML's unless GPUs of different
+    kinds are mixed and CUDA_DEVICE_ORDER is left at its default."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if first.startswith("MIG-"):
+        raise ValueError("it is a part of a card (MIG), which has no clocks, power or energy of its own")
+    if first.startswith("GPU-"):
+        return nvml.nvmlDeviceGetHandleByUUID(first)
+    if not first.isdecimal():
+        raise ValueError(f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r} hides it")
+    return nvml.nvmlDeviceGetHandleByIndex(int(first))
+
+
+def _times(unit: float, value: Any) -> float | None:
+    return None if value is None else value * unit
 
 
 def _driver(root: Path) -> str | None:

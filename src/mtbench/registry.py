@@ -16,9 +16,9 @@ _BASES: dict[str, type] = {"operator": Operator, "framework": Framework}
 
 
 def names(group: str) -> list[str]:
-    """The names in the package of a group (`operator` or `framework`), sorted."""
+    """The names in the package of a group (`operator` or `framework`), sorted; files named `_...` are their shared parts."""
     folder = Path(__file__).parent / f"{group}s"
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base"))
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "base" and not path.stem.startswith("_"))
 
 
 def load(group: str, name: str, file: str | None = None) -> type[Any]:

@@ -10,19 +10,27 @@ which takes the inputs in the order of `inputs()`. A library without such a meth
 `operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass, fields
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, unknown
 
 Host = NDArray[np.float64]
 Call = Callable[..., Any]
+Dimensions = tuple[int, ...]
+
+POSITIVE = "more than 0"
+Size = Annotated[int, POSITIVE]
+"""A parameter that counts something: a whole number, 1 or more."""
+Positive = Annotated[float, POSITIVE]
+"""A parameter that is a finite number above 0."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -50,14 +58,37 @@ class Shape:
         return f"b{self.batch_size}_s{self.seq_len}{keys}"
 
 
+@dataclass(frozen=True)
 class Operator(ABC):
-    """Base of every operator. Subclasses are frozen dataclasses; see this module's docstring for the library forms."""
+    """Base of every operator. Subclasses are frozen dataclasses; see this module's docstring for the library forms.
+
+    Parameters come from the user, so each is checked against its field's type when an operator is made: `Size`,
+    `Positive`, bool, int, float, str, a `Literal` of names, or one of these or None. Raises ConfigError. A subclass with
+    more to check extends `__post_init__`.
+    """
 
     uses_kv_len = False
     """Whether key length is a size of its own here; elsewhere `shape.kv_len` is refused rather than ignored."""
 
     independent_rows = True
     """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self), include_extras=True)
+        for parameter in fields(self):
+            _check_value(parameter.name, getattr(self, parameter.name), hints[parameter.name])
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """The operator with parameters by name, the others at their defaults.
+
+        Raises ConfigError where a name is unknown, a value has the wrong type, or values contradict each other.
+        """
+        known = [parameter.name for parameter in fields(cls)]
+        for name in params:
+            if name not in known:
+                raise ConfigError(unknown("parameter", name, known))
+        return cls(**params)
 
     @abstractmethod
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
@@ -99,11 +130,52 @@ class Operator(ABC):
         return builder  # type: ignore[no-any-return]
 
 
+def _check_value(name: str, value: Any, hint: Any) -> None:
+    """Raises ConfigError where a value is not of a field's type; bool is not a number here, and a whole number is one."""
+    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in choices:
+        return
+    (hint,) = (choice for choice in choices if choice is not NoneType)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(unknown(name, str(value), get_args(hint)))
+        return
+    positive = get_origin(hint) is Annotated and POSITIVE in get_args(hint)
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(kind)
+    if wanted is None:  # a type of the operator's own, which checks it itself
+        return
+    accepted = (int, float) if kind is float else kind
+    valid = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
+    if valid and kind in (int, float):
+        valid = math.isfinite(value) and (value > 0 or not positive)
+    if not valid:
+        above = {int: ", 1 or more", float: " above 0"}[kind] if positive else ""
+        given = str(value).lower() if isinstance(value, bool) else repr(value)
+        none = " or null" if NoneType in choices else ""
+        raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
+
+
+def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:
+    """Weights by name and shape: a matrix as `random_weight`; a norm's scale near 1; a bias of standard deviation 0.1.
+
+    All differ from what a library initialises to (ones and zeros), so that a form which forgets one gives another answer.
+    """
+    return {name: _draw_weight(rng, name, shape) for name, shape in shapes.items()}
+
+
+def _draw_weight(rng: np.random.Generator, name: str, shape: Dimensions) -> Host:
+    if len(shape) > 1:
+        return random_weight(rng, *shape)
+    centre = 0.0 if name.endswith("bias") else 1.0
+    return rng.normal(loc=centre, scale=0.1, size=shape)
+
+
 def random_weight(rng: np.random.Generator, *shape: int) -> Host:
     """Normal values of variance 1/fan_in (the last axis), which keeps activations at unit scale through a layer."""
     return rng.normal(scale=shape[-1] ** -0.5, size=shape)
 
 
-def array_bytes(arrays: Mapping[str, tuple[int, ...]], dtype: str) -> float:
+def array_bytes(arrays: Mapping[str, Dimensions], dtype: str) -> float:
     """Bytes of arrays of these shapes in a dtype."""
     return float(sum(int(np.prod(shape)) for shape in arrays.values()) * ITEM_BYTES[dtype])

@@ -1,0 +1,134 @@
+"""What the layers share: the weights of a part, the residual, the causal mask that torch lacks, stock modules' weights.
+
+The layers themselves are composed of the operators beside this file, so that a layer's maths is written once and each
+library brings its own linear, norm and attention. Weights are named as in torch's `state_dict`: a part's weights carry
+the part's name and a dot.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from mtbench.errors import ConfigError, Unsupported
+from mtbench.operators.base import Call
+
+T = TypeVar("T")
+
+Build = Callable[[Any, SimpleNamespace], Call]
+"""Makes the call of an operator that is part of a layer, from that part's weights, in one library."""
+
+
+def in_torch(operator: Any, w: SimpleNamespace) -> Call:
+    call: Call = operator.torch(w)
+    return call
+
+
+def in_mlx(operator: Any, w: SimpleNamespace) -> Call:
+    call: Call = operator.mlx(w)
+    return call
+
+
+def in_portable(xp: Any) -> Build:
+    return lambda operator, w: partial(operator.portable, xp, w)
+
+
+def named(part: str, weights: Mapping[str, T]) -> dict[str, T]:
+    """A part's weights under the names that they have in the whole."""
+    return {f"{part}.{name}": value for name, value in weights.items()}
+
+
+def part(w: SimpleNamespace, name: str) -> SimpleNamespace:
+    """The weights of one part of the whole; the inverse of `named`."""
+    prefix = f"{name}."
+    return SimpleNamespace(
+        **{key.removeprefix(prefix): value for key, value in vars(w).items() if key.startswith(prefix)}
+    )
+
+
+def head_size(embed_dim: int, num_heads: int, head_dim: int | None) -> int:
+    """The width of one head: `head_dim` where it is given, else an equal share of `embed_dim`. Raises ConfigError."""
+    if head_dim is not None:
+        return head_dim
+    if embed_dim % num_heads:
+        divisors = [n for n in range(1, embed_dim + 1) if embed_dim % n == 0]
+        near = sorted(sorted(divisors, key=lambda n: abs(n - num_heads))[:2])
+        raise ConfigError(
+            f"embed_dim={embed_dim} cannot be split into num_heads={num_heads} equal heads; "
+            f"num_heads={' or '.join(map(str, near))} would do, or set head_dim."
+        )
+    return embed_dim // num_heads
+
+
+def residual(norm_first: bool, norm: Call, block: Call) -> Call:
+    """A block around which the input is added, normalised before the block or after the sum.
+
+    Before: x + block(norm(x)); after: norm(x + block(x)). Source: figure 1 of Xiong et al. 2020,
+    https://arxiv.org/abs/2002.04745. Further arguments go to the block as they are.
+    """
+    if norm_first:
+        return lambda x, *others: x + block(norm(x), *others)
+    return lambda x, *others: norm(x + block(x, *others))
+
+
+def torch_causal_mask(seen: bool) -> Callable[[int, int, Any], Any]:
+    """A function (queries, keys, device) -> boolean mask, aligned bottom-right, that is `seen` where a query sees a key.
+
+    A mask is made once per shape, as its user would do, and is a constant to torch.compile, which would else trace the
+    making of it into every call.
+    """
+    import torch
+
+    @cache
+    def make(queries: int, keys: int, device: Any) -> Any:
+        visible = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+        return visible if seen else ~visible
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator,unused-ignore]
+    def mask(queries: int, keys: int, device: Any) -> Any:
+        return make(queries, keys, device)
+
+    return mask  # type: ignore[no-any-return,unused-ignore]
+
+
+def load_torch(module: Any, w: SimpleNamespace) -> Call:
+    """A torch module, made on the `meta` device, with these weights for its own, ready for inference."""
+    module.load_state_dict(vars(w), assign=True)
+    ready: Call = module.requires_grad_(False).eval()
+    return ready
+
+
+def load_mlx(module: Any, weights: Mapping[str, Any]) -> Call:
+    """An MLX module with these weights for its own, ready for inference."""
+    import mlx.core as mx
+
+    module.load_weights(list(weights.items()))
+    mx.eval(module.parameters())
+    ready: Call = module.eval()
+    return ready
+
+
+MLX_LAYER_EPS = 1e-5
+"""The eps of mlx.nn.LayerNorm, which MLX's transformer layers leave at its default."""
+
+
+def refuse_mlx_layer(module: str, bias: bool, eps: float) -> None:
+    """Raises Unsupported where MLX's stock transformer layers, which take neither setting, compute something else."""
+    if bias:
+        raise Unsupported(f"{module} has no bias in its attention; it can do operator.params.bias=false.")
+    if eps != MLX_LAYER_EPS:
+        raise Unsupported(f"{module} takes no eps; it can do operator.params.eps={MLX_LAYER_EPS}.")
+
+
+def mlx_layer_weights(w: SimpleNamespace, names: Mapping[str, str]) -> dict[str, Any]:
+    """Weights of the linears and norms of MLX's stock layers, from our names to MLX's.
+
+    Their biases cannot be left out there, so that without bias they are zeros.
+    """
+    import mlx.core as mx
+
+    weights: dict[str, Any] = {}
+    for ours, theirs in names.items():
+        weight = part(w, ours).weight
+        weights |= {f"{theirs}.weight": weight, f"{theirs}.bias": mx.zeros(weight.shape[0], weight.dtype)}
+    return weights

@@ -48,10 +48,6 @@ list: setup
 doctor: setup
     {{ python }} -m mtbench doctor
 
-# Check that the instrument itself measures right on this machine
-selftest: setup
-    {{ python }} -m mtbench selftest
-
 # Lint and check types
 check: setup
     {{ python }} -m ruff check

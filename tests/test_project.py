@@ -1,0 +1,272 @@
+"""Facts about the tree that must stay true: who may import what, that names, pins, recipes and files agree."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mtbench import __main__, registry
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "mtbench"
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: who, what, and whether it happens when the module is loaded rather than when a function runs."""
+
+    file: str  # relative to src/
+    module: str
+    at_load: bool
+    line: int
+
+    def __str__(self) -> str:
+        return f"src/{self.file}:{self.line} imports {self.module}"
+
+
+def imports_of(source: str, file: str) -> Iterator[Import]:
+    """The imports in a source file; those for type checkers alone are left out."""
+
+    def visit(node: ast.AST, at_load: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return
+        if isinstance(node, ast.Import):
+            yield from (Import(file, alias.name, at_load, node.lineno) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"src/{file}:{node.lineno}: imports are absolute here"
+            yield Import(file, node.module or "", at_load, node.lineno)
+            yield from (Import(file, f"{node.module}.{alias.name}", at_load, node.lineno) for alias in node.names)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, at_load and not is_function)
+
+    yield from visit(ast.parse(source), True)
+
+
+ALL_IMPORTS = [
+    found for path in SOURCES for found in imports_of(path.read_text(), path.relative_to(ROOT / "src").as_posix())
+]
+
+
+def is_of(found: Import, package: str) -> bool:
+    return found.module == package or found.module.startswith(f"{package}.")
+
+
+def offenders(package: str, *allowed: str, at_load_only: bool = False) -> list[str]:
+    """Imports of a package by files other than the allowed ones; what ends in / is a folder."""
+    return [
+        str(found)
+        for found in ALL_IMPORTS
+        if is_of(found, package)
+        and (found.at_load or not at_load_only)
+        and not any(found.file == name or (name.endswith("/") and found.file.startswith(name)) for name in allowed)
+    ]
+
+
+APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sweep.py", "hydra_plugins/")
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("polars", ["mtbench/record.py", "mtbench/report/"]),
+        ("altair", ["mtbench/report/"]),
+        ("vl_convert", ["mtbench/report/"]),
+        ("jinja2", ["mtbench/report/"]),
+        ("torch", ["mtbench/frameworks/torch.py", "mtbench/operators/"]),
+        ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/operators/"]),
+        ("array_api_compat", ["mtbench/frameworks/"]),
+        ("typer", ["mtbench/cli.py"]),
+        ("rich", ["mtbench/terminal.py"]),
+        ("hydra", APP),
+        ("omegaconf", APP),
+        ("pynvml", ["mtbench/machine/"]),
+        ("mtbench.bench.worker", []),
+        ("mtbench.report", ["mtbench/cli.py", "mtbench/report/"]),
+        ("mtbench.app", ["mtbench/__main__.py", "hydra_plugins/"]),
+        ("mtbench.bench.controller", ["mtbench/app.py", "mtbench/launch/"]),
+    ],
+)
+def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]) -> None:
+    assert offenders(package, *allowed) == []
+
+
+@pytest.mark.parametrize("package", ["torch", "mlx", "scipy", "array_api_compat"])
+def test_heavy_packages_are_imported_when_needed(package: str) -> None:
+    """The controller reads these modules too, and must start fast and work where a library is missing or broken."""
+    assert offenders(package, at_load_only=True) == []
+
+
+@pytest.mark.parametrize("package", ["polars", "altair"])
+def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
+    assert offenders(package, "mtbench/report/", at_load_only=True) == []
+    assert offenders("mtbench.report", "mtbench/report/", at_load_only=True) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "strangers"),
+    [
+        ("mtbench/operators/", ["mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
+        ("mtbench/frameworks/", ["mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
+        ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.terminal"]),
+        ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.record"]),
+        ("mtbench/bench/", ["mtbench.app", "mtbench.config", "mtbench.terminal", "mtbench.report"]),
+    ],
+)
+def test_arrows_between_parts_run_one_way(folder: str, strangers: list[str]) -> None:
+    found = [
+        str(found)
+        for found in ALL_IMPORTS
+        if found.file.startswith(folder) and any(is_of(found, name) for name in strangers)
+    ]
+    assert found == []
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = (
+        "import torch.nn\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import polars\n"
+        "try:\n    import altair as alt\nexcept ImportError: ...\n"
+        "class A:\n    import mlx\n    def f(self):\n        from scipy import stats\n"
+    )
+    found = {(one.module, one.at_load) for one in imports_of(source, "a.py")}
+    assert {("torch.nn", True), ("altair", True), ("mlx", True), ("scipy", False), ("scipy.stats", False)} <= found
+    assert ("polars", True) not in found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_no_module_is_named_for_odds_and_ends() -> None:
+    assert [path for path in SOURCES if re.search(r"(util|helper|manager|misc|common)s?\.py$", path.name)] == []
+
+
+def text_files() -> list[Path]:
+    folders = ("src", "conf", "tests", "docs", ".ci", ".github")
+    suffixes = {".py", ".yaml", ".yml", ".md", ".toml", ".txt", ".html", ".css", ".js", ".j2", ".jinja", ""}
+    below = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    return [path for path in [*ROOT.iterdir(), *below] if path.is_file() and path.suffix in suffixes]
+
+
+def test_no_file_names_a_package_host_or_a_path_of_somebodys_machine() -> None:
+    forbidden = re.compile(
+        r"pypi\.org|pythonhosted|download\.pytorch|pypi\.nvidia|--(?:extra-)?index-url|--find-links"
+        r"|(?<![\w.])/(?:root|work)/\w"
+    )
+    found = {
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in text_files()
+        if path != Path(__file__)
+        for match in forbidden.finditer(path.read_text(errors="replace"))
+    }
+    assert found == set()
+
+
+# versions
+
+
+def project() -> dict[str, object]:
+    found: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return found
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "one exact version a line"
+    pairs = [line.split("==") for line in lines]
+    pinned = {canonicalize_name(name): version for name, version in pairs}
+    assert len(pinned) == len(lines), "a package is pinned twice"
+    return pinned
+
+
+def requirements() -> list[Requirement]:
+    metadata = project()
+    dependencies, extras = metadata["dependencies"], metadata["optional-dependencies"]
+    assert isinstance(dependencies, list)
+    assert isinstance(extras, dict)
+    return [Requirement(line) for line in [*dependencies, *(line for lines in extras.values() for line in lines)]]
+
+
+def test_every_requirement_is_pinned_within_its_range() -> None:
+    pinned = pins()
+    wrong = [
+        str(requirement)
+        for requirement in requirements()
+        if (name := canonicalize_name(requirement.name)) not in pinned
+        or not requirement.specifier.contains(pinned[name])
+    ]
+    assert wrong == []
+
+
+def test_mlx_and_its_backends_are_of_one_version() -> None:
+    pinned = pins()
+    assert {pinned[name] for name in ("mlx", "mlx-cpu", "mlx-cuda-13", "mlx-metal")} == {pinned["mlx"]}
+
+
+# names that must agree
+
+
+def test_each_operator_is_one_python_file_and_one_yaml_file() -> None:
+    assert {path.stem for path in (ROOT / "conf/operator").glob("*.yaml")} == set(registry.names("operator"))
+
+
+def test_each_framework_has_a_yaml_file() -> None:
+    named = {yaml.safe_load(path.read_text())["name"] for path in (ROOT / "conf/framework").glob("*.yaml")}
+    assert named == set(registry.names("framework"))
+
+
+def recipes() -> dict[str, str]:
+    """The public recipes of the justfile with their documentation."""
+    text = (ROOT / "justfile").read_text()
+    found = re.findall(r"^((?:#.*\n)*)((?:\[private\]\n)?)([a-z-]+)(?: [^:\n]*)?:(?!=).*$", text, re.MULTILINE)
+    return {name: comment.strip("# \n") for comment, private, name in found if not private}
+
+
+def test_there_are_a_dozen_documented_recipes_at_most() -> None:
+    found = recipes()
+    assert {"setup", "quick", "test"} <= set(found)
+    assert len(found) <= 12
+    assert [name for name, documentation in found.items() if not documentation] == []
+
+
+def test_recipes_name_commands_that_exist() -> None:
+    words = set(re.findall(r"-m mtbench ([a-z]+)(?: |$)", (ROOT / "justfile").read_text(), re.MULTILINE))
+    assert words
+    assert words <= set(__main__.COMMANDS)
+
+
+@pytest.mark.parametrize("path", [*PROSE, ROOT / ".ci/run", ROOT / ".github/workflows/ci.yml"], ids=lambda p: p.name)
+def test_recipes_that_are_spoken_of_exist(path: Path) -> None:
+    named = set(re.findall(r"(?:^|[`/ ])just ([a-z]+)(?=[`$ \n])", path.read_text(), re.MULTILINE))
+    assert named <= set(recipes())
+    assert named, "the pattern has lost touch with the text"
+
+
+def test_the_readme_gives_one_command_to_measure_and_one_to_test() -> None:
+    start = "python3 -m venv .venv && .venv/bin/pip install -q rust-just && .venv/bin/just "
+    lines = [line.strip() for line in PROSE[0].read_text().splitlines()]
+    assert [line.removeprefix(start) for line in lines if line.startswith(start)] == ["quick", "test"]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
+def test_paths_that_are_spoken_of_exist(path: Path) -> None:
+    named = re.findall(r"`((?:src|conf|tests|docs)/[\w/.-]+)`", path.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """Without packages in tests/, pytest needs it."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

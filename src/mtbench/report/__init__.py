@@ -1,0 +1,241 @@
+"""The report: records in, one folder of pages out, which opens offline and asks nothing of any network.
+
+`build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
+called and how they are drawn), `marks` (the rows of the charts), `charts`, `pages`, and `publish`, which puts the
+finished folder in place.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import polars as pl
+import vl_convert
+
+from mtbench import __version__
+from mtbench.errors import ConfigError, unknown
+from mtbench.report import charts, marks, pages, tables
+from mtbench.report.arms import Style, machine_name, styles
+from mtbench.report.publish import published
+from mtbench.report.ratios import CONFIDENCE, THRESHOLD, ratios, summary
+from mtbench.report.tables import METRICS, Metric, Tables
+
+FORMATS = ("svg", "png")
+"""The formats in which charts can be written as files of their own."""
+
+PNG_SCALE = 2  # pixels per chart pixel, as a page on a high-density screen has
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart on a page. `name` is unique in a report and names its file."""
+
+    name: str
+    metric: Metric
+    kind: str  # time, ratio or overview
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One parameter set of an operator, with the charts that hold it and nothing else."""
+
+    heading: str
+    params: dict[str, Any]
+    charts: list[Chart]
+
+
+def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -> Path:
+    """Reads every record below `folders` and writes the report to the folder `out`; returns the path of its index page.
+
+    `chart_format` (svg or png) also writes each chart as a file, ratio charts for the pair that a page first shows.
+    Files that are not readable records are left out, named on the index page and logged as warnings. An earlier report
+    in `out` is replaced; other files there stay.
+
+    Raises ConfigError where a folder does not exist, no record is found, `out` is a file or holds a file in the way that
+    no report wrote, or the format is not known.
+    """
+    if chart_format is not None and chart_format not in FORMATS:
+        raise ConfigError(unknown("chart format", chart_format, FORMATS))
+    read = tables.load(folders)
+    for problem in read.problems:
+        logging.getLogger(__name__).warning(problem)
+    with published(out) as building:
+        drawn = _write_pages(read, building)
+        _write_results(read.records, building)
+        if chart_format:
+            _write_charts(drawn, chart_format, building)
+    return out / "index.html"
+
+
+def _write_pages(read: Tables, folder: Path) -> list[Chart]:
+    style = styles(read.charted)
+    compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
+    pair = _first_pair(read.charted, pl.concat(compared.values()), list(style))
+    operators = read.records["operator"].unique().sort().to_list()
+    names = pages.page_names(operators)
+    everywhere = {
+        "version": __version__,
+        "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "themes": {name: charts.theme(name) for name in ("light", "dark")},
+        "metrics": METRICS,
+        "labels": list(style),
+        "colours": {label: one.colour for label, one in style.items()},
+        "pair": pair,
+        "page_names": names,
+        "confidence": f"{CONFIDENCE:.0%}".replace("%", " %"),
+        "threshold": f"{THRESHOLD:.0%}".replace("%", " %"),
+    }
+    drawn: list[Chart] = []
+    for operator in operators:
+        records = read.records.filter(operator=operator)
+        sections = _sections(records, names[operator].removesuffix(".html"), compared, style, pair)
+        drawn += [chart for section in sections for chart in section.charts]
+        html = pages.page(
+            "operator.html",
+            **everywhere,
+            operator=operator,
+            sections=sections,
+            jobs=pages.job_rows(records),
+            counts=pages.status_counts(records),
+            where=_where(records),
+        )
+        (folder / names[operator]).write_text(html, encoding="utf-8")
+    overviews = _overviews(compared, style, pair, _where(read.records))
+    html = pages.page(
+        "index.html",
+        **everywhere,
+        charts=overviews,
+        operators=[_operator_row(read.records.filter(operator=operator), operator) for operator in operators],
+        jobs=pages.job_rows(read.records),
+        counts=pages.status_counts(read.records),
+        machines=pages.machines(read.records),
+        software=pages.software(read.records),
+        problems=read.problems,
+        where=_where(read.records),
+    )
+    (folder / "index.html").write_text(html, encoding="utf-8")
+    assets = folder / "assets"
+    assets.mkdir()
+    (assets / "vega.js").write_text(_vega(), encoding="utf-8")
+    for name in ("report.js", "report.css"):
+        (assets / name).write_text(pages.asset(name), encoding="utf-8")
+    return [*overviews, *drawn]
+
+
+def _sections(
+    records: pl.DataFrame,
+    stem: str,
+    compared: dict[str, pl.DataFrame],
+    style: dict[str, Style],
+    pair: tuple[str, str] | None,
+) -> list[Section]:
+    """Each parameter set of an operator, headed by what differs between them, with its charts; `stem` names those."""
+    sets = tables.sections(records)
+    differing = tables.differing([tables.parameters(one) for one in sets])
+    found = []
+    for number, one in enumerate(sets, 1):
+        params = tables.parameters(one)
+        heading = ", ".join(f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params)
+        title = f"{one['operator']}{heading and f': {heading}'}"
+        own = tables.of_section(records, one)
+        shown = []
+        for metric in METRICS:
+            points = marks.points(own.filter("charted"), metric)
+            cells = marks.cells(tables.of_section(compared[metric.name], one))
+            name = f"{stem}-{number}-{metric.name}"
+            if len(points):
+                text = f"{metric.title}, {metric.how}: median with its interval. {_where(own)}"
+                spec = charts.time_chart(points, style, title, text, metric.axis)
+                shown.append(Chart(f"{name}-time", metric, "time", spec))
+            if pair and len(cells):
+                text = f"{title}, {metric.title.lower()}. Below 1 the first is faster. {_where(own)}"
+                shown.append(Chart(f"{name}-ratio", metric, "ratio", charts.ratio_chart(cells, pair, text)))
+        found.append(Section(heading, params, shown))
+    return found
+
+
+def _overviews(
+    compared: dict[str, pl.DataFrame], style: dict[str, Style], pair: tuple[str, str] | None, where: str
+) -> list[Chart]:
+    order = pl.Enum(list(style))
+    found = []
+    for metric in METRICS:
+        rows = marks.overview(summary(compared[metric.name]))
+        if pair and len(rows):
+            text = f"{metric.title}, geometric mean over the cells that both have. Below 1 is faster. {where}"
+            rows = rows.sort(pl.col("b").cast(order), "operator")
+            found.append(Chart(f"overview-{metric.name}", metric, "overview", charts.overview_chart(rows, pair, text)))
+    return found
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script, which takes a second to put together."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str]) -> tuple[str, str] | None:
+    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close."""
+    framework, mode = (dict(charted.select("label", name).iter_rows()) for name in ("framework", "mode"))
+
+    def rank(pair: tuple[str, str]) -> tuple[bool, bool, int, float]:
+        a, b = pair
+        logs = compared.filter(a=a, b=b)["ratio"].log().to_list()
+        return framework[a] == framework[b], mode[a] != mode[b], -len(logs), abs(fmean(logs))
+
+    pairs = [(a, b) for a, b in combinations(labels, 2) if len(compared.filter(a=a, b=b))]
+    return min(pairs, key=rank, default=None)
+
+
+def _where(records: pl.DataFrame) -> str:
+    """The machines and devices behind records, in a few words."""
+    ran = records.filter(pl.col("status") == "ok")
+    found = {
+        (machine_name(machine, identity), name if name not in (None, kind) else kind)
+        for machine, identity, kind, name in ran.select(
+            "machine", "machine_id", "device_kind", "device_name"
+        ).iter_rows()
+    }
+    words = [chip if device in (None, "cpu") else f"{device} ({chip})" for chip, device in sorted(found, key=str)]
+    if not words:
+        return "Nothing was measured."
+    return f"On {' and '.join(dict.fromkeys(words))}." if len(words) <= 3 else f"On {len(words)} devices."
+
+
+def _operator_row(records: pl.DataFrame, operator: str) -> dict[str, Any]:
+    charted = records.filter("charted")
+    return {
+        "operator": operator,
+        "jobs": len(records),
+        "ok": len(records.filter(status="ok")),
+        "cells": records.select(*tables.CELL).n_unique(),
+        "arms": charted["label"].n_unique(),
+        "dtypes": records["dtype"].unique().sort().to_list(),
+        "batch_sizes": records["batch_size"].unique().sort().to_list(),
+        "seq_lens": records["seq_len"].unique().sort().to_list(),
+        "parameter_sets": records.select(*tables.SECTION).n_unique(),
+    }
+
+
+def _write_results(records: pl.DataFrame, folder: Path) -> None:
+    flat = tables.results(records)
+    flat.write_parquet(folder / "results.parquet")
+    flat.write_csv(folder / "results.csv")
+
+
+def _write_charts(drawn: list[Chart], chart_format: str, folder: Path) -> None:
+    (folder / "charts").mkdir()
+    for chart in drawn:
+        file = folder / "charts" / f"{chart.name}.{chart_format}"
+        config = charts.theme("light") | {"background": "white", "font": "sans-serif"}
+        if chart_format == "svg":
+            file.write_text(vl_convert.vegalite_to_svg(chart.spec, config=config), encoding="utf-8")
+        else:
+            file.write_bytes(vl_convert.vegalite_to_png(chart.spec, config=config, scale=PNG_SCALE))

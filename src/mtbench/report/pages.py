@@ -1,0 +1,199 @@
+"""The pages, through Jinja with escaping on: what a record says may hold anything, a traceback or a `</script>`."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import jinja2
+import polars as pl
+from markupsafe import Markup
+
+from mtbench.report import units
+from mtbench.report.arms import machine_name
+from mtbench.report.tables import METRICS, differing, parameters, sections
+
+Row = dict[str, Any]
+
+STATUS_MEANINGS = {
+    "ok": "measured and verified",
+    "mismatch": "wrong answer, so no speed",
+    "unsupported": "not possible here",
+    "oom": "out of memory",
+    "timeout": "took too long",
+    "crashed": "the worker died",
+    "failed": "an error was raised",
+    "interrupted": "stopped before a result",
+}
+
+
+def page(template: str, **values: Any) -> str:
+    """One page as HTML."""
+    return _environment().get_template(template).render(**values)
+
+
+def asset(name: str) -> str:
+    """A file of the templates' folder as it stands: the style sheet, the script."""
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def page_names(operators: Iterable[str]) -> dict[str, str]:
+    """A file name for each operator's page, fit for any file system and never the index's."""
+    taken = {"index"}
+    names = {}
+    for operator in operators:
+        name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)
+        while name.lower() in taken:
+            name += "_"
+        taken.add(name.lower())
+        names[operator] = f"{name}.html"
+    return names
+
+
+def job_rows(records: pl.DataFrame) -> list[Row]:
+    """The rows of a job table, each value as text with the number to sort it by."""
+    telling = {
+        operator: differing([parameters(section) for section in sections(of_operator)])
+        for (operator,), of_operator in records.group_by("operator")
+    }
+    return [_job_row(row, telling[row["operator"]]) for row in records.iter_rows(named=True)]
+
+
+def status_counts(records: pl.DataFrame) -> list[Row]:
+    """How many jobs ended in each status, ok first, then as many as there are."""
+    counts = Counter(records["status"].to_list())
+    order = sorted(counts, key=[*STATUS_MEANINGS, *counts].index)
+    return [{"status": s, "count": counts[s], "meaning": STATUS_MEANINGS.get(s, "")} for s in order]
+
+
+def machines(records: pl.DataFrame) -> list[Row]:
+    """Each machine with what its records say of it, one line a fact."""
+    found = records.sort("finished_at").unique("machine_id", keep="last", maintain_order=True).to_dicts()
+    return [
+        {
+            "name": machine_name(row["machine"], row["machine_id"]),
+            "id": row["machine_id"],
+            "facts": dict(_facts(json.loads(row["machine"]))),
+        }
+        for row in found
+        if row["machine_id"]
+    ]
+
+
+def software(records: pl.DataFrame) -> list[Row]:
+    """Each library as it ran: version, device, threads, matrix library and whatever details it gave."""
+    columns = ("machine_id", "framework", "library_version", "device_kind", "device_name", "matmul_precision")
+    more = ("threads", "blas", "library_details", "mtbench_version")
+    rows = records.filter(pl.col("library_version").is_not_null()).sort("finished_at")
+    found = rows.unique([*columns, *more[:2]], keep="last", maintain_order=True).sort(columns)
+    return [
+        {name: row[name] for name in (*columns, *more)}
+        | {
+            "machine": machine_name(row["machine"], row["machine_id"]),
+            "details": dict(_facts(json.loads(row["library_details"]))),
+        }
+        for row in found.to_dicts()
+    ]
+
+
+def _job_row(row: Row, telling: list[str]) -> Row:
+    params = parameters(row)
+    floor_share = row["floor_ns"] / row["latency_ns"] if row["floor_ns"] and row["latency_ns"] else None
+    return {
+        "operator": row["operator"],
+        "label": row["label"],
+        "charted": row["charted"],
+        "repeated": row["repeated"],
+        "dtype": row["dtype"],
+        "batch_size": row["batch_size"],
+        "seq_len": row["seq_len"],
+        "params": {name: params[name] for name in telling if name in params},
+        "every_param": ", ".join(f"{name} {as_yaml(value)}" for name, value in params.items()),
+        "status": row["status"],
+        "reason": row["reason"] or "",
+        "summary": _summary(row["reason"] or ""),
+        "warnings": row["warnings"] or [],
+        "converged": row["converged"],
+        "times": [
+            {
+                "ns": row[metric.ns],
+                "text": units.duration(row[metric.ns]),
+                "interval": units.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns]),
+            }
+            for metric in METRICS
+        ],
+        "first_call": (row["first_call_ns"], units.duration(row["first_call_ns"])),
+        "floor": (row["floor_ns"], units.duration(row["floor_ns"]), floor_share and units.percent(floor_share)),
+        "peak": (row["peak_bytes"], units.size(row["peak_bytes"]), row["peak_kind"]),
+        "error": (row["verify_error"], _error(row)),
+        "rounds": (row["rounds"], f"{row['rounds']} in {row['epochs']}" if row["rounds"] else units.NOTHING),
+        "path": row["path"],
+    }
+
+
+def _error(row: Row) -> str:
+    if row["verify_error"] is None:
+        return units.NOTHING
+    tolerance = "" if row["verify_tolerance"] is None else f" / {row['verify_tolerance']:.0e}"
+    return f"{row['verify_error']:.1e}{tolerance}"
+
+
+def _summary(reason: str) -> str:
+    """One line of a reason. A traceback says what went wrong in its last line, everything else in its first."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    line = lines[-1] if "Traceback" in reason else lines[0]
+    return line if len(line) <= 160 else f"{line[:159]}…"
+
+
+def _facts(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Nested plain values as named lines. What is unknown is left out: its name says nothing."""
+    for name, fact in value.items():
+        words = name.replace("_", " ")
+        if fact in (None, [], {}, ""):
+            continue
+        if name.endswith("_bytes") and isinstance(fact, (int, float)):
+            yield words.removesuffix(" bytes"), units.size(fact)
+        elif isinstance(fact, Mapping):
+            yield words, ", ".join(f"{text} {part}" for part, text in _facts(fact))
+        elif isinstance(fact, (list, tuple)):
+            yield words, "; ".join(_item(item) for item in fact)
+        else:
+            yield words, {True: "yes", False: "no"}[fact] if isinstance(fact, bool) else str(fact)
+
+
+def _item(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    rest = {name: fact for name, fact in value.items() if name != "name"}
+    return ", ".join([str(value["name"])] * ("name" in value) + [f"{text} {name}" for name, text in _facts(rest)])
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mtbench.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = _embedded
+    environment.filters["as_yaml"] = as_yaml
+    return environment
+
+
+def _embedded(value: Any) -> Markup:
+    """JSON inside a script element: without a `<`, nothing in it can end the element or begin another."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def as_yaml(value: Any) -> str:
+    """A parameter as YAML would have it."""
+    return value if isinstance(value, str) else json.dumps(value)

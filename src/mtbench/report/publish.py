@@ -1,0 +1,67 @@
+"""Puts a finished report where it belongs: whole files only, and nothing of the user's is replaced or removed."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mtbench.errors import ConfigError
+
+MANIFEST = ".mtbench-report.json"
+"""Lists the files of a report in its folder, so that the next one knows which are its own to replace."""
+
+
+@contextmanager
+def published(out: Path) -> Iterator[Path]:
+    """Gives an empty folder to build in; on leaving, its files replace those of an earlier report in `out`.
+
+    The folder stands beside `out`, so that moving is renaming. Files in `out` that no report wrote are left alone; where
+    one is in the way, ConfigError is raised and nothing has changed. An error while building changes nothing either.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; give --out a folder for the report.")
+    target = out.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield building
+        _move(building, target, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _move(building: Path, target: Path, named: Path) -> None:
+    new = [path.relative_to(building).as_posix() for path in sorted(building.rglob("*")) if path.is_file()]
+    old = _listed(target)
+    foreign = [name for name in new if name not in old and (target / name).exists()]
+    if foreign:
+        raise ConfigError(f"{named / foreign[0]} was not written by mtbench and is not replaced; give another --out.")
+    target.mkdir(exist_ok=True)
+    # Listed before they are moved: whatever stops this, the next report knows every file as its own.
+    _list(target, sorted({*old, *new}))
+    for name in sorted(new, key=lambda name: name == "index.html"):  # the index last, once all it links to is there
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(building / name, target / name)
+    for name in set(old) - set(new):
+        (target / name).unlink(missing_ok=True)
+        if not any((target / name).parent.iterdir()):
+            (target / name).parent.rmdir()
+    _list(target, new)
+
+
+def _listed(target: Path) -> list[str]:
+    try:
+        names = json.loads((target / MANIFEST).read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    inside = [str(name) for name in names if (target / str(name)).resolve().is_relative_to(target)]
+    return inside
+
+
+def _list(target: Path, names: list[str]) -> None:
+    temporary = target / f"{MANIFEST}.{os.getpid()}"
+    temporary.write_text(json.dumps(names, indent=0))
+    os.replace(temporary, target / MANIFEST)

@@ -1,0 +1,150 @@
+"""How contenders compare: the ratio of their times in every cell, with a verdict where they were measured together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from mtbench import stats
+from mtbench.report.tables import CELL, SECTION, Metric, Tables
+
+CONFIDENCE = 0.95
+THRESHOLD = 0.01
+"""A difference smaller than this is of no practical account: docs of `mtbench.stats`."""
+
+FLIPPED = {"faster": "slower", "slower": "faster"}
+DESCRIPTIVE = "no verdict"
+"""Two contenders that were not measured together can be set side by side, but not judged."""
+
+SCHEMA: dict[str, Any] = {
+    "operator": pl.String,
+    "params": pl.String,
+    "kv_len": pl.Int64,
+    "dtype": pl.String,
+    "batch_size": pl.Int64,
+    "seq_len": pl.Int64,
+    "a": pl.String,
+    "b": pl.String,
+    "ratio": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "confidence": pl.Float64,
+    "verdict": pl.String,
+    "p_value": pl.Float64,
+    "pairs": pl.Int64,
+    "smallest_detectable": pl.Float64,
+}
+
+Blocks = dict[tuple[int, int], float]
+Row = dict[str, Any]
+
+
+def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFrame:
+    """T_b / T_a for every ordered pair of contenders and every cell that both have, with SCHEMA's columns.
+
+    Blocks are paired by epoch and round of the newest sweep that measured both in that cell. Verdicts hold after Holm's
+    correction over the cells of one pair in one section, which is the table that a heatmap shows.
+    """
+    blocks = _blocks_by_row(tables.blocks, metric)
+    rows = [
+        row
+        for cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok"))
+        for row in _cell_ratios(cell, metric, labels, blocks)
+    ]
+    found = _corrected(pl.DataFrame(rows, schema=SCHEMA))
+    return pl.concat([found, _swapped(found)])
+
+
+def summary(found: pl.DataFrame) -> pl.DataFrame:
+    """For every operator and pair: the geometric mean of the ratio over its cells, and how often each verdict fell."""
+    verdicts = ("faster", "slower", "equivalent", "inconclusive", DESCRIPTIVE)
+    return (
+        found.group_by("operator", "a", "b")
+        .agg(
+            pl.col("ratio").log().mean().exp(),
+            pl.len().alias("cells"),
+            *((pl.col("verdict") == verdict).sum().alias(verdict) for verdict in verdicts),
+        )
+        .sort("operator", "a", "b")
+    )
+
+
+def _blocks_by_row(blocks: pl.DataFrame, metric: Metric) -> dict[int, Blocks]:
+    found: dict[int, Blocks] = {}
+    for row, epoch, number, ns in blocks.filter(metric=metric.name).select("row", "epoch", "round", "ns").iter_rows():
+        found.setdefault(row, {})[epoch, number] = ns
+    return found
+
+
+def _cells(records: pl.DataFrame) -> Iterator[list[Row]]:
+    wanted = [*CELL, "label", "row", "charted", "sweep_id", "cell_id", "machine_id", "finished_at", "confidence"]
+    speeds = [name for name in records.columns if name.startswith(("latency_", "throughput_"))]
+    for _, cell in records.select(*wanted, *speeds).group_by(*CELL, maintain_order=True):
+        yield cell.sort("finished_at", "row", nulls_last=False).to_dicts()
+
+
+def _cell_ratios(cell: list[Row], metric: Metric, labels: Sequence[str], blocks: Mapping[int, Blocks]) -> Iterator[Row]:
+    charted = {row["label"]: row for row in cell if row["charted"]}
+    for a, b in combinations([label for label in labels if label in charted], 2):
+        identity = {name: charted[a][name] for name in CELL} | {"a": a, "b": b}
+        together = _measured_together(
+            [r for r in cell if r["label"] == a], [r for r in cell if r["label"] == b], blocks
+        )
+        if together is None:
+            yield identity | _descriptive(charted[a], charted[b], metric)
+        else:
+            found = stats.compare_paired(*together, threshold=THRESHOLD, confidence=CONFIDENCE)
+            yield identity | {name: getattr(found, name) for name in SCHEMA if name not in identity}
+
+
+def _measured_together(
+    a: list[Row], b: list[Row], blocks: Mapping[int, Blocks]
+) -> tuple[list[float], list[float]] | None:
+    """The paired block statistics of the newest sweep that holds both, or None where no sweep does."""
+    for one in reversed(a):
+        for other in reversed(b):
+            if not one["sweep_id"] or any(one[name] != other[name] for name in ("sweep_id", "cell_id", "machine_id")):
+                continue
+            first, second = blocks.get(one["row"], {}), blocks.get(other["row"], {})
+            rounds = sorted(first.keys() & second.keys())
+            if rounds:
+                return [first[r] for r in rounds], [second[r] for r in rounds]
+    return None
+
+
+def _descriptive(a: Row, b: Row, metric: Metric) -> Row:
+    nothing: Row = {"p_value": None, "pairs": 0, "smallest_detectable": None, "verdict": DESCRIPTIVE}
+    bounds = [row[name] for row in (a, b) for name in (metric.low_ns, metric.high_ns)]
+    if None in bounds:
+        return nothing | {"ratio": b[metric.ns] / a[metric.ns], "low": None, "high": None, "confidence": None}
+    found = stats.descriptive_ratio(*(_interval(row, metric) for row in (a, b)))
+    return nothing | {"ratio": found.estimate, "low": found.low, "high": found.high, "confidence": found.confidence}
+
+
+def _interval(row: Row, metric: Metric) -> stats.Interval:
+    return stats.Interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"] or CONFIDENCE)
+
+
+def _corrected(found: pl.DataFrame) -> pl.DataFrame:
+    """Holm's correction within each pair and section: a difference that does not survive it is inconclusive."""
+    parts = []
+    for _, table in found.group_by(*SECTION, "a", "b", maintain_order=True):
+        judged = table.filter(pl.col("p_value").is_not_null())
+        adjusted = judged.with_columns(pl.Series("p_value", stats.holm(judged["p_value"].to_list()), pl.Float64))
+        lost = pl.col("verdict").is_in(list(FLIPPED)) & (pl.col("p_value") > 1 - CONFIDENCE)
+        adjusted = adjusted.with_columns(verdict=pl.when(lost).then(pl.lit("inconclusive")).otherwise("verdict"))
+        parts += [adjusted, table.filter(pl.col("p_value").is_null())]
+    return pl.concat(parts) if parts else found
+
+
+def _swapped(found: pl.DataFrame) -> pl.DataFrame:
+    """The same comparisons seen from the other side: log-ratios change their sign, so nothing need be computed again."""
+    return found.with_columns(
+        a=pl.col("b"),
+        b=pl.col("a"),
+        ratio=1 / pl.col("ratio"),
+        low=1 / pl.col("high"),
+        high=1 / pl.col("low"),
+        verdict=pl.col("verdict").replace(FLIPPED),
+    )

@@ -1,0 +1,58 @@
+"""Numbers as people read them: three significant digits and a unit."""
+
+import math
+
+_TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+_BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+_RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+NOTHING = "–"
+"""What stands where nothing was measured."""
+
+
+def duration(ns: float | None) -> str:
+    """Nanoseconds in the unit that fits: `41.2 µs`."""
+    return _scaled(ns, _TIMES)
+
+
+def interval(ns: float | None, low_ns: float | None, high_ns: float | None) -> str:
+    """A time and its interval in the unit of the time: `41.2 µs [40.9, 41.8]`."""
+    if ns is None or low_ns is None or high_ns is None:
+        return duration(ns)
+    size, _ = _unit(ns, _TIMES)
+    return f"{duration(ns)} [{significant(low_ns / size)}, {significant(high_ns / size)}]"
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units: `12.3 MiB`."""
+    return _scaled(count, _BYTES)
+
+
+def rate(per_second: float | None, unit: str) -> str:
+    """A rate in decimal units: `1.23 TFLOP/s`."""
+    return _scaled(per_second, _RATES, unit)
+
+
+def significant(value: float) -> str:
+    """Three significant digits, without an exponent and without trailing zeros that say nothing."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    value = float(f"{value:.2e}")  # rounded first: 0.9996 is 1.00
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
+
+
+def percent(fraction: float | None) -> str:
+    return NOTHING if fraction is None else f"{significant(100 * fraction)} %"
+
+
+def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    # 999.6 is written as 1000 with three digits, so it belongs to the next unit.
+    return next((unit for unit in units if abs(value) >= 0.9995 * unit[0]), units[-1])
+
+
+def _scaled(value: float | None, units: tuple[tuple[float, str], ...], suffix: str = "") -> str:
+    if value is None:
+        return NOTHING
+    size, name = _unit(value, units)
+    return f"{significant(value / size)} {name}{suffix}"

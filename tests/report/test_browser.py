@@ -1,0 +1,181 @@
+"""The pages in a real browser: drawn, quiet, offline, and doing what their controls say."""
+
+import json
+from typing import Any
+
+import pytest
+from report_site import Report, Visit
+from synthetic_records import Grid, write_grid
+
+from mtbench.report import build
+
+PAGES = ("index.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
+
+
+def marks(figure: Any, kind: str) -> int:
+    """How many marks of a kind a chart has drawn: symbols, lines, rectangles, areas, text."""
+    return int(figure.evaluate(f"f => f.querySelectorAll('.marks .mark-{kind}.role-mark > path').length"))
+
+
+def texts(figure: Any) -> list[str]:
+    """The words drawn as marks, not those of axes."""
+    return list(
+        figure.evaluate("f => [...f.querySelectorAll('.marks .mark-text.role-mark text')].map(t => t.textContent)")
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_draws_its_charts_without_a_complaint_or_a_request_to_anywhere(
+    report: Report, visit: Visit, name: str
+) -> None:
+    visit.open(report.url(name))
+    figures = visit.page.query_selector_all(".chart:not([hidden])")
+    assert bool(figures) == (name != "linear.html")  # of linear nothing was measured
+    for figure in figures:
+        kind = "rect" if figure.get_attribute("data-kind") != "time" else "symbol"
+        assert marks(figure, kind) > 0, figure.query_selector(".drawing").get_attribute("id")
+    outside = [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))]
+    assert outside == []
+    assert visit.complaints == []
+
+
+def test_a_time_chart_has_a_point_a_line_and_a_band_for_every_arm_dtype_and_batch(report: Report, visit: Visit) -> None:
+    visit.open(report.url("mha.html"))
+    figure = visit.page.query_selector("#mha-1-latency-time").query_selector("xpath=..")
+    assert marks(figure, "symbol") == 5 * 2 * 2 * 2  # arms, dtypes, batches, lengths
+    assert marks(figure, "line") == marks(figure, "area") == 5 * 2 * 2
+    words = figure.inner_text()
+    for word in ("batch 1", "batch 8", "float32", "bfloat16", "sequence length", "median latency per call", "M3 Pro"):
+        assert word in words
+
+
+def test_throughput_takes_the_place_of_latency_when_it_is_chosen(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    visit.page.check("input[value=throughput]", force=True)
+    visit.settle()
+    assert visit.page.is_hidden("#softmax-1-latency-time")
+    figure = visit.page.query_selector("#softmax-1-throughput-time").query_selector("xpath=..")
+    assert marks(figure, "symbol") == 5 * 2 * 3
+    assert "median time per queued call" in figure.inner_text()
+    assert visit.complaints == []
+
+
+def test_choosing_another_pair_changes_the_heatmap_and_exchanging_them_inverts_it(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    figure = visit.page.query_selector("#softmax-1-latency-ratio").query_selector("xpath=..")
+    before = texts(figure)
+    visit.page.select_option("#arm_a", "torch")
+    visit.page.select_option("#arm_b", "numpy")
+    visit.page.wait_for_function(
+        "document.querySelector('#softmax-1-latency-ratio').textContent.includes('time of torch')"
+    )
+    slower = texts(figure)
+    assert slower != before
+    assert len(slower) == 2 * 2 * 3
+    assert slower.count("slower") == 2 * 3
+    visit.page.click("#swap")
+    visit.page.wait_for_function(
+        "document.querySelector('#softmax-1-latency-ratio').textContent.includes('time of numpy')"
+    )
+    faster = texts(figure)
+    assert faster.count("faster") == 2 * 3
+    assert float(faster[0].rstrip("×")) == pytest.approx(1 / float(slower[0].rstrip("×")), rel=0.01)
+
+
+def test_a_pair_without_a_common_cell_says_so_in_place_of_an_empty_chart(report: Report, visit: Visit) -> None:
+    visit.open(report.url("sdpa.html"))  # measured on two of the five arms
+    visit.page.select_option("#arm_b", "numpy")
+    visit.page.wait_for_selector(".chart[data-kind=ratio] .empty:not([hidden])")
+    assert visit.page.is_hidden("#sdpa-1-latency-ratio")
+    assert visit.page.is_visible("#sdpa-1-latency-time")
+
+
+def test_the_index_sets_every_arm_against_the_one_that_is_chosen(report: Report, visit: Visit) -> None:
+    visit.open(report.url("index.html"))
+    visit.page.select_option("#arm_a", "numpy")
+    visit.page.wait_for_function(
+        "document.querySelector('#overview-latency').textContent.includes('relative to numpy')"
+    )
+    figure = visit.page.query_selector("#overview-latency").query_selector("xpath=..")
+    assert marks(figure, "rect") == 4 * 2  # the other arms; sdpa was not measured on numpy
+
+
+def test_the_table_filters_by_words_and_status_and_sorts_by_number(report: Report, visit: Visit) -> None:
+    visit.open(report.url("index.html"))
+    total = len(report.records)
+    assert visit.page.inner_text(".filters output") == f"{total} of {total} jobs"
+    visit.page.select_option(".filters select", "mismatch")
+    assert visit.page.locator(".jobs tbody tr:visible").count() == 1
+    visit.page.select_option(".filters select", "")
+    visit.page.fill(".filters input", "SOFTMAX numpy")
+    wanted = sum(one.operator == "softmax" and one.framework == "numpy" for one in report.records)
+    visit.page.wait_for_function(f"document.querySelector('.filters output').textContent.startsWith('{wanted} of')")
+    assert visit.page.locator(".jobs tbody tr:visible").count() == wanted
+    visit.page.fill(".filters input", "")
+    header = visit.page.locator(".jobs th", has_text="latency")
+    for direction in (1, -1):
+        header.click()
+        cells = visit.page.eval_on_selector_all(".jobs tbody tr", "rows => rows.map(r => r.cells[7].dataset.sort)")
+        measured = [float(cell) for cell in cells if cell]
+        assert measured == sorted(measured, reverse=direction < 0)
+        assert cells[: len(measured)] == [cell for cell in cells if cell]  # what has no speed comes last either way
+
+
+def test_dark_follows_the_system_and_the_switch_in_page_and_chart_alike(report: Report, visit: Visit) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    label = "document.querySelector('.chart:not([hidden]) .role-axis-title text').getAttribute('fill')"
+    visit.open(report.url("softmax.html"))
+    light = visit.page.evaluate(background), visit.page.evaluate(label)
+    visit.page.emulate_media(color_scheme="dark")
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('.chart:not([hidden])')].every(f => f.dataset.drawn === 'dark')"
+    )
+    dark = visit.page.evaluate(background), visit.page.evaluate(label)
+    assert luminance(light[0]) > 200 > 60 > luminance(dark[0])
+    assert luminance(light[1]) < 60 < 200 < luminance(dark[1])
+    visit.page.select_option("#arm_b", "numpy")
+    visit.page.click("#theme")
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('.chart:not([hidden])')].every(f => f.dataset.drawn === 'light')"
+    )
+    visit.settle()
+    assert (visit.page.evaluate(background), visit.page.evaluate(label)) == light
+    assert "Time of numpy" in visit.page.inner_text("#softmax-1-latency-ratio")  # the choice outlives the drawing
+    assert visit.complaints == []
+
+
+def test_hostile_texts_are_shown_and_do_nothing(report: Report, visit: Visit) -> None:
+    for name in ("index.html", "mha.html"):
+        visit.open(report.url(name))
+        assert visit.page.evaluate("window.broken") is None
+        assert visit.page.locator("img").count() == 0
+        visit.page.fill(".filters input", "onerror")
+        visit.page.wait_for_timeout(150)
+        row = visit.page.locator(".jobs tbody tr:visible").first
+        assert "<script>window.broken = 1</script>" in row.text_content()
+        assert "{{ 7 * 7 }}" in row.text_content()
+        assert visit.complaints == []
+
+
+def test_a_report_with_one_arm_and_one_point_is_still_drawn(tmp_path: Any, visit: Visit) -> None:
+    write_grid(
+        tmp_path / "in",
+        Grid(operators=("softmax",), arms=("torch",), dtypes=("float32",), batch_sizes=(1,), seq_lens=(64,)),
+    )
+    build([tmp_path / "in"], tmp_path / "out")
+    visit.open((tmp_path / "out" / "softmax.html").as_uri())
+    (figure,) = visit.page.query_selector_all(".chart:not([hidden])")
+    assert marks(figure, "symbol") == 1
+    assert visit.page.locator("select#arm_a").count() == 0
+    assert visit.complaints == []
+
+
+def luminance(colour: str) -> float:
+    """Of `rgb(1, 2, 3)` or `#010203`, roughly: the mean of its channels, 0 to 255."""
+    digits = colour.lstrip("#")
+    channels = (
+        [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+        if colour.startswith("#")
+        else json.loads("[" + colour[colour.index("(") + 1 : -1] + "]")
+    )
+    return sum(channels[:3]) / 3

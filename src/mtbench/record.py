@@ -62,6 +62,9 @@ class Record:
     throughput_ns: float | None = None
     throughput_low_ns: float | None = None
     throughput_high_ns: float | None = None
+    latency_p90_ns: float | None = None  # of single calls; only where the sample is large enough to bound it
+    latency_p99_ns: float | None = None
+    device_ns: float | None = None  # of one call, by the device's own clock, behind a queued backlog
     confidence: float | None = None
     epoch_spread: float | None = None  # (largest - smallest) / median of the epochs' median latencies
     first_call_ns: int | None = None  # includes compilation
@@ -71,6 +74,9 @@ class Record:
     flops: float | None = None  # of one call
     bytes_moved: float | None = None  # the least that one call must move
     # how it was measured
+    outliers: int | None = None  # blocks flagged as outlying in latency; none is ever dropped
+    canary_drift: float | None = None  # trend of a fixed operator over the sweep, a fraction: the machine's own drift
+    paired: bool | None = None  # whether the arms of the cell were measured interleaved
     rounds: int = 0  # over all epochs
     epochs: int = 0
     converged: bool | None = None
@@ -78,6 +84,7 @@ class Record:
     throughput_calls: int | None = None  # calls queued per throughput block
     latency_samples_ns: list[list[list[int]]] = field(default_factory=list)
     throughput_samples_ns: list[list[float]] = field(default_factory=list)
+    conditions: str = "[]"  # the machine during each visit, JSON: mtbench.machine.watch.Reading
     protocol: str = "{}"  # the settings, JSON
     seed: int | None = None
     started_at: datetime | None = None

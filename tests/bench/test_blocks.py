@@ -35,7 +35,7 @@ class FakeLibrary:
         self.waits.append(self.calls)
 
     def subject(self, **options) -> blocks.Subject:
-        return blocks.Subject(self.call, [], self.wait, lambda out: None, lambda: self.now_ns, **options)
+        return blocks.Subject(self.call, [[]], self.wait, lambda out: None, lambda: self.now_ns, **options)
 
 
 def test_latency_waits_for_each_call_and_times_nothing_else():
@@ -72,7 +72,7 @@ def test_the_previous_output_is_freed_outside_the_timed_span():
         log.append("clock")
         return len(log)
 
-    subject = blocks.Subject(lambda: Output(), [], lambda out: None, lambda out: None, clock)
+    subject = blocks.Subject(lambda: Output(), [[]], lambda out: None, lambda out: None, clock)
     blocks.latency_calls(subject, 3)
     for position, event in enumerate(log):
         if event == "freed":
@@ -139,3 +139,11 @@ def test_the_collector_is_off_in_blocks_and_on_again_after():
     blocks.throughput_block(library.subject(), 5, Protocol())
     assert not library.collector_was_on
     assert gc.isenabled()
+
+
+def test_a_cold_cache_takes_the_input_sets_in_turn():
+    taken = []
+    subject = blocks.Subject(taken.append, [["a"], ["b"], ["c"]], lambda out: None, lambda out: None, lambda: 0)
+    blocks.latency_calls(subject, 4)
+    blocks.throughput_calls(subject, 4)
+    assert taken == ["a", "b", "c", "a"] * 2

@@ -14,6 +14,7 @@ from mtbench.bench.controller import Controller, measure
 from mtbench.bench.process import Process
 from mtbench.bench.progress import Progress
 from mtbench.bench.tally import Sweep
+from mtbench.machine.watch import Watch
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
 
@@ -93,7 +94,7 @@ def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
     arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
     jobs = [misbehaving("well", seq_len=size, **arm) for size in (4, 8) for arm in arms]
     progress = KillOnce()
-    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress)
+    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress, Watch())
     results, _ = progress.controller.run(jobs[0].folder.parent)
     assert [record.status for record in results] == ["crashed", "ok", "ok", "ok"]
     assert "SIGKILL" in results[0].reason

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
@@ -19,16 +20,26 @@ Clock = Callable[[], int]
 
 @dataclass
 class Subject:
-    """The call under test with its inputs, and how its library starts and completes work."""
+    """The call under test with its inputs, and how its library starts and completes work.
+
+    `inputs` are sets of equal inputs that successive calls take in turn: one set, or, for a cold cache, so many that
+    none is still in the cache when its turn comes again.
+    """
 
     call: Call
-    inputs: Sequence[Any]
+    inputs: Sequence[Sequence[Any]]
     wait: Call
     submit: Call
     clock: Clock  # time.perf_counter_ns: monotonic, nanoseconds, the one clock that all frameworks share
     on_gpu: bool = False
     compilations: Callable[[], int | None] = lambda: None
     last: Any = None  # the output of the last timed call, for the check afterwards
+
+    def run(self) -> Any:
+        """One untimed call, completed."""
+        out = self.call(*self.inputs[0])
+        self.wait(out)
+        return out
 
 
 @dataclass
@@ -54,7 +65,7 @@ def collector_off() -> Iterator[None]:
 def first_call(subject: Subject) -> int:
     """Times the very first call, nanoseconds; it includes tracing, compiling and loading kernels."""
     start = subject.clock()
-    out = subject.call(*subject.inputs)
+    out = subject.call(*subject.inputs[0])
     subject.wait(out)
     elapsed = subject.clock() - start
     subject.last = out
@@ -66,10 +77,10 @@ def latency_calls(subject: Subject, calls: int) -> list[int]:
 
     The previous output is let go of outside the timed span: freeing a large array can cost as much as computing it.
     """
-    call, inputs, wait, clock = subject.call, subject.inputs, subject.wait, subject.clock
+    call, wait, clock = subject.call, subject.wait, subject.clock
     samples = [0] * calls
     out = None
-    for index in range(calls):
+    for index, inputs in enumerate(islice(cycle(subject.inputs), calls)):
         del out
         start = clock()
         out = call(*inputs)
@@ -86,10 +97,11 @@ def throughput_calls(subject: Subject, calls: int) -> float:
     stream in order, so the last output's completion implies that of all before it, and keeping 20 ms worth of outputs
     would need tens of gigabytes on a large GPU.
     """
-    call, inputs, submit, clock = subject.call, subject.inputs, subject.submit, subject.clock
+    call, submit, clock = subject.call, subject.submit, subject.clock
+    turns = list(islice(cycle(subject.inputs), calls))
     out = None
     start = clock()
-    for _ in range(calls):
+    for inputs in turns:
         out = call(*inputs)
         submit(out)
     subject.wait(out)
@@ -156,7 +168,7 @@ def keep_warm(subject: Subject, protocol: Protocol) -> None:
     """
     until = subject.clock() + (protocol.keep_warm_ms * 1e6 if subject.on_gpu else 0)
     while True:
-        subject.wait(subject.call(*subject.inputs))
+        subject.run()
         if subject.clock() >= until:
             return
 

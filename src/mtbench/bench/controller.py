@@ -8,19 +8,22 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mtbench import machine
+from mtbench.bench.gauges import Canary, Peaks
 from mtbench.bench.process import Died, Process
 from mtbench.bench.progress import Plan, Progress
 from mtbench.bench.protocol import Protocol, round_order, settled
 from mtbench.bench.tally import Sweep, Tally
 from mtbench.bench.wire import Message
 from mtbench.job import Arm, Job
+from mtbench.machine.watch import Watch
 from mtbench.record import Record, write
 
 INTERRUPTED_WRITING_S = 1.0
+COOLDOWN_STEP_S = 5.0
 
 
 def measure(
@@ -31,20 +34,26 @@ def measure(
     Returns the last record of each job, and whether the user interrupted. `folder` is the sweep's, for messages only.
     """
     description = machine.describe()
+    cache_bytes = description.get("last_level_cache_bytes") or protocol.cold_cache_bytes
+    protocol = replace(protocol, cold_cache_bytes=cache_bytes)
     sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
-    return Controller(jobs, sweep, progress or Progress()).run(folder)
+    with Watch() as watch:
+        return Controller(jobs, sweep, progress or Progress(), watch).run(folder)
 
 
 class Controller:
     """One sweep."""
 
-    def __init__(self, jobs: Sequence[Job], sweep: Sweep, progress: Progress) -> None:
+    def __init__(self, jobs: Sequence[Job], sweep: Sweep, progress: Progress, watch: Watch) -> None:
         self.sweep = sweep
+        self.watch = watch
         self.protocol = sweep.protocol
         self.progress = progress
         self.tallies = [Tally(job) for job in jobs]
         self.records: dict[str, Record] = {}
         self.workers: dict[Arm, Process] = {}
+        self.peaks = Peaks()
+        self.canary = Canary()
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         arms = list(dict.fromkeys(tally.job.arm for tally in self.tallies))
@@ -70,9 +79,13 @@ class Controller:
             return
         self.progress.epoch_started(epoch)
         self._start(wanted)
+        self.canary.clear()
         for cell in cells:
+            started = time.monotonic()
             self._visit(epoch, cell)
+            self._cool_down(time.monotonic() - started)
         self._end_workers()
+        self._note_drift()
 
     def _start(self, arms: Sequence[Arm]) -> None:
         """Starts workers side by side; importing a library takes seconds."""
@@ -130,17 +143,64 @@ class Controller:
             tally.begin_visit()
             if tally.job.arm not in self.workers:  # it died in an earlier cell
                 self._start([tally.job.arm])
+            self._measure_peaks(tally)
             self._ask(tally, "prepare", **_prepare_fields(tally.job))
+        self.watch.sample()
         self._rounds(epoch, live)
+        reading = self.watch.sample()
         for tally in live:
-            self._ask(tally, "finish")
+            self._finish(epoch, tally)
         for tally in live:
+            tally.conditions.append(reading)
             if not tally.failed:
                 tally.end_visit()
             if tally.job.arm in self.workers and not tally.failed:
                 self._ask(tally, "release")
             self._record(tally)
         self.progress.cell_finished(cell)
+
+    def _finish(self, epoch: int, tally: Tally) -> None:
+        call_ns = tally.shortest_call_ns
+        if call_ns is not None:
+            peaks = self.peaks.best(tally) if not self.protocol.cold_cache else {}
+            self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=peaks)
+
+    def _measure_peaks(self, tally: Tally) -> None:
+        """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
+        if self.peaks.has(tally) or tally.failed:
+            return
+        try:
+            answer = self.workers[tally.job.arm].ask(self.protocol.timeout_s, "peaks", dtype=tally.job.cell.dtype)
+        except Died as death:
+            del self.workers[tally.job.arm]
+            self.progress.warn(f"{tally.arm} died while its peak rates were measured: {death}")
+            self._start([tally.job.arm])
+            answer = {}
+        self.peaks.note(tally, answer)
+
+    def _ask_canary(self, live: Sequence[Tally]) -> None:
+        """Times the canary once on each device, in the first arm's worker there."""
+        for device, tally in {t.device: t for t in reversed(live) if not t.failed}.items():
+            answer = self._ask(tally, "canary")
+            if answer is not None:
+                self.canary.note(device, tally.arm, answer["call_ns"])
+
+    def _note_drift(self) -> None:
+        """Marks the records of an epoch in which the machine's own speed had a trend."""
+        for device, drift in self.canary.drifts().items():
+            for tally in self.tallies:
+                if tally.device == device and tally.latency_ns and not tally.failed:
+                    tally.note_drift(drift, self.protocol.drift)
+                    self._record(tally)
+
+    def _cool_down(self, worked_s: float) -> None:
+        """Rests in proportion to the work, and after a thermal flag until it is gone or the cap is reached."""
+        if self.protocol.cooldown_fraction > 0:
+            time.sleep(self.protocol.cooldown_fraction * worked_s)
+        started = time.monotonic()
+        while (flag := self.watch.sample().thermal_flag) and time.monotonic() - started < self.protocol.cooldown_cap_s:
+            self.progress.warn(f"waiting for the machine to cool down: {flag}")
+            time.sleep(COOLDOWN_STEP_S)
 
     def _rounds(self, epoch: int, live: Sequence[Tally]) -> None:
         """Rounds of blocks until every arm is settled or the visit's budget is spent."""
@@ -158,6 +218,7 @@ class Controller:
                 if latency is not None and throughput is not None:
                     tally.visit_latency_ns.append(latency["samples_ns"])
                     tally.visit_throughput_ns.append(throughput["call_ns"])
+            self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}
             self.progress.round_finished(
                 number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}

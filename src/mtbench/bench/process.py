@@ -11,8 +11,10 @@ from typing import IO, Any
 
 from mtbench.bench.wire import Channel, Closed, Message, TimedOut
 
-# A waiting worker must not spin while another is timed: OpenMP's runtimes do so for a while after each parallel region.
-QUIET = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "PYTHONUNBUFFERED": "1"}
+# A waiting worker must not spin while another is timed. OpenMP's runtimes do so after each parallel region, and OpenBLAS's
+# threads (NumPy's) for 2^26 cycles and more: 40 to 80 % of a core for 110 ms after one small product, as measured on two
+# cores. 4 is the least that OpenBLAS takes, 2^4 cycles.
+QUIET = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4", "PYTHONUNBUFFERED": "1"}
 
 LOG_TAIL_BYTES = 2000
 

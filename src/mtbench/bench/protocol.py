@@ -67,6 +67,21 @@ class Protocol:
     timeout_s: float = 300.0
     """A worker that does not answer one request within this time is killed. A first torch.compile takes 20 s."""
 
+    cold_cache: bool = False
+    """Whether calls take turns over so many copies of their inputs that none is in the last-level cache. Weights stay."""
+
+    cold_cache_bytes: int = 64 << 20
+    """The last-level cache that is to be overflowed, where the machine does not say."""
+
+    cooldown_fraction: float = 0.0
+    """Rest after each visit to a cell, as a fraction of the visit's duration, for machines that heat up."""
+
+    cooldown_cap_s: float = 120.0
+    """The longest wait for a machine that says it is too hot."""
+
+    drift: float = 0.02
+    """A trend of the canary over an epoch above this fraction marks the records of that epoch's cells as drifted."""
+
     seed: int = 0
     """Of the order of arms within rounds, and of inputs and weights."""
 
@@ -75,7 +90,16 @@ class Protocol:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must be more than 0.")
-        for name in ("keep_warm_ms", "warmup_calls", "warmup_s", "warmup_gpu_s", "warmup_tolerance", "warmup_cap_s"):
+        for name in (
+            "keep_warm_ms",
+            "warmup_calls",
+            "warmup_s",
+            "warmup_gpu_s",
+            "warmup_tolerance",
+            "warmup_cap_s",
+            "cooldown_fraction",
+            "cooldown_cap_s",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")
         if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):

@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtbench import __version__
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.wire import Message
 from mtbench.job import Job
+from mtbench.machine.watch import Reading
 from mtbench.record import Record, now, to_json
+
+if TYPE_CHECKING:
+    from mtbench.stats import Interval
+
+POOLED_EPOCHS = 5
+OVERHEAD_FRACTION = 0.1
+"""A median of which the library's cheapest call takes more than this says little about the operator."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,21 @@ class Tally:
     throughput_ns: list[list[float]] = field(default_factory=list)
     visit_latency_ns: list[list[int]] = field(default_factory=list)  # of the visit under way
     visit_throughput_ns: list[float] = field(default_factory=list)
+    device_ns: list[float] = field(default_factory=list)  # [epoch]
+    conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
+
+    @property
+    def device(self) -> str:
+        """cpu or gpu, as far as it is known."""
+        return str(self.description.get("device", self.job.arm.device))
+
+    @property
+    def shortest_call_ns(self) -> float | None:
+        """The shorter of the current visit's median latency and throughput."""
+        if not self.visit_throughput_ns or self.running_median_ns is None:
+            return None
+        return min(self.running_median_ns, median(self.visit_throughput_ns))
 
     @property
     def arm(self) -> str:
@@ -60,8 +82,19 @@ class Tally:
             facts.pop("first_call_ns", None)
         if "verify_error" in self.facts and "verify_error" in facts:
             facts["verify_error"] = max(facts["verify_error"], self.facts["verify_error"])
+        if facts.get("device_ns") is not None:
+            self.device_ns.append(facts["device_ns"])
+            facts["device_ns"] = median(self.device_ns)
         self.facts |= facts
         self.warnings += [warning for warning in answer.get("warnings", []) if warning not in self.warnings]
+
+    def note_drift(self, drift: float, threshold: float) -> None:
+        """The canary's trend over an epoch; the largest of all epochs stays."""
+        if abs(drift) >= abs(self.facts.get("canary_drift") or 0.0):
+            self.facts["canary_drift"] = drift
+        self.warnings = [warning for warning in self.warnings if not warning.startswith("drifted")]
+        if abs(self.facts["canary_drift"]) > threshold:
+            self.warnings.append(f"drifted: the canary changed by {self.facts['canary_drift']:+.1%} over an epoch")
 
     def begin_visit(self) -> None:
         self.visit_latency_ns, self.visit_throughput_ns = [], []
@@ -107,6 +140,7 @@ class Tally:
             rounds=sum(map(len, self.latency_ns)),
             latency_samples_ns=self.latency_ns,
             throughput_samples_ns=self.throughput_ns,
+            conditions=to_json([_said(reading) for reading in self.conditions]),
             protocol=to_json(asdict(sweep.protocol)),
             seed=sweep.protocol.seed,
             started_at=self.started_at,
@@ -127,14 +161,18 @@ class Tally:
         return record
 
     def _summarise(self, record: Record, protocol: Protocol) -> None:
-        from mtbench.stats import median_interval, relative_half_width
+        from mtbench.stats import outliers, percentile, relative_half_width
 
-        latency = median_interval(block_medians(self.latency_ns), protocol.confidence)
-        throughput = median_interval([value for visit in self.throughput_ns for value in visit], protocol.confidence)
+        blocks = block_medians(self.latency_ns)
+        calls = [call for visit in self.latency_ns for block in visit for call in block]
+        latency = interval(self.latency_ns, protocol.confidence)
+        throughput = interval([[[value] for value in visit] for visit in self.throughput_ns], protocol.confidence)
         record.latency_ns, record.latency_low_ns, record.latency_high_ns = latency.estimate, latency.low, latency.high
+        record.latency_p90_ns, record.latency_p99_ns = percentile(calls, 90), percentile(calls, 99)
         record.throughput_ns = throughput.estimate
         record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
         record.confidence = latency.confidence
+        record.outliers = len(outliers(blocks))
         half_width = relative_half_width(latency)
         record.converged = latency.confidence >= protocol.confidence and half_width <= protocol.target
         if len(self.latency_ns) > 1:
@@ -142,6 +180,34 @@ class Tally:
             record.epoch_spread = (max(medians) - min(medians)) / median(medians)
         if not record.converged:
             record.warnings.append(f"not converged, ±{100 * half_width:.1f} %")
+        if record.floor_ns is not None and record.floor_ns > OVERHEAD_FRACTION * latency.estimate:
+            share = record.floor_ns / latency.estimate
+            record.warnings.append(f"overhead_bound: the cheapest call of this library takes {share:.0%} of this")
+
+
+def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
+    """The median over all blocks, [epoch][round][call], with its interval.
+
+    From POOLED_EPOCHS epochs on it is the order-statistic interval of the epochs' medians, which holds what differs
+    between lives of a process. Fewer epochs say too little about that, so the interval is that of the blocks relative to
+    their own epoch's median, and the spread between epochs is a number of its own, `epoch_spread`.
+    """
+    from mtbench.stats import Interval, median_interval
+
+    epochs = [[median(block) for block in visit] for visit in samples_ns]
+    estimate = median(value for blocks in epochs for value in blocks)
+    if len(epochs) >= POOLED_EPOCHS:
+        between = median_interval([median(blocks) for blocks in epochs], confidence)
+        return Interval(estimate, min(between.low, estimate), max(between.high, estimate), between.confidence)
+    relative = [value / median(blocks) for blocks in epochs for value in blocks]
+    within = median_interval(relative, confidence)
+    scale = estimate / within.estimate
+    return Interval(estimate, within.low * scale, within.high * scale, within.confidence)
+
+
+def _said(reading: Reading) -> dict[str, Any]:
+    """What a reading says, without what it does not."""
+    return {name: value for name, value in asdict(reading).items() if value is not None}
 
 
 def block_medians(latency_ns: Sequence[Sequence[Sequence[int]]]) -> list[float]:

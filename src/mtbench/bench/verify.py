@@ -37,11 +37,15 @@ class Expected:
     outputs: list[Host]
 
 
-def draw(problem: Operator, shape: Shape, dtype: str, seed: int) -> Case:
-    """The inputs and weights of a cell: the same in every worker for the same seed."""
-    rng = np.random.default_rng(seed)
-    weights = {name: _rounded(values, dtype) for name, values in problem.weights(rng).items()}
-    inputs = {name: _rounded(values, dtype) for name, values in problem.inputs(rng, shape).items()}
+def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: int | None = None) -> Case:
+    """The inputs and weights of a cell: the same in every worker for the same seeds.
+
+    `inputs_seed` draws other inputs for the same weights.
+    """
+    weights_rng = np.random.default_rng([seed, 0])
+    inputs_rng = np.random.default_rng([seed if inputs_seed is None else inputs_seed, 1])
+    weights = {name: _rounded(values, dtype) for name, values in problem.weights(weights_rng).items()}
+    inputs = {name: _rounded(values, dtype) for name, values in problem.inputs(inputs_rng, shape).items()}
     return Case(inputs, weights)
 
 

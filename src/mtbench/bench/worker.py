@@ -15,15 +15,32 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from mtbench import registry
-from mtbench.bench import blocks, verify
+from mtbench.bench import blocks, checks, verify
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.wire import Channel, Closed, Message
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Framework, Settings
-from mtbench.operators.base import Operator, Shape
+from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 
 FLOOR_CALLS = 200
+
+DEVICE_TIMINGS = 5
+
+COLD_FACTOR = 3
+"""Cold inputs together exceed the last-level cache this many times, so that none survives until its next turn."""
+
+CANARY_CALLS = 5
+CANARY_SIZE = {"cpu": 128, "gpu": 1024}
+"""A product of square matrices: about 0.1 ms of work, far above the clock's resolution, below a round's noise."""
+
+PEAK_MATMUL_SIZES = [128 << step for step in range(8)]
+PEAK_COPY_SIZES = [1 << (14 + 2 * step) for step in range(9)]
+"""Matrix sides, up to 16384, and array lengths, up to 2^30 values; the rising series ends when a call takes PEAK_NS."""
+
+PEAK_NS = {"cpu": 5e6, "gpu": 3e6}
 
 
 @dataclass
@@ -31,9 +48,12 @@ class Prepared:
     """One job, built, checked and warm."""
 
     subject: blocks.Subject
+    problem: Operator
+    shape: Shape
+    dtype: str
     expected: verify.Expected
-    batch_size: int
     tolerance: float
+    call_ns: float
     latency_calls: int
     throughput_calls: int
     compilations: int | None
@@ -48,6 +68,7 @@ class Worker:
         self.mode: str
         self.protocol: Protocol
         self.prepared: Prepared | None = None
+        self.bird: blocks.Subject | None = None
 
     def start(
         self, framework: str, file: str | None, mode: str, settings: dict[str, str], protocol: dict[str, Any]
@@ -61,10 +82,42 @@ class Worker:
 
     def floor(self) -> Message:
         """Times the library's cheapest call. Apart from `start`, since workers start side by side."""
-        null = self._subject(self.framework.null(), [])
+        null = self._subject(self.framework.null(), [[]])
         with blocks.collector_off():
             blocks.latency_calls(null, FLOOR_CALLS // 4)
             return {"floor_ns": median(blocks.latency_calls(null, FLOOR_CALLS))}
+
+    def peaks(self, dtype: str) -> Message:
+        """The best rates that a matrix product and a copy reach here: what no honest result can exceed by much."""
+        framework = self.framework
+        framework.check_dtype(dtype)
+        rng = np.random.default_rng(self.protocol.seed)
+        enough_ns = PEAK_NS[self.description.device]
+
+        def product(size: int) -> tuple[blocks.Subject, float]:
+            a, b = (framework.array(rng.standard_normal((size, size), np.float32), dtype) for _ in range(2))
+            return self._subject(framework.xp.matmul, [[a, b]]), 2.0 * size**3
+
+        def copy(size: int) -> tuple[blocks.Subject, float]:
+            x = framework.array(np.ones(size, np.float32), dtype)
+            return self._subject(lambda array: array + 1, [[x]]), 2.0 * size * ITEM_BYTES[dtype]
+
+        with blocks.collector_off():
+            flops = checks.best_rate(product, PEAK_MATMUL_SIZES, enough_ns)
+            copied = checks.best_rate(copy, PEAK_COPY_SIZES, enough_ns)
+        framework.clear()
+        return {"flops_per_s": flops, "bytes_per_s": copied}
+
+    def canary(self) -> Message:
+        """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
+        if self.bird is None:
+            size = CANARY_SIZE[self.description.device]
+            square = self.framework.array(np.eye(size, dtype=np.float32), "float32")
+            self.bird = self._subject(self.framework.xp.matmul, [[square, square]])
+            blocks.latency_calls(self.bird, CANARY_CALLS)
+        with blocks.collector_off():
+            blocks.keep_warm(self.bird, self.protocol)
+            return {"call_ns": median(blocks.latency_calls(self.bird, CANARY_CALLS))}
 
     def prepare(
         self,
@@ -84,21 +137,23 @@ class Worker:
         sizes = Shape(**shape)
         case = verify.draw(problem, sizes, dtype, self.protocol.seed)
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
-        inputs = [framework.array(host, dtype) for host in case.inputs.values()]
         call = build(framework, problem, variant, weights)
         if self.mode == "compiled":
             call = framework.compile(call)
 
-        subject = self._subject(call, inputs)
+        subject = self._subject(call, self._input_sets(case, dtype))
         first_call_ns = blocks.first_call(subject)
         expected = verify.expect(problem, sizes, case)
         error = verify.check(self._host(subject.last), expected, sizes.batch_size, tolerance)
         warmth = blocks.warm_up(subject, self.protocol)
-        self.prepared = Prepared(
+        prepared = self.prepared = Prepared(
             subject,
+            problem,
+            sizes,
+            dtype,
             expected,
-            sizes.batch_size,
             tolerance,
+            warmth.call_ns,
             latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol),
             throughput_calls=blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol),
             compilations=framework.compilations(),
@@ -108,8 +163,8 @@ class Worker:
             "verify_error": error,
             "flops": problem.flops(sizes),
             "bytes_moved": problem.bytes_moved(sizes, dtype),
-            "calls_per_block": self.prepared.latency_calls,
-            "throughput_calls": self.prepared.throughput_calls,
+            "calls_per_block": prepared.latency_calls,
+            "throughput_calls": prepared.throughput_calls,
             "warnings": [] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"],
         }
 
@@ -124,23 +179,57 @@ class Worker:
         prepared = self._ready()
         return {"call_ns": blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)}
 
-    def finish(self) -> Message:
-        """Checks the output of the last timed call, and measures the memory peak of one more, untimed."""
+    def finish(self, thorough: bool, call_ns: float, peaks: dict[str, float | None]) -> Message:
+        """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
+
+        `thorough` adds the checks that need not be repeated in a later life of the worker; `call_ns` is the shortest
+        median that was measured, and `peaks` the rates that it must not exceed.
+        """
         prepared = self._ready()
-        subject = prepared.subject
-        error = verify.check(self._host(subject.last), prepared.expected, prepared.batch_size, prepared.tolerance)
+        subject, framework = prepared.subject, self.framework
+        error = self._check(subject.last, prepared.expected)
         warnings = []
-        if self.framework.compilations() != prepared.compilations:
+        if framework.compilations() != prepared.compilations:
             warnings.append("recompiled while it was timed")
+        checks.check_rate(prepared.problem.flops(prepared.shape), call_ns, peaks.get("flops_per_s"), "FLOP/s")
+        moved = prepared.problem.bytes_moved(prepared.shape, prepared.dtype)
+        checks.check_rate(moved, call_ns, peaks.get("bytes_per_s"), "B/s")
+        device_ns = [
+            timing
+            for _ in range(DEVICE_TIMINGS)
+            if (timing := framework.device_ns(subject.call, subject.inputs[0], prepared.throughput_calls)) is not None
+        ]
+        if thorough:
+            checks.check_complete(framework, subject, call_ns)
+            checks.check_fresh(framework, subject)
+            warnings += checks.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
+            error = max(error, self._check_other_inputs(prepared))
         subject.last = None
-        self.framework.reset_peak()
-        subject.wait(subject.call(*subject.inputs))
+        framework.reset_peak()
+        subject.run()
         return {
             "verify_error": error,
-            "peak_bytes": self.framework.peak_bytes(),
+            "device_ns": median(device_ns) if device_ns else None,
+            "peak_bytes": framework.peak_bytes(),
             "peak_kind": self.description.peak_kind,
             "warnings": warnings,
         }
+
+    def _check_other_inputs(self, prepared: Prepared) -> float:
+        """The error on inputs that the call has not seen; an answer that was kept from before is wrong here."""
+        problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
+        case = verify.draw(problem, shape, dtype, self.protocol.seed, inputs_seed=self.protocol.seed + 1)
+        inputs = [self.framework.array(host, dtype) for host in case.inputs.values()]
+        out = prepared.subject.call(*inputs)
+        prepared.subject.wait(out)
+        try:
+            return self._check(out, verify.expect(problem, shape, case))
+        except verify.Mismatch as error:
+            raise verify.Mismatch(f"on other inputs than those it was timed with: {error}", error.error) from error
+
+    def _check(self, out: Any, expected: verify.Expected) -> float:
+        prepared = self._ready()
+        return verify.check(self._host(out), expected, prepared.shape.batch_size, prepared.tolerance)
 
     def release(self) -> Message:
         """Lets go of the prepared job, and of what the library cached for it."""
@@ -148,7 +237,15 @@ class Worker:
         self.framework.clear()
         return {}
 
-    def _subject(self, call: Callable[..., Any], inputs: list[Any]) -> blocks.Subject:
+    def _input_sets(self, case: verify.Case, dtype: str) -> list[list[Any]]:
+        """The inputs on the device: once, or for a cold cache as often as needed to overflow the last-level cache."""
+        count = 1
+        if self.protocol.cold_cache:
+            one = sum(host.size for host in case.inputs.values()) * ITEM_BYTES[dtype]
+            count = max(2, -(-COLD_FACTOR * self.protocol.cold_cache_bytes // one))
+        return [[self.framework.array(host, dtype) for host in case.inputs.values()] for _ in range(count)]
+
+    def _subject(self, call: Callable[..., Any], inputs: list[list[Any]]) -> blocks.Subject:
         return blocks.Subject(
             call,
             inputs,

@@ -11,7 +11,7 @@ A framework file defines one class that derives from `Framework`. Requirements, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,24 @@ class Framework(ABC):
         """The library's own compiler on a call. Raises Unsupported where there is none here."""
 
     def synchronize(self) -> None:  # noqa: B027
-        """Waits for everything on the device, whoever queued it; used only to check that `wait` waited."""
+        """Waits for everything on the device, on any stream; used only to check that `wait` waited."""
+
+    def settle(self, out: Any) -> None:
+        """Completes a result and all else that was begun; `wait` must have left next to nothing to do."""
+        for leaf in self.leaves(out):
+            self.wait(leaf)
+        self.synchronize()
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two arrays share their memory, so that the one is no fresh result beside the other."""
+        return one is other
+
+    def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
+        """Nanoseconds per call by the device's own clock, or None where the library offers none that can be trusted.
+
+        Work is queued behind a backlog, else the gaps between launches would be timed.
+        """
+        return None
 
     @abstractmethod
     def null(self) -> Call:

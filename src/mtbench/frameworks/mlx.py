@@ -1,5 +1,6 @@
 """MLX: on Apple's GPU (Metal), on CUDA and on the CPU, op by op or through mx.compile."""
 
+import functools
 import os
 import re
 from importlib.metadata import version
@@ -40,6 +41,8 @@ class Mlx(Framework):
         self.xp = mx  # MLX names its functions as the array API does
         self.kind = _device_kind(mx, settings.device)
         mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
+        self._streams = _record_streams(mx)
+        self._traces = _count_traces(mx)
         self.wait = mx.eval
         self.submit = mx.async_eval
 
@@ -63,7 +66,12 @@ class Mlx(Framework):
         return compiled
 
     def synchronize(self) -> None:
+        for stream in self._streams:
+            self.mx.synchronize(stream)
         self.mx.synchronize()
+
+    def compilations(self) -> int | None:
+        return self._traces[0]
 
     def null(self) -> Call:
         one = self.mx.ones(1)
@@ -95,6 +103,43 @@ class Mlx(Framework):
                 "compile": "disabled by MLX_DISABLE_COMPILE" if "MLX_DISABLE_COMPILE" in os.environ else "enabled",
             },
         )
+
+
+def _record_streams(mx: Any) -> list[Any]:
+    """Notes each stream that is made from now on: MLX waits for one stream at a time and lists none."""
+    streams: list[Any] = []
+    make = mx.new_stream
+
+    @functools.wraps(make)
+    def new_stream(*args: Any, **kwargs: Any) -> Any:
+        streams.append(make(*args, **kwargs))
+        return streams[-1]
+
+    mx.new_stream = new_stream
+    return streams
+
+
+def _count_traces(mx: Any) -> list[int]:
+    """Counts the compilations of everything that is given to mx.compile from now on.
+
+    MLX says nothing when it compiles anew (for another shape, or another value of a Python scalar), but it does so by
+    running the Python function, which it does not do otherwise.
+    """
+    count = [0]
+    compile_ = mx.compile
+
+    @functools.wraps(compile_)
+    def counting(fun: Call, *args: Any, **kwargs: Any) -> Call:
+        @functools.wraps(fun)
+        def traced(*inputs: Any, **named: Any) -> Any:
+            count[0] += 1
+            return fun(*inputs, **named)
+
+        compiled: Call = compile_(traced, *args, **kwargs)
+        return compiled
+
+    mx.compile = counting
+    return count
 
 
 def _device_kind(mx: Any, device: str) -> str:

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import time
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +82,28 @@ class Torch(Framework):
             self.torch.cuda.synchronize()
         elif self.kind == "mps":
             self.torch.mps.synchronize()
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr())
+
+    def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
+        if self.kind != "cuda":
+            return None  # torch.mps has events, but with reports of hangs and of times that run backwards
+        cuda = self.torch.cuda
+        started = time.perf_counter_ns()
+        for _ in range(calls):
+            call(*inputs)
+        launch_ns = time.perf_counter_ns() - started
+        begin, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        cuda.synchronize()
+        # Cycles are at most 2 GHz, so this backlog lasts at least as long as all launches do, with room to spare.
+        cuda._sleep(int(3 * launch_ns * 2))
+        begin.record()
+        for _ in range(calls):
+            call(*inputs)
+        end.record()
+        cuda.synchronize()
+        return float(begin.elapsed_time(end)) * 1e6 / calls
 
     def null(self) -> Call:
         one = self.torch.ones(1, device=self.device)

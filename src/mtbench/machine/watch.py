@@ -55,7 +55,7 @@ class Reading:
 class Watch:
     """Samples the machine. Two samples make a difference, so the first has no steal, swapping or throttling.
 
-    One sample takes 0.2 ms on a virtual Linux machine and 1.5 ms where NVML is asked too. Call `close` at the end.
+    One sample takes 0.3 ms on a small virtual Linux machine, and 3 ms with 16 cores and an H100, most of it NVML's.
     """
 
     def __init__(self, root: Path = Path("/"), gpu: Gpu | str | None = None) -> None:

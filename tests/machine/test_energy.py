@@ -33,7 +33,11 @@ def powercap(tmp_path):
 
 def advance(root, **microjoules):
     for domain, more in microjoules.items():
-        file = root / "sys/class/powercap" / domain.replace("_", ":").replace("rapl:", "intel-rapl:") / "energy_uj"
+        file = (
+            root
+            / "sys/class/powercap"
+            / f"intel-{domain.replace('_', ':').replace('rapl:mmio', 'rapl-mmio')}/energy_uj"
+        )
         file.write_text(f"{(int(file.read_text()) + more) % 262143328851}\n")
 
 
@@ -42,6 +46,7 @@ def test_packages_and_memory_count_once(powercap):
     counter = energy.reader("cpu", powercap)
     before = counter.read_joule()
     advance(powercap, rapl_0=5_000_000, rapl_0_0=3_000_000, rapl_0_1=1_000_000, rapl_1=2_000_000, rapl_2=9_000_000)
+    advance(powercap, rapl_mmio_0=5_000_000)  # the first package again, by another way
     assert counter.read_joule() - before == pytest.approx(8.0)
     assert "processor" in counter.covers
 

@@ -292,6 +292,43 @@ def test_the_end_gives_reasons_warnings_counts_and_where_things_are() -> None:
     ]
 
 
+def test_warnings_that_differ_in_numbers_are_one_line() -> None:
+    lines = Pipe().end(
+        [
+            record(of=cell(seq_len=size), block_ns=[5.0] * 9, warnings=[f"not converged, ±{size / 10} %", "hot"])
+            for size in (16, 32, 64)
+        ]
+    )
+    assert [line for line in lines if line.startswith("warning")] == [
+        "warning: not converged, ±… % (3 jobs)",
+        "warning: hot (3 jobs)",
+    ]
+
+
+def test_intervals_from_too_few_blocks_are_pointed_out() -> None:
+    protocol = '{"confidence": 0.95}'
+    few = record(block_ns=[5.0, 6.0], confidence=0.5, protocol=protocol)
+    enough = record(MLX, block_ns=[5.0] * 9, confidence=0.96, protocol=protocol)
+    told = [line for line in Pipe(width=200).end([few, enough]) if line.startswith("warning")]
+    assert told == [
+        "warning: the intervals of 1 job hold with less confidence than asked for, from 50%: too few blocks"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (terminal.Ratio(57.06, "slower", 51.82, 62.83), "57.1x [51.8, 62.8] slower"),
+        (terminal.Ratio(1.324, "slower", 1.301, 1.349), "1.32x [1.30, 1.35] slower"),
+        (terminal.Ratio(0.951, "faster", 0.94, 0.96), "0.95x [0.94, 0.96] faster"),
+        (terminal.Ratio(0.0123, "faster", 0.0121, 0.0125), "0.012x [0.012, 0.013] faster"),
+        (terminal.Ratio(2.0, "not compared in pairs"), "2.00x not compared in pairs"),
+    ],
+)
+def test_a_ratio_shows_what_is_known_of_it(ratio: terminal.Ratio, text: str) -> None:
+    assert str(ratio) == text
+
+
 def test_a_table_of_thousands_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "SHOWN_CELLS", 2)
     lines = Pipe().end([record(of=cell(seq_len=size), block_ns=[5.0] * 9) for size in (16, 32, 64, 128)])

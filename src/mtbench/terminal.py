@@ -33,6 +33,8 @@ SHOWN_CELLS = 60  # in the final table; a sweep of thousands belongs in the repo
 ALPHA = 0.05  # a table's chance of any false verdict
 SHOWN_WARNINGS = 3  # in the live view; the end lists them all
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
 UNITS = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
 
 STYLES = {
@@ -276,19 +278,24 @@ class Terminal(Progress):
         return Group(*parts)
 
     def _all_warnings(self, records: Sequence[Record]) -> list[Text]:
-        """Every warning once: the sweep's own, and those in the records with the number of jobs that they concern."""
+        """Every warning once: the sweep's own, and those in the records, which may differ in their numbers."""
         lines = [
             f"warning: {message}" + (f" ({count} times)" if count > 1 else "")
             for message, count in self.warnings.items()
         ]
-        concerned: dict[str, int] = {}
+        alike: dict[str, list[str]] = {}
         for message in (one_line(warning) for record in records for warning in record.warnings):
-            concerned[message] = concerned.get(message, 0) + 1
-        lines += [
-            f"warning: {message} ({count} {_plural(count, 'job')})"
-            for message, count in concerned.items()
-            if message not in self.warnings
-        ]
+            if message not in self.warnings:
+                alike.setdefault(NUMBER.sub("…", message), []).append(message)
+        for shape, messages in alike.items():
+            message = messages[0] if len(set(messages)) == 1 else shape
+            lines.append(f"warning: {message} ({len(messages)} {_plural(len(messages), 'job')})")
+        wide = [record for record in records if record.confidence is not None and record.confidence < _asked(record)]
+        if wide:
+            lines.append(
+                f"warning: the intervals of {len(wide)} {_plural(len(wide), 'job')} hold with less confidence than asked "
+                f"for, from {min(record.confidence or 0.0 for record in wide):.0%}: too few blocks"
+            )
         return [Text(line, style="yellow") for line in lines]
 
     def _line(self, text: str) -> None:
@@ -336,8 +343,11 @@ class Ratio:
     p_value: float | None = None
 
     def __str__(self) -> str:
-        bounds = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.ratio:.2f}x{bounds} {self.verdict}"
+        decimals = max(0, _decimals(self.ratio) - (self.ratio < 1))  # 57.1, 1.32, 0.95
+        ratio = f"{_digits(self.ratio, decimals)}x"
+        if self.low is None or self.high is None:
+            return f"{ratio} {self.verdict}"
+        return f"{ratio} [{_digits(self.low, decimals)}, {_digits(self.high, decimals)}] {self.verdict}"
 
 
 COLUMNS = ("arm", "latency", "throughput", "ratio to the baseline")
@@ -501,6 +511,11 @@ def _named(cell: Cell) -> str:
     """A cell with the parameters in which it is not the operator's default."""
     defaults = {field.name: field.default for field in fields(cell.operator_class)}
     return f"{cell}" + "".join(f" {name}={value}" for name, value in cell.params if defaults.get(name) != value)
+
+
+def _asked(record: Record) -> float:
+    """The confidence that the protocol asked for."""
+    return float(json.loads(record.protocol).get("confidence", 0.0))
 
 
 def _statuses(records: Sequence[Record]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -227,7 +228,7 @@ def test_contenders_that_work_and_that_do_not():
 def broken(tmp_path, monkeypatch, source: str) -> Contender:
     """A NumPy that behaves like this when it is imported."""
     (tmp_path / "numpy.py").write_text(source)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     return doctor.contenders(["numpy"], devices=["cpu"], timeout_s=2)[0]
 
 

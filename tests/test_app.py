@@ -111,7 +111,7 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
         ("shape.batch_size=1,0 -m", "shape.batch_size=0"),
         ("shape.seq_len=many", "shape.seq_len=many does not fit"),
         ("operator=mha operator.params.num_heads=7", "num_heads=7"),
-        ("operator.variant=stok", "Did you mean 'stock'?"),
+        ("operator=mha operator.variant=stok", "Did you mean 'stock'?"),
         ("matmul_precision=tf23", "Did you mean 'tf32'?"),
         ("sweep=default,none -m", "only one can run"),
         ("protocol=quick,default -m", "share one protocol"),

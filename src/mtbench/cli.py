@@ -47,3 +47,17 @@ def report(
         typer.echo(f"mtbench report: {error}", err=True)
         sys.exit(2)
     typer.echo(f"The report is {index}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine is, what can run on it and why not, and what would spoil a measurement now, with remedies."""
+    from rich.console import Console
+
+    from mtbench import machine
+    from mtbench.machine import doctor as examination
+
+    console = Console()
+    with console.status("Asking each framework what it can do here ..."):
+        findings, contenders = examination.examine(), examination.contenders()
+    console.print(examination.report(findings, contenders, machine.describe()))

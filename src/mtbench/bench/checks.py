@@ -84,14 +84,16 @@ def check_linear(subject: Subject, calls: int, call_ns: float) -> list[str]:
     return [f"not linear: twice the queued calls took {ratio:.2f} times as long"]
 
 
+def exceeds(work: float, call_ns: float, peak: float | None) -> bool:
+    """Whether `work` (FLOP or bytes) in that time is more than a peak rate leaves possible."""
+    return peak is not None and work / (call_ns * 1e-9) > PEAK_FACTOR * peak
+
+
 def check_rate(work: float, call_ns: float, peak: float | None, unit: str) -> None:
-    """Raises Mismatch where `work` (FLOP or bytes) in that time exceeds what this machine was measured to reach."""
-    if peak is None or call_ns <= 0:
-        return
-    rate = work / (call_ns * 1e-9)
-    if rate > PEAK_FACTOR * peak:
+    """Raises Mismatch where `work` in that time exceeds what this machine was measured to reach."""
+    if peak is not None and exceeds(work, call_ns, peak):
         raise Mismatch(
-            f"implies {rate / 1e9:.3g} G{unit}, more than the {peak / 1e9:.3g} G{unit} that this machine was measured "
+            f"implies {work / call_ns:.3g} G{unit}, more than the {peak / 1e9:.3g} G{unit} that this machine was measured "
             "to reach, so some of the work was not done"
         )
 

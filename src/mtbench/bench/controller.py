@@ -163,7 +163,9 @@ class Controller:
         call_ns = tally.shortest_call_ns
         if call_ns is not None:
             peaks = self.peaks.best(tally) if not self.protocol.cold_cache else {}
-            self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=peaks)
+            answer = self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=peaks)
+            if answer is not None and answer["peaks"] != peaks:
+                self.peaks.note(tally, answer["peaks"])
 
     def _measure_peaks(self, tally: Tally) -> None:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""

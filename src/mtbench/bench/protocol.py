@@ -40,7 +40,7 @@ class Protocol:
     block_ms: float = 20.0
     """The shortest block: long against the clock's resolution and a scheduler's time slice."""
 
-    block_cap_s: float = 2.0
+    block_cap_s: float = 0.5
     """A block of very slow calls has fewer than `block_calls`, down to one, rather than exceed this."""
 
     keep_warm_ms: float = 50.0

@@ -77,7 +77,7 @@ class Tally:
 
     def note(self, answer: Message) -> None:
         """Takes an answer's facts in; the first call is that of the first epoch, whose caches are coldest."""
-        facts = {name: value for name, value in answer.items() if name not in ("ok", "warnings")}
+        facts = {name: value for name, value in answer.items() if name not in ("ok", "warnings", "peaks")}
         if "first_call_ns" in self.facts:
             facts.pop("first_call_ns", None)
         if "verify_error" in self.facts and "verify_error" in facts:

@@ -191,9 +191,7 @@ class Worker:
         warnings = []
         if framework.compilations() != prepared.compilations:
             warnings.append("recompiled while it was timed")
-        checks.check_rate(prepared.problem.flops(prepared.shape), call_ns, peaks.get("flops_per_s"), "FLOP/s")
-        moved = prepared.problem.bytes_moved(prepared.shape, prepared.dtype)
-        checks.check_rate(moved, call_ns, peaks.get("bytes_per_s"), "B/s")
+        peaks = self._check_rates(prepared, call_ns, peaks)
         device_ns = [
             timing
             for _ in range(DEVICE_TIMINGS)
@@ -212,8 +210,27 @@ class Worker:
             "device_ns": median(device_ns) if device_ns else None,
             "peak_bytes": framework.peak_bytes(),
             "peak_kind": self.description.peak_kind,
+            "peaks": peaks,
             "warnings": warnings,
         }
+
+    def _check_rates(
+        self, prepared: Prepared, call_ns: float, peaks: dict[str, float | None]
+    ) -> dict[str, float | None]:
+        """Holds the call against the peak rates; returns them, measured anew where the call exceeded them.
+
+        A peak may have been measured while the machine was busy with something else, so it gets a second chance.
+        """
+        work = {
+            "flops_per_s": (prepared.problem.flops(prepared.shape), "FLOP/s"),
+            "bytes_per_s": (prepared.problem.bytes_moved(prepared.shape, prepared.dtype), "B/s"),
+        }
+        if any(checks.exceeds(amount, call_ns, peaks.get(rate)) for rate, (amount, _) in work.items()):
+            again = self.peaks(prepared.dtype)
+            peaks = {rate: max(peaks.get(rate) or 0.0, again[rate] or 0.0) or None for rate in work}
+        for rate, (amount, unit) in work.items():
+            checks.check_rate(amount, call_ns, peaks.get(rate), unit)
+        return peaks
 
     def _check_other_inputs(self, prepared: Prepared) -> float:
         """The error on inputs that the call has not seen; an answer that was kept from before is wrong here."""

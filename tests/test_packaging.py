@@ -50,7 +50,7 @@ def test_the_wheel_holds_all_that_is_in_src_and_conf(wheel: Path) -> None:
         return {
             prefix + path.relative_to(folder).as_posix()
             for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
         }
 
     wanted = files(ROOT / "src", "") | files(ROOT / "conf", "mtbench/conf/")

@@ -347,6 +347,13 @@ def test_an_interrupted_sweep_says_so_and_waits_for_no_library(tmp_path: Path) -
     assert any("2.0" in line and line.endswith("not compared in pairs") for line in lines)
 
 
+def test_cells_that_were_never_reached_are_counted_but_not_listed() -> None:
+    waiting = [record(of=cell(seq_len=size), status="interrupted", reason="before its first visit") for size in (8, 16)]
+    lines = Pipe().end([record(block_ns=[5.0] * 9), *waiting], interrupted=True)
+    assert [line for line in lines if line.startswith("softmax")] == ["softmax float32 batch 1 seq 64"]
+    assert "interrupted torch (2 jobs): before its first visit" in lines
+
+
 def test_nothing_measured_is_no_error() -> None:
     assert Pipe().end([], interrupted=True)[-1] == "0 records in 0:00: nothing measured"
 

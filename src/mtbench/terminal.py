@@ -193,10 +193,12 @@ class Terminal(Progress):
 
     def sweep_finished(self, records: Sequence[Record], interrupted: bool) -> None:
         self._stop()
-        if records:
+        reached = [cell for cell in _cells(records) if any(record.status != "interrupted" for record in cell)]
+        if reached:
             # Ctrl-C is to end things at once, and the verdicts' library takes a second to import.
-            self.console.print(results(records, self.console.width, paired=not interrupted))
-        left_out = len({record.cell_id for record in records}) - SHOWN_CELLS
+            shown = [record for cell in reached for record in cell]
+            self.console.print(results(shown, self.console.width, paired=not interrupted))
+        left_out = len(reached) - SHOWN_CELLS
         if left_out > 0:
             self._line(f"{left_out:,} more {_plural(left_out, 'cell')}; the report shows them all.")
         remarks = [*problems(records), *self._all_warnings(records)]

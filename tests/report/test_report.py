@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import random
 import re
 from dataclasses import asdict
@@ -361,19 +360,22 @@ def test_operators_get_pages_of_their_own_whatever_they_are_called() -> None:
         (units.size(38654705664), "36.0 GiB"),
         (units.rate(1.234e12, "FLOP/s"), "1.23 TFLOP/s"),
         (units.percent(0.0123), "1.23 %"),
+        (units.percent(0.95), "95 %"),
     ],
 )
 def test_numbers_are_written_for_people(text: str, expected: str) -> None:
     assert text == expected
 
 
-def test_a_missing_interval_is_missing_and_not_nought(tmp_path: Path) -> None:
+def test_bounds_that_bound_nothing_are_not_drawn_and_weak_ones_say_so(tmp_path: Path) -> None:
     lone = with_samples(record("torch"), [[[100]]], [])
-    lone.latency_low_ns = lone.latency_high_ns = None
-    write(lone, tmp_path / "in")
+    lone.confidence = 0.0
+    weak = with_samples(record("torch", seq_len=128), [[[100]], [[102]], [[104]]], [])
+    weak.confidence = 0.75
+    write(lone, tmp_path / "in" / "lone")
+    write(weak, tmp_path / "in" / "weak")
     build([tmp_path / "in"], tmp_path / "out")
-    (point,) = specs(tmp_path / "out" / "softmax.html")["softmax-1-latency-time"]["datasets"]["points"]
-    assert point["ns"] == 100
-    assert point["low_ns"] is None
-    assert point["latency"] == "100 ns"
-    assert math.isclose(point["ns"], lone.latency_ns or 0)
+    points = specs(tmp_path / "out" / "softmax.html")["softmax-1-latency-time"]["datasets"]["points"]
+    assert [(p["ns"], p["low_ns"], p["high_ns"]) for p in points] == [(100, None, None), (102, 100, 104)]
+    assert [p["latency"] for p in points] == ["100 ns", "102 ns [100, 104] at 75 %"]
+    assert pl.read_csv(tmp_path / "out" / "results.csv")["latency_low_ns"].to_list() == [100, 100]  # as recorded

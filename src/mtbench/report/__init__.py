@@ -21,10 +21,11 @@ import vl_convert
 from mtbench import __version__
 from mtbench.errors import ConfigError, unknown
 from mtbench.report import charts, marks, pages, tables
-from mtbench.report.arms import Style, machine_name, styles
+from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
-from mtbench.report.ratios import CONFIDENCE, THRESHOLD, ratios, summary
+from mtbench.report.ratios import THRESHOLD, ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
+from mtbench.report.units import CONFIDENCE, percent
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""
@@ -68,7 +69,7 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
         logging.getLogger(__name__).warning(problem)
     with published(out) as building:
         drawn = _write_pages(read, building)
-        _write_results(read.records, building)
+        _write_results(read.results, building)
         if chart_format:
             _write_charts(drawn, chart_format, building)
     return out / "index.html"
@@ -89,8 +90,8 @@ def _write_pages(read: Tables, folder: Path) -> list[Chart]:
         "colours": {label: one.colour for label, one in style.items()},
         "pair": pair,
         "page_names": names,
-        "confidence": f"{CONFIDENCE:.0%}".replace("%", " %"),
-        "threshold": f"{THRESHOLD:.0%}".replace("%", " %"),
+        "confidence": percent(CONFIDENCE),
+        "threshold": percent(THRESHOLD),
     }
     drawn: list[Chart] = []
     for operator in operators:
@@ -195,18 +196,16 @@ def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str]
 
 
 def _where(records: pl.DataFrame) -> str:
-    """The machines and devices behind records, in a few words."""
-    ran = records.filter(pl.col("status") == "ok")
-    found = {
-        (machine_name(machine, identity), name if name not in (None, kind) else kind)
-        for machine, identity, kind, name in ran.select(
-            "machine", "machine_id", "device_kind", "device_name"
-        ).iter_rows()
-    }
-    words = [chip if device in (None, "cpu") else f"{device} ({chip})" for chip, device in sorted(found, key=str)]
+    """The machines behind records and their devices, in a few words."""
+    columns = ["machine", "machine_id", "device", "device_kind", "device_name"]
+    ran = records.filter(status="ok").select(columns).unique(columns[1:]).to_dicts()
+    devices: dict[str, set[str]] = {}
+    for row in ran:
+        devices.setdefault(machine_name(row["machine"], row["machine_id"]), set()).add(device_name(row))
+    words = [f"{machine}, {' and '.join(sorted(found))}" for machine, found in sorted(devices.items())]
     if not words:
         return "Nothing was measured."
-    return f"On {' and '.join(dict.fromkeys(words))}." if len(words) <= 3 else f"On {len(words)} devices."
+    return f"On {'; '.join(words)}." if len(words) <= 3 else f"On {len(words)} machines."
 
 
 def _operator_row(records: pl.DataFrame, operator: str) -> dict[str, Any]:
@@ -224,8 +223,7 @@ def _operator_row(records: pl.DataFrame, operator: str) -> dict[str, Any]:
     }
 
 
-def _write_results(records: pl.DataFrame, folder: Path) -> None:
-    flat = tables.results(records)
+def _write_results(flat: pl.DataFrame, folder: Path) -> None:
     flat.write_parquet(folder / "results.parquet")
     flat.write_csv(folder / "results.csv")
 

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -101,6 +102,13 @@ def machine_name(machine: str | None, machine_id: str | None) -> str:
     """A machine in words: its chip, or failing that the beginning of its identity."""
     chip = json.loads(machine or "{}").get("chip")
     return str(chip) if chip else f"machine {(machine_id or 'unknown')[:6]}"
+
+
+def device_name(row: Mapping[str, Any]) -> str:
+    """What a record ran on: the kind of device, and its own name where that says more than the machine's."""
+    kind, name = row["device_kind"] or row["device"], row["device_name"]
+    known = (None, kind, machine_name(row["machine"], row["machine_id"]))
+    return str(kind) if name in known else f"{kind} ({name})"
 
 
 def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | None, ...]]]) -> str:

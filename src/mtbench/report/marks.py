@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.report import units
-from mtbench.report.arms import machine_name
+from mtbench.report.arms import device_name, machine_name
 from mtbench.report.ratios import DESCRIPTIVE
 from mtbench.report.tables import LATENCY, THROUGHPUT, Metric
 
@@ -72,26 +72,26 @@ def _point_words(row: Row, metric: Metric) -> Row:
         if amount
     ]
     per_second = row[THROUGHPUT.ns] and f"{units.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
-    queued = units.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns])
+    queued = units.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
     versions = [
         f"{row['framework']} {row['library_version'] or ''}".strip(),
         f"mtbench {row['mtbench_version']}".strip(),
     ]
     return {
         "shape": shape(row),
-        "latency": units.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns]),
+        "latency": units.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
         "throughput": f"{queued} per call, {per_second}" if per_second else queued,
         "work": ", ".join(work) or units.NOTHING,
         "rounds": f"{row['rounds']} in {row['epochs']} epochs",
         "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",
         "versions": ", ".join(versions),
-        "machine": f"{machine_name(row['machine'], row['machine_id'])}, {row['device_kind'] or row['device']}",
+        "machine": f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}",
     }
 
 
 def _cell_words(row: Row) -> Row:
     bounds = units.NOTHING
-    if row["low"] is not None:
+    if row["low"] is not None and row["confidence"] > 0:
         bounds = f"{_ratio(row['low'])} to {_ratio(row['high'])} at {100 * row['confidence']:.3g} % confidence"
     evidence = "not measured together: set side by side, not judged"
     if row["verdict"] != DESCRIPTIVE:

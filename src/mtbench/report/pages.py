@@ -88,7 +88,7 @@ def software(records: pl.DataFrame) -> list[Row]:
     """Each library as it ran: version, device, threads, matrix library and whatever details it gave."""
     columns = ("machine_id", "framework", "library_version", "device_kind", "device_name", "matmul_precision")
     more = ("threads", "blas", "library_details", "mtbench_version")
-    rows = records.filter(pl.col("library_version").is_not_null()).sort("finished_at")
+    rows = records.filter(pl.col("library_version").is_not_null(), pl.col("machine_id") != "").sort("finished_at")
     found = rows.unique([*columns, *more[:2]], keep="last", maintain_order=True).sort(columns)
     return [
         {name: row[name] for name in (*columns, *more)}
@@ -115,19 +115,22 @@ def _job_row(row: Row, telling: list[str]) -> Row:
         "every_param": ", ".join(f"{name} {as_yaml(value)}" for name, value in params.items()),
         "status": row["status"],
         "reason": row["reason"] or "",
-        "summary": _summary(row["reason"] or ""),
         "warnings": row["warnings"] or [],
         "converged": row["converged"],
         "times": [
             {
                 "ns": row[metric.ns],
                 "text": units.duration(row[metric.ns]),
-                "interval": units.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns]),
+                "interval": units.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"]),
             }
             for metric in METRICS
         ],
         "first_call": (row["first_call_ns"], units.duration(row["first_call_ns"])),
-        "floor": (row["floor_ns"], units.duration(row["floor_ns"]), floor_share and units.percent(floor_share)),
+        "floor": (
+            row["floor_ns"],
+            units.duration(row["floor_ns"]),
+            floor_share and units.percent(round(floor_share, 3)),
+        ),
         "peak": (row["peak_bytes"], units.size(row["peak_bytes"]), row["peak_kind"]),
         "error": (row["verify_error"], _error(row)),
         "rounds": (row["rounds"], f"{row['rounds']} in {row['epochs']}" if row["rounds"] else units.NOTHING),
@@ -142,13 +145,13 @@ def _error(row: Row) -> str:
     return f"{row['verify_error']:.1e}{tolerance}"
 
 
-def _summary(reason: str) -> str:
-    """One line of a reason. A traceback says what went wrong in its last line, everything else in its first."""
+def summary(reason: str) -> str:
+    """One short line of a reason. A traceback says what went wrong in its last line, everything else in its first."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
     if not lines:
         return ""
     line = lines[-1] if "Traceback" in reason else lines[0]
-    return line if len(line) <= 160 else f"{line[:159]}…"
+    return line if len(line) <= 72 else f"{line[:71]}…"
 
 
 def _facts(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -185,6 +188,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["embedded"] = _embedded
     environment.filters["as_yaml"] = as_yaml
+    environment.filters["summary"] = summary
     return environment
 
 

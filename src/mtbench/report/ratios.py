@@ -8,8 +8,8 @@ import polars as pl
 
 from mtbench import stats
 from mtbench.report.tables import CELL, SECTION, Metric, Tables
+from mtbench.report.units import CONFIDENCE
 
-CONFIDENCE = 0.95
 THRESHOLD = 0.01
 """A difference smaller than this is of no practical account: docs of `mtbench.stats`."""
 

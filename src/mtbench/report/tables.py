@@ -72,10 +72,11 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What was read. `records` has one row per job, with `row`, `path`, `label`, `charted` and `repeated`; `blocks` has
-    row, metric, epoch, round and ns; `problems` a line for each file that is not a readable record."""
+    """What was read. `records` has one row per job, with `row`, `path`, `label`, `charted` and `repeated`; `results` the
+    same as a flat file; `blocks` row, metric, epoch, round and ns; `problems` a line for each file that is no record."""
 
     records: pl.DataFrame
+    results: pl.DataFrame
     blocks: pl.DataFrame
     problems: list[str]
 
@@ -112,12 +113,8 @@ def load(folders: Sequence[Path]) -> Tables:
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: _relative(path, folders), return_dtype=pl.String),
     )
-    return Tables(_marked(labelled(records)), pl.concat(blocks), problems)
-
-
-def results(records: pl.DataFrame) -> pl.DataFrame:
-    """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
-    return records.drop("row", "charted").with_columns(pl.col("warnings").list.join("; "))
+    marked = _marked(labelled(records))
+    return Tables(_bounded(marked), _flat(marked), pl.concat(blocks), problems)
 
 
 def sections(records: pl.DataFrame) -> list[dict[str, Any]]:
@@ -140,6 +137,18 @@ def differing(sets: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
     return frame.filter(*(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION))
+
+
+def _flat(records: pl.DataFrame) -> pl.DataFrame:
+    """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
+    return records.drop("row", "charted").with_columns(pl.col("warnings").list.join("; "))
+
+
+def _bounded(records: pl.DataFrame) -> pl.DataFrame:
+    """The records without the bounds that bound nothing: of a lone block, at a confidence of 0, both are the estimate."""
+    bounds = [name for metric in METRICS for name in (metric.low_ns, metric.high_ns)]
+    nothing = (pl.col("confidence") <= 0).fill_null(False)
+    return records.with_columns(pl.when(~nothing).then(pl.col(name)).alias(name) for name in bounds)
 
 
 def _portions(files: list[Path]) -> Iterator[list[Path]]:

@@ -6,6 +6,9 @@ _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
+CONFIDENCE = 0.95
+"""Of every interval that does not name its own."""
+
 NOTHING = "–"
 """What stands where nothing was measured."""
 
@@ -15,12 +18,13 @@ def duration(ns: float | None) -> str:
     return _scaled(ns, _TIMES)
 
 
-def interval(ns: float | None, low_ns: float | None, high_ns: float | None) -> str:
-    """A time and its interval in the unit of the time: `41.2 µs [40.9, 41.8]`."""
+def interval(ns: float | None, low_ns: float | None, high_ns: float | None, confidence: float | None = None) -> str:
+    """A time and its interval in the unit of the time: `41.2 µs [40.9, 41.8]`, and its confidence where that is low."""
     if ns is None or low_ns is None or high_ns is None:
         return duration(ns)
     size, _ = _unit(ns, _TIMES)
-    return f"{duration(ns)} [{significant(low_ns / size)}, {significant(high_ns / size)}]"
+    weak = f" at {percent(confidence)}" if confidence is not None and confidence < CONFIDENCE else ""
+    return f"{duration(ns)} [{significant(low_ns / size)}, {significant(high_ns / size)}]{weak}"
 
 
 def size(count: float | None) -> str:
@@ -43,7 +47,8 @@ def significant(value: float) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    return NOTHING if fraction is None else f"{significant(100 * fraction)} %"
+    """A fraction in per cent, three significant digits at most: `1.23 %`, `95 %`."""
+    return NOTHING if fraction is None else f"{100 * fraction:.3g} %"
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from packaging.requirements import InvalidRequirement, Requirement
 
 from mtbench import paths, registry
 from mtbench.bench.protocol import Protocol
@@ -38,8 +40,13 @@ class OperatorConfig:
 
 @dataclass
 class FrameworkConfig:
+    """`python` is another interpreter to run under, and `requirement` a version of a package (PEP 508, `mlx==0.31.0`)
+    for which an environment is made; at most one of them."""
+
     name: str = MISSING
     mode: str = "eager"
+    python: str | None = None
+    requirement: str | None = None
 
 
 @dataclass
@@ -112,6 +119,10 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
     _one_of("dtype.name", dtype.name, DTYPES)
     _one_of("framework.mode", config.framework.mode, MODES)
     _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
+    if config.framework.python is not None and config.framework.requirement is not None:
+        raise ConfigError(
+            "framework.python and framework.requirement exclude each other: an environment that exists is left as it is."
+        )
     operator_file = _user_file(user, "operator", operator.name)
     framework_file = _user_file(user, "framework", config.framework.name)
     if framework_file is None and config.framework.name not in registry.names("framework"):
@@ -136,8 +147,31 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
         device=config.device.name,
         matmul_precision=config.matmul_precision,
         framework_file=framework_file,
+        python=_interpreter(config.framework.python),
+        requirement=_requirement(config.framework.requirement),
     )
     return cell, arm, _tolerance(config)
+
+
+def _interpreter(python: str | None) -> str | None:
+    """An interpreter's absolute path. Links stay: an environment's interpreter is one, and is known by where it stands."""
+    if python is None:
+        return None
+    found = shutil.which(Path(python).expanduser())
+    if found is None:
+        raise ConfigError(f"framework.python={python}: there is no such program.")
+    return str(Path(found).absolute())
+
+
+def _requirement(text: str | None) -> str | None:
+    """A requirement in its normal form, so that one asked for in two spellings is one arm."""
+    if text is None:
+        return None
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"framework.requirement={text}: {said}; write it as for pip, such as mlx==0.31.0.") from None
 
 
 def _tolerance(config: DictConfig) -> float:

@@ -1,6 +1,7 @@
 """What is measured: an arm (the contender), a cell (what is held equal), and a job, which is one arm in one cell."""
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,21 @@ class Arm:
     device: str = "auto"  # as asked for: auto, cpu, gpu
     matmul_precision: str = "highest"
     framework_file: str | None = None  # a user's own Python file
+    python: str | None = None  # another interpreter to run under, an absolute path; None: this one
+    requirement: str | None = None  # what to install into an environment of its own (PEP 508); None: run in this one
 
     @property
     def name(self) -> str:
-        """Short and fit for a folder: what differs from the defaults is named, the rest is silent."""
+        """Short and fit for a folder: what differs from the defaults is named, the rest is silent.
+
+        Two arms of a sweep never share a name. A path may name a person, so it is named by its fingerprint.
+        """
         parts = [self.framework if self.mode == "eager" else f"{self.framework}_{self.mode}"]
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
         parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
+        parts += [] if self.python is None else [f"python-{_fingerprint({'python': self.python})[:6]}"]
+        parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
         return "-".join(parts)
 
 
@@ -79,6 +87,17 @@ def relative_folder(cell: Cell, arm: Arm) -> Path:
     """Where a job's record stands in its sweep. The fingerprint tells apart what the readable names leave out."""
     fingerprint = _fingerprint({"cell": cell.id, "arm": asdict(arm)})
     return Path(cell.operator) / arm.name / cell.dtype / f"{cell.shape}-{fingerprint}"
+
+
+def _requirement_name(requirement: str, framework: str) -> str:
+    """`mlx==0.31.0` is mlx-0.31.0, of which the framework's own name is left out; anything less plain gets a
+    fingerprint, since `mlx<1` and `mlx>=1` must not be named alike, and an address may hold a person's name."""
+    plain = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
+    if plain is None:
+        package = re.match(r"[\w.-]*", requirement)
+        return f"{package.group() if package else ''}-{_fingerprint({'requirement': requirement})[:6]}"
+    package_name, version = plain.groups()
+    return version if package_name == framework else f"{package_name}-{version}"
 
 
 def _fingerprint(identity: dict[str, Any]) -> str:

@@ -91,6 +91,8 @@ class Record:
     finished_at: datetime | None = None
     # who measured
     library_version: str | None = None
+    requirement: str | None = None  # what was asked to be installed for this arm, without an address
+    python_version: str | None = None  # the worker's interpreter
     device_kind: str | None = None  # cpu, cuda, mps, metal
     device_name: str | None = None
     threads: int | None = None

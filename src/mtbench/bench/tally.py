@@ -146,6 +146,8 @@ class Tally:
             started_at=self.started_at,
             finished_at=now(),
             library_version=described.get("version"),
+            requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
+            python_version=described.get("python_version"),
             device_kind=described.get("device_kind"),
             device_name=described.get("device_name"),
             threads=described.get("threads"),

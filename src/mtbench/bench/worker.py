@@ -5,6 +5,7 @@ one message: {"ok": true, ...}, or {"ok": false, "status": ..., "reason": ...} w
 when its input closes. It imports NumPy and one framework, and none of the controller's libraries.
 """
 
+import platform
 import sys
 import time
 import traceback
@@ -78,7 +79,7 @@ class Worker:
         self.mode = mode
         self.protocol = Protocol(**protocol)
         self.description = self.framework.describe()
-        return {"description": asdict(self.description)}
+        return {"description": {**asdict(self.description), "python_version": platform.python_version()}}
 
     def floor(self) -> Message:
         """Times the library's cheapest call. Apart from `start`, since workers start side by side."""

@@ -12,11 +12,12 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,13 +25,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mtbench import verdicts
 from mtbench.bench.progress import Plan, Progress
 from mtbench.job import Arm, Cell
 from mtbench.record import Record
+from mtbench.stats import Comparison
 
 REFRESH_SECONDS = 0.25
 SHOWN_CELLS = 60  # in the final table; a sweep of thousands belongs in the report
-ALPHA = 0.05  # a table's chance of any false verdict
 SHOWN_WARNINGS = 3  # in the live view; the end lists them all
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -64,6 +66,13 @@ def interval(ns: float, low_ns: float | None, high_ns: float | None) -> str:
     scale = _unit(ns)[1]
     decimals = _decimals(ns / scale)
     return f"{duration(ns)} [{_digits(low_ns / scale, decimals)}, {_digits(high_ns / scale, decimals)}]"
+
+
+def times(ratio: float, low: float | None, high: float | None) -> str:
+    """A ratio with its bounds to the same decimals: "1.32x [1.30, 1.35]"."""
+    decimals = max(0, _decimals(ratio) - (ratio < 1))  # 57.1, 1.32, 0.95
+    bounds = "" if low is None or high is None else f" [{_digits(low, decimals)}, {_digits(high, decimals)}]"
+    return f"{_digits(ratio, decimals)}x{bounds}"
 
 
 def clock(seconds: float) -> str:
@@ -109,7 +118,7 @@ class Terminal(Progress):
         self.seconds = seconds
         # Rich takes FORCE_COLOR as a terminal, but a pipe with colours still cannot be redrawn.
         self.can_redraw = self.console.is_interactive and self.console.file.isatty()
-        _never_fail_on_a_character(self.console)
+        never_fail_on_a_character(self.console)
         self.plan: Plan | None = None
         self.live: Live | None = None
         self.started = self.refreshed = -math.inf
@@ -310,7 +319,7 @@ class Terminal(Progress):
         told = (record.arm, record.status, reason)
         if told not in self.told:
             self.told.add(told)
-            self._line(f"{record.status}: {record.arm}, {_title(record)}: {reason}")
+            self._line(f"{record.status}: {record.arm}, {title(record)}: {reason}")
 
     def _refresh(self, now: bool = False) -> None:
         if self.live is not None and (now or self.seconds() - self.refreshed >= REFRESH_SECONDS):
@@ -342,14 +351,9 @@ class Ratio:
     verdict: str
     low: float | None = None
     high: float | None = None
-    p_value: float | None = None
 
     def __str__(self) -> str:
-        decimals = max(0, _decimals(self.ratio) - (self.ratio < 1))  # 57.1, 1.32, 0.95
-        ratio = f"{_digits(self.ratio, decimals)}x"
-        if self.low is None or self.high is None:
-            return f"{ratio} {self.verdict}"
-        return f"{ratio} [{_digits(self.low, decimals)}, {_digits(self.high, decimals)}] {self.verdict}"
+        return f"{times(self.ratio, self.low, self.high)} {self.verdict}"
 
 
 COLUMNS = ("arm", "latency", "throughput", "ratio to the baseline")
@@ -369,8 +373,8 @@ def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> 
     widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
     parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
     for first, cell_rows in cells:
-        title = _title(first, _differing(records, first.operator))
-        parts += [Text(""), Text(title, style="bold"), _columns(widths, width, *cell_rows)]
+        heading = title(first, differing(records, first.operator))
+        parts += [Text(""), Text(heading, style="bold"), _columns(widths, width, *cell_rows)]
     return Group(*parts)
 
 
@@ -399,7 +403,7 @@ def problems(records: Sequence[Record]) -> list[Text]:
     lines = []
     for (status, reason), concerned in sorted(found.items()):
         arms = ", ".join(dict.fromkeys(record.arm for record in concerned))
-        where = f"{len(concerned)} jobs" if len(concerned) > 1 else _title(concerned[0])
+        where = f"{len(concerned)} jobs" if len(concerned) > 1 else title(concerned[0])
         lines.append(Text.assemble((status, STYLES.get(status, FAILURE)), f" {arms} ({where}): {reason}"))
     return lines
 
@@ -426,34 +430,34 @@ def _ratios(records: Sequence[Record], paired: bool) -> dict[str, Ratio]:
     correction is inconclusive.
     """
     found: dict[str, Ratio] = {}
-    families: dict[tuple[object, ...], list[str]] = {}
+    families: dict[tuple[object, ...], dict[str, Comparison]] = {}
     for cell in _cells(records):
         measured = [record for record in cell if record.latency_ns is not None]
         baseline = _baseline(measured)
         for record in measured:
-            if baseline is not None and record is not baseline:
-                found[record.job_id] = compare(baseline, record) if paired else describe(baseline, record)
-                families.setdefault((_family(record), baseline.arm, record.arm), []).append(record.job_id)
-    if paired:
-        from mtbench.stats import holm
-
-        for jobs in families.values():
-            judged = [job for job in jobs if found[job].p_value is not None]
-            for job, p_value in zip(judged, holm([found[job].p_value or 0.0 for job in judged]), strict=True):
-                if found[job].verdict in ("faster", "slower") and p_value > ALPHA:
-                    found[job] = replace(found[job], verdict="inconclusive")
+            if baseline is None or record is baseline:
+                continue
+            compared = _compared(baseline, record) if paired else None
+            if compared is None:
+                found[record.job_id] = describe(baseline, record)
+            else:
+                families.setdefault((_family(record), baseline.arm, record.arm), {})[record.job_id] = compared
+    for family in families.values():
+        jobs = zip(family, verdicts.corrected(list(family.values())), strict=True)
+        found |= {job: Ratio(one.ratio, one.verdict, one.low, one.high) for job, one in jobs}
     return found
 
 
 def compare(baseline: Record, record: Record) -> Ratio:
     """A paired comparison where rounds were measured side by side, else a mere description."""
-    from mtbench.stats import compare_paired
+    found = _compared(baseline, record)
+    return describe(baseline, record) if found is None else Ratio(found.ratio, found.verdict, found.low, found.high)
 
-    a, b = _paired_blocks(baseline, record)
-    if not a or baseline.sweep_id != record.sweep_id:
-        return describe(baseline, record)
-    found = compare_paired(a, b, confidence=1 - ALPHA)
-    return Ratio(found.ratio, found.verdict, found.low, found.high, found.p_value)
+
+def _compared(baseline: Record, record: Record) -> Comparison | None:
+    if baseline.sweep_id != record.sweep_id:
+        return None
+    return verdicts.compare(_blocks(baseline), _blocks(record))
 
 
 def describe(baseline: Record, record: Record) -> Ratio:
@@ -463,24 +467,25 @@ def describe(baseline: Record, record: Record) -> Ratio:
     return Ratio(record.latency_ns / baseline.latency_ns, "not compared in pairs")
 
 
-def _paired_blocks(a: Record, b: Record) -> tuple[list[float], list[float]]:
-    """The block medians of two arms in nanoseconds, paired by epoch and round; a round that one of them lacks is left out."""
-    pairs = [
-        (median(calls_a), median(calls_b))
-        for epoch_a, epoch_b in zip(a.latency_samples_ns, b.latency_samples_ns, strict=False)
-        for calls_a, calls_b in zip(epoch_a, epoch_b, strict=False)
-        if calls_a and calls_b
-    ]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def _blocks(record: Record) -> verdicts.Blocks:
+    """The block medians in nanoseconds by epoch and round."""
+    return {
+        (epoch, number): median(calls)
+        for epoch, rounds in enumerate(record.latency_samples_ns)
+        for number, calls in enumerate(rounds)
+        if calls
+    }
 
 
 def _cells(records: Sequence[Record]) -> list[list[Record]]:
     """Records by cell, cells sorted by operator, parameters, dtype and shape; arms stay in the order measured."""
-    ordered = sorted(
-        records,
-        key=lambda r: (r.operator, _natural(r.params), r.dtype, r.batch_size, r.seq_len, r.kv_len or 0, r.cell_id),
-    )
-    return [list(cell) for _, cell in groupby(ordered, key=lambda record: record.cell_id)]
+    return [list(cell) for _, cell in groupby(sorted(records, key=place), key=lambda record: record.cell_id)]
+
+
+def place(record: Record) -> tuple[Any, ...]:
+    """Where a cell stands in a table: a sorting key."""
+    r = record
+    return r.operator, _natural(r.params), r.dtype, r.batch_size, r.seq_len, r.kv_len or 0, r.cell_id
 
 
 def _natural(text: str) -> list[str | int]:
@@ -494,7 +499,7 @@ def _baseline(measured: Sequence[Record]) -> Record | None:
     return next(iter([*named, *measured]), None)
 
 
-def _differing(records: Sequence[Record], operator: str) -> list[str]:
+def differing(records: Sequence[Record], operator: str) -> list[str]:
     """Parameters in which an operator's cells differ."""
     seen = [json.loads(params) for params in {record.params for record in records if record.operator == operator}]
     return sorted(
@@ -502,7 +507,7 @@ def _differing(records: Sequence[Record], operator: str) -> list[str]:
     )
 
 
-def _title(record: Record, parameters: Sequence[str] = ()) -> str:
+def title(record: Record, parameters: Sequence[str] = ()) -> str:
     params = json.loads(record.params)
     keys = "" if record.kv_len is None else f" kv {record.kv_len}"
     differing = "".join(f" {name}={params[name]}" for name in parameters if name in params)
@@ -528,7 +533,7 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _never_fail_on_a_character(console: Console) -> None:
+def never_fail_on_a_character(console: Console) -> None:
     """Where the output cannot show µ, a ? shall stand there, rather than end a sweep of hours."""
     if isinstance(console.file, TextIOWrapper) and not console.encoding.startswith("utf"):
         with suppress(ValueError):  # a stream that is in use already may refuse

@@ -23,9 +23,10 @@ from mtbench.errors import ConfigError, unknown
 from mtbench.report import charts, marks, pages, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
-from mtbench.report.ratios import THRESHOLD, ratios, summary
+from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
 from mtbench.report.units import CONFIDENCE, percent
+from mtbench.verdicts import HIGHEST_THRESHOLD, THRESHOLD
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""
@@ -92,6 +93,7 @@ def _write_pages(read: Tables, folder: Path) -> list[Chart]:
         "page_names": names,
         "confidence": percent(CONFIDENCE),
         "threshold": percent(THRESHOLD),
+        "highest_threshold": percent(HIGHEST_THRESHOLD),
     }
     drawn: list[Chart] = []
     for operator in operators:

@@ -6,12 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from mtbench import stats
+from mtbench import stats, verdicts
 from mtbench.report.tables import CELL, SECTION, Metric, Tables
 from mtbench.report.units import CONFIDENCE
-
-THRESHOLD = 0.01
-"""A difference smaller than this is of no practical account: docs of `mtbench.stats`."""
+from mtbench.stats import Comparison
+from mtbench.verdicts import Blocks
 
 FLIPPED = {"faster": "slower", "slower": "faster"}
 DESCRIPTIVE = "no verdict"
@@ -36,7 +35,6 @@ SCHEMA: dict[str, Any] = {
     "smallest_detectable": pl.Float64,
 }
 
-Blocks = dict[tuple[int, int], float]
 Row = dict[str, Any]
 
 
@@ -52,7 +50,7 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
         for cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok"))
         for row in _cell_ratios(cell, metric, labels, blocks)
     ]
-    found = _corrected(pl.DataFrame(rows, schema=SCHEMA))
+    found = pl.DataFrame(_corrected(rows), schema=SCHEMA)
     return pl.concat([found, _swapped(found)])
 
 
@@ -70,8 +68,8 @@ def summary(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _blocks_by_row(blocks: pl.DataFrame, metric: Metric) -> dict[int, Blocks]:
-    found: dict[int, Blocks] = {}
+def _blocks_by_row(blocks: pl.DataFrame, metric: Metric) -> Mapping[int, Blocks]:
+    found: dict[int, dict[tuple[int, int], float]] = {}
     for row, epoch, number, ns in blocks.filter(metric=metric.name).select("row", "epoch", "round", "ns").iter_rows():
         found.setdefault(row, {})[epoch, number] = ns
     return found
@@ -94,22 +92,18 @@ def _cell_ratios(cell: list[Row], metric: Metric, labels: Sequence[str], blocks:
         if together is None:
             yield identity | _descriptive(charted[a], charted[b], metric)
         else:
-            found = stats.compare_paired(*together, threshold=THRESHOLD, confidence=CONFIDENCE)
-            yield identity | {name: getattr(found, name) for name in SCHEMA if name not in identity}
+            yield identity | {"comparison": together}
 
 
-def _measured_together(
-    a: list[Row], b: list[Row], blocks: Mapping[int, Blocks]
-) -> tuple[list[float], list[float]] | None:
-    """The paired block statistics of the newest sweep that holds both, or None where no sweep does."""
+def _measured_together(a: list[Row], b: list[Row], blocks: Mapping[int, Blocks]) -> Comparison | None:
+    """The paired comparison in the newest sweep that holds both, or None where no sweep does."""
     for one in reversed(a):
         for other in reversed(b):
             if not one["sweep_id"] or any(one[name] != other[name] for name in ("sweep_id", "cell_id", "machine_id")):
                 continue
-            first, second = blocks.get(one["row"], {}), blocks.get(other["row"], {})
-            rounds = sorted(first.keys() & second.keys())
-            if rounds:
-                return [first[r] for r in rounds], [second[r] for r in rounds]
+            found = verdicts.compare(blocks.get(one["row"], {}), blocks.get(other["row"], {}))
+            if found is not None:
+                return found
     return None
 
 
@@ -126,16 +120,16 @@ def _interval(row: Row, metric: Metric) -> stats.Interval:
     return stats.Interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"] or CONFIDENCE)
 
 
-def _corrected(found: pl.DataFrame) -> pl.DataFrame:
-    """Holm's correction within each pair and section: a difference that does not survive it is inconclusive."""
-    parts = []
-    for _, table in found.group_by(*SECTION, "a", "b", maintain_order=True):
-        judged = table.filter(pl.col("p_value").is_not_null())
-        adjusted = judged.with_columns(pl.Series("p_value", stats.holm(judged["p_value"].to_list()), pl.Float64))
-        lost = pl.col("verdict").is_in(list(FLIPPED)) & (pl.col("p_value") > 1 - CONFIDENCE)
-        adjusted = adjusted.with_columns(verdict=pl.when(lost).then(pl.lit("inconclusive")).otherwise("verdict"))
-        parts += [adjusted, table.filter(pl.col("p_value").is_null())]
-    return pl.concat(parts) if parts else found
+def _corrected(rows: list[Row]) -> list[Row]:
+    """The rows with their comparisons spelt out, those of each pair and section corrected together."""
+    tables: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if "comparison" in row:
+            tables.setdefault(tuple(row[name] for name in (*SECTION, "a", "b")), []).append(row)
+    for table in tables.values():
+        for row, found in zip(table, verdicts.corrected([row.pop("comparison") for row in table]), strict=True):
+            row |= {name: getattr(found, name) for name in SCHEMA if name not in row}
+    return rows
 
 
 def _swapped(found: pl.DataFrame) -> pl.DataFrame:

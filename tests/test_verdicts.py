@@ -1,0 +1,59 @@
+"""What decides between faster, slower, equivalent and inconclusive, wherever that is shown."""
+
+import random
+
+import pytest
+
+from mtbench import verdicts
+from mtbench.stats import Comparison
+
+
+def blocks(rng: random.Random, center: float, noise: float, rounds: int = 40) -> dict[tuple[int, int], float]:
+    return {(number % 2, number // 2): rng.gauss(center, noise * center) for number in range(rounds)}
+
+
+def comparison(verdict: str, p_value: float) -> Comparison:
+    return Comparison(1.1, 1.05, 1.15, 0.95, p_value, 20, verdict, 0.01)
+
+
+@pytest.mark.parametrize(("detectable", "expected"), [(0.001, 0.01), (0.02, 0.02), (0.2, 0.03), (float("inf"), 0.03)])
+def test_the_difference_that_matters_rises_with_the_noise_up_to_a_limit(detectable: float, expected: float) -> None:
+    assert verdicts.threshold(detectable) == expected
+
+
+def test_only_rounds_that_both_have_are_compared() -> None:
+    rng = random.Random(0)
+    a, b = blocks(rng, 100, 0.001), blocks(rng, 110, 0.001, rounds=30)
+    del b[0, 3]
+    found = verdicts.compare(a, b | {(7, 7): 1e9})
+    assert found is not None
+    assert (found.pairs, found.verdict) == (29, "slower")
+    assert found.ratio == pytest.approx(1.1, rel=1e-3)
+    assert verdicts.compare(a, {(9, 9): 100.0}) is None
+
+
+def test_an_interval_that_misses_1_by_accident_is_no_difference_where_the_noise_is_large() -> None:
+    rng = random.Random(28)
+    a, b = blocks(rng, 100, 0.03), blocks(rng, 100, 0.03)
+    found, naive = verdicts.compare(a, b), verdicts.compare(a, b, least=0.01)
+    assert found is not None
+    assert naive is not None
+    assert naive.verdict in ("faster", "slower")
+    assert found.verdict == "inconclusive"
+
+
+def test_what_the_user_says_matters_replaces_the_rule() -> None:
+    rng = random.Random(2)
+    a, b = blocks(rng, 100, 0.002), blocks(rng, 102, 0.002)
+    found = verdicts.compare(a, b, least=0.05)
+    assert found is not None
+    assert found.verdict == "equivalent"
+
+
+def test_a_difference_must_survive_the_number_of_comparisons_and_nothing_else_changes() -> None:
+    one = verdicts.corrected([comparison("slower", 0.03)])
+    assert [(found.verdict, found.p_value) for found in one] == [("slower", 0.03)]
+    two = verdicts.corrected([comparison("slower", 0.03), comparison("equivalent", 0.5), comparison("faster", 0.001)])
+    assert [found.verdict for found in two] == ["inconclusive", "equivalent", "faster"]
+    assert [found.p_value for found in two] == pytest.approx([0.06, 0.5, 0.003])
+    assert verdicts.corrected([]) == []

@@ -70,7 +70,7 @@ class Framework(ABC):
 
     @abstractmethod
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        """Puts host values on the device in a dtype (float32, float16, bfloat16), computed and waited for."""
+        """Puts host values on the device in a dtype (float32, float16, bfloat16), waited for; integers stay integers."""
 
     @abstractmethod
     def host(self, out: Any) -> NDArray[np.float64]:

@@ -54,7 +54,8 @@ class Torch(Framework):
         self.wait = {"cpu": _computed_on_return, "cuda": self._wait_cuda, "mps": self._wait_mps}[self.kind]
 
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        array = self.torch.tensor(host, dtype=getattr(self.torch, dtype), device=self.device)
+        kind = getattr(self.torch, dtype) if np.issubdtype(host.dtype, np.floating) else None
+        array = self.torch.tensor(host, dtype=kind).to(self.device)  # in this order, since MPS has no float64
         self.synchronize()
         return array
 

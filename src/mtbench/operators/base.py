@@ -151,7 +151,7 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
         valid = math.isfinite(value) and (value > 0 or not positive)
     if not valid:
         above = {int: ", 1 or more", float: " above 0"}[kind] if positive else ""
-        given = str(value).lower() if isinstance(value, bool) else repr(value)
+        given = {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else repr(value)
         none = " or null" if NoneType in choices else ""
         raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
 

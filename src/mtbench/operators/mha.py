@@ -190,7 +190,7 @@ class MultiHeadAttention(Operator):
             value_dims=self.inner_dim,
             bias=self.bias,
         )
-        load_mlx(module, self.mlx_names(w))
+        load_mlx(module, self.names_in_mlx(w))
         mask = "causal" if self.causal else None
 
         def call(x: Any, memory: Any = None) -> Any:
@@ -199,7 +199,7 @@ class MultiHeadAttention(Operator):
 
         return call
 
-    def mlx_names(self, w: SimpleNamespace) -> dict[str, Any]:
+    def names_in_mlx(self, w: SimpleNamespace) -> dict[str, Any]:
         """These weights as mlx.nn.MultiHeadAttention names them."""
         weights = named("out_proj", vars(part(w, "out_proj")))
         for i, name in enumerate(("query_proj", "key_proj", "value_proj")):

@@ -157,8 +157,8 @@ class TransformerDecoderLayer(Operator):
             activation=mlx_activation(self.activation),
             norm_first=self.norm_first,
         )
-        weights = named("self_attention", self.self_attn.mlx_names(part(w, "self_attn")))
-        weights |= named("cross_attention", self.multihead_attn.mlx_names(part(w, "multihead_attn")))
+        weights = named("self_attention", self.self_attn.names_in_mlx(part(w, "self_attn")))
+        weights |= named("cross_attention", self.multihead_attn.names_in_mlx(part(w, "multihead_attn")))
         names = {"linear1": "linear1", "linear2": "linear2", "norm1": "ln1", "norm2": "ln2", "norm3": "ln3"}
         weights |= mlx_layer_weights(w, names)
         load_mlx(module, weights)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mtbench.errors import Unsupported
 from mtbench.operators._layers import (
     Build,
     in_mlx,
@@ -106,6 +107,12 @@ class TransformerEncoderLayer(Operator):
         from torch import nn
 
         self.self_attn.refuse_head_dim("torch.nn.TransformerEncoderLayer")
+        fused = self.bias and self.num_heads % 2 == 0  # what the module asks before it calls torch's fused layer
+        if fused and self.activation == "gelu" and vars(w)["linear1.weight"].is_cuda:
+            raise Unsupported(
+                "torch.nn.TransformerEncoderLayer computes the tanh approximation of gelu on CUDA, off by 1e-4; "
+                "its exact form there is operator.variant=native."
+            )
         module = nn.TransformerEncoderLayer(
             self.embed_dim,
             self.num_heads,
@@ -136,7 +143,7 @@ class TransformerEncoderLayer(Operator):
             activation=mlx_activation(self.activation),
             norm_first=self.norm_first,
         )
-        weights = named("attention", self.self_attn.mlx_names(part(w, "self_attn")))
+        weights = named("attention", self.self_attn.names_in_mlx(part(w, "self_attn")))
         weights |= mlx_layer_weights(w, {"linear1": "linear1", "linear2": "linear2", "norm1": "ln1", "norm2": "ln2"})
         load_mlx(module, weights)
         mask = "causal" if self.causal else None

@@ -1,0 +1,262 @@
+"""What the worker relies on in each framework: exact arrays, honest leaves, and a reason where it cannot run."""
+
+import importlib.abc
+import sys
+from importlib.machinery import ModuleSpec
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtbench import registry
+from mtbench.errors import Unsupported
+from mtbench.frameworks.base import Framework, Settings
+from mtbench.reference import round_to
+
+FRAMEWORKS = registry.names("framework")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> Framework:
+    made: Framework = registry.load("framework", request.param)(Settings(device="cpu"))
+    return made
+
+
+def start(name: str, **settings: str) -> Framework:
+    made: Framework = registry.load("framework", name)(Settings(**settings))
+    return made
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounded_values_survive_the_round_trip(framework: Framework, dtype: str) -> None:
+    try:
+        framework.check_dtype(dtype)
+    except Unsupported:
+        pytest.skip(f"{framework.library} has no {dtype}")
+    rng = np.random.default_rng(0)
+    host = np.concatenate([rng.standard_normal(1000), rng.standard_normal(1000) * 1e-4, [0.0, 1.0, -60000.0]])
+    host = round_to(host, dtype)
+    array = framework.array(host, dtype)
+    assert dtype in str(array.dtype)
+    np.testing.assert_array_equal(framework.host(array), host)
+
+
+def test_values_are_rounded_to_nearest_even(framework: Framework) -> None:
+    for dtype, digits in {"float32": 24, "float16": 11, "bfloat16": 8}.items():
+        ulp = 2.0 ** (1 - digits)
+        # half-way between two neighbours, the even one wins, upwards and downwards
+        values = np.array([1 + ulp / 2, 1 + 3 * ulp / 2, 1 + 0.51 * ulp])
+        expected = [1, 1 + 2 * ulp, 1 + ulp]
+        assert round_to(values, dtype).tolist() == expected
+        try:
+            framework.check_dtype(dtype)
+        except Unsupported:
+            continue
+        assert framework.host(framework.array(round_to(values, dtype), dtype)).tolist() == expected
+
+
+def test_integers_stay_integers(framework: Framework) -> None:
+    tokens = np.array([0, 1, 50_000, 123_456_789])
+    array = framework.array(tokens, "float16")
+    assert "int" in str(array.dtype)
+    assert framework.host(array).tolist() == tokens.tolist()
+
+
+def test_an_array_is_a_copy(framework: Framework) -> None:
+    host = np.ones(4, dtype=np.float32)
+    array = framework.array(host, "float32")
+    host[:] = 2
+    assert framework.host(array).tolist() == [1, 1, 1, 1]
+
+
+def test_leaves_are_found_in_nested_results(framework: Framework) -> None:
+    a, b, c = (framework.array(np.full(2, value), "float32") for value in (1.0, 2.0, 3.0))
+    assert [framework.host(leaf)[0] for leaf in framework.leaves((a, {"k": [b, (c,)]}))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("foreign", [None, 1.0, "text", [], (), {}, [None], SimpleNamespace(out=1)])
+def test_a_result_that_nobody_would_wait_for_is_refused(framework: Framework, foreign: Any) -> None:
+    array = framework.array(np.ones(2), "float32")
+    with pytest.raises(TypeError, match="not an array of this library"):
+        framework.leaves(foreign)
+    with pytest.raises(TypeError, match="not an array of this library"):
+        framework.leaves([array, foreign])
+
+
+def test_another_librarys_array_is_refused(framework: Framework) -> None:
+    others = {name: start(name, device="cpu") for name in FRAMEWORKS if name != framework.library}
+    for other in others.values():
+        with pytest.raises(TypeError):
+            framework.leaves(other.array(np.ones(2), "float32"))
+
+
+def test_the_null_call_and_the_compiler_give_arrays(framework: Framework) -> None:
+    null = framework.null()
+    out = null()
+    framework.wait(out)
+    assert framework.host(framework.leaves(out)[0]).tolist() == [2]
+    try:
+        compiled = framework.compile(lambda x: x * 2)
+    except Unsupported:
+        assert framework.library == "numpy"
+        return
+    out = compiled(framework.array(np.array([3.0]), "float32"))
+    framework.wait(out)
+    assert framework.host(out).tolist() == [6]
+    framework.clear()
+
+
+def test_the_description_says_who_runs(framework: Framework) -> None:
+    description = framework.describe()
+    assert description.library == framework.library
+    assert (description.device, description.device_kind) == ("cpu", "cpu")
+    assert description.version[0].isdigit()
+    assert description.blas
+    assert all(isinstance(value, str) for value in description.details.values())
+
+
+def test_the_memory_peak_sees_an_array(framework: Framework) -> None:
+    framework.reset_peak()
+    array = framework.array(np.ones((64, 1024, 1024)), "float32")
+    framework.wait(array)
+    peak = framework.peak_bytes()
+    assert peak is not None
+    assert peak >= 64 * 2**20 * 4
+
+
+def gpu_of(name: str) -> bool:
+    if name == "numpy":
+        return False
+    if name == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+    import mlx.core as mx
+
+    return bool(mx.metal.is_available() or mx.cuda.is_available())
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_gpu_that_is_not_there_is_unsupported(name: str) -> None:
+    if gpu_of(name):
+        pytest.skip("there is one")
+    with pytest.raises(Unsupported, match=r"no GPU here|CPU only"):
+        start(name, device="gpu")
+
+
+def test_numpy_lacks_what_it_lacks() -> None:
+    numpy = start("numpy")
+    with pytest.raises(Unsupported, match="bfloat16"):
+        numpy.check_dtype("bfloat16")
+    with pytest.raises(Unsupported, match="TF32"):
+        start("numpy", matmul_precision="tf32")
+    with pytest.raises(Unsupported, match="no compiler"):
+        numpy.compile(lambda x: x)
+
+
+@pytest.mark.parametrize("precision", ["highest", "tf32"])
+def test_precision_is_set_to_one_meaning_in_both_libraries(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_ENABLE_TF32", "0")  # restored afterwards
+    torch, mlx = start("torch", device="cpu", matmul_precision=precision), start("mlx", matmul_precision=precision)
+    wanted = {"highest": ("highest", "0"), "tf32": ("high", "1")}[precision]
+    found = torch.describe().details["float32_matmul_precision"], mlx.describe().details["MLX_ENABLE_TF32"]
+    start("torch", device="cpu")
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "says"), [("torch", "torch", "pip install torch"), ("mlx", "mlx.core", "pip install mlx")]
+)
+def test_a_missing_library_is_unsupported(name: str, module: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Unsupported, match=says):
+        start(name)
+
+
+class Broken(importlib.abc.MetaPathFinder):
+    """Makes a module's import fail for want of something else, or with an error of the dynamic linker."""
+
+    def __init__(self, module: str, error: ImportError) -> None:
+        self.module, self.error = module, error
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if fullname == self.module:
+            raise self.error
+        return None
+
+
+def break_import(monkeypatch: pytest.MonkeyPatch, module: str, error: ImportError) -> None:
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(module, error), *sys.meta_path])
+
+
+@pytest.mark.parametrize(("name", "module"), [("torch", "torch"), ("mlx", "mlx.core")])
+def test_a_broken_installation_is_not_taken_for_a_missing_one(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_import(monkeypatch, module, ModuleNotFoundError("No module named 'sympy'", name="sympy"))
+    with pytest.raises(ModuleNotFoundError, match="sympy"):
+        start(name)
+
+
+def test_mlx_without_a_backend_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_import(monkeypatch, "mlx.core", ImportError("libmlx.so: cannot open shared object file"))
+    with pytest.raises(Unsupported, match=r"mlx\[cpu\]"):
+        start("mlx")
+
+
+def test_mps_is_refused_where_it_may_fall_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    with pytest.raises(Unsupported, match="PYTORCH_ENABLE_MPS_FALLBACK"):
+        start("torch")
+
+
+def test_torch_compile_without_a_compiler_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = start("torch", device="cpu")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(Unsupported, match=r"C\+\+ compiler"):
+        torch.compile(lambda x: x)
+
+
+NAMES_USED_ON_OTHER_MACHINES = [
+    "torch.mps.synchronize",
+    "torch.mps.empty_cache",
+    "torch.mps.driver_allocated_memory",
+    "torch.backends.mps.is_available",
+    "torch.cuda.synchronize",
+    "torch.cuda.empty_cache",
+    "torch.cuda.max_memory_allocated",
+    "torch.cuda.reset_peak_memory_stats",
+    "torch.cuda.get_device_name",
+    "torch.cuda.get_device_capability",
+    "torch.cuda.is_bf16_supported",
+    "torch.cuda.Event",
+    "torch.nn.attention.bias.causal_lower_right",
+    "mlx.core.metal.is_available",
+    "mlx.core.cuda.is_available",
+    "mlx.core.device_info",
+    "mlx.core.fast.scaled_dot_product_attention",
+    "mlx.core.fast.layer_norm",
+    "mlx.core.get_peak_memory",
+    "mlx.core.reset_peak_memory",
+    "mlx.core.clear_cache",
+]
+
+
+@pytest.mark.parametrize("name", NAMES_USED_ON_OTHER_MACHINES)
+def test_what_other_machines_need_exists_in_the_library(name: str) -> None:
+    import mlx.core
+    import torch
+    import torch.nn.attention.bias
+
+    found: Any = {"torch": torch, "mlx": mlx}[name.split(".", 1)[0]]
+    for attribute in name.split(".")[1:]:
+        found = getattr(found, attribute)
+    assert callable(found)

@@ -1,0 +1,121 @@
+"""What the operators' tests run over, found in the registry and in each operator's fields, so that a new one is covered."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache, partial
+from itertools import combinations
+from types import NoneType, SimpleNamespace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from mtbench import registry
+from mtbench.errors import ConfigError, Unsupported
+from mtbench.frameworks.base import Framework, Settings
+from mtbench.operators.base import Host, Operator, Positive, Shape, Size
+from mtbench.reference import array_namespace, round_to
+
+OPERATORS = registry.names("operator")
+LIBRARIES = ("torch", "mlx", "numpy")
+TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
+SMALL = {"embed_dim": 32, "num_heads": 4}
+SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
+
+
+@cache
+def framework(name: str) -> Framework:
+    made: Framework = registry.load("framework", name)(Settings(device="cpu"))
+    return made
+
+
+def parameters(operator_class: type[Operator], changes: int = 1) -> list[dict[str, Any]]:
+    """A small operator's parameters, and the same with up to so many of them changed, each to all that it can be."""
+    names = [field.name for field in fields(operator_class)]
+    base = {name: size for name, size in SMALL.items() if name in names}
+    values = {field.name: field.default for field in fields(operator_class)} | base
+    hints = get_type_hints(operator_class, include_extras=True)
+    single = [{name: value} for name in names for value in _alternatives(hints[name], values[name])]
+    changed = [
+        first | second for first, second in combinations(single, 2) if changes > 1 and first.keys() != second.keys()
+    ]
+    return [base, *(base | change for change in single + changed)]
+
+
+def _alternatives(hint: Any, value: Any) -> list[Any]:
+    if hint is bool:
+        return [not value]
+    if get_origin(hint) is Literal:
+        return [name for name in get_args(hint) if name != value]
+    if hint == Positive:
+        return [0.1]
+    if hint == Size | None and NoneType in get_args(hint):
+        return [12]
+    return []
+
+
+def shapes(problem: Operator) -> Iterator[Shape]:
+    """The small shapes that go with an operator."""
+    for shape in SHAPES:
+        try:
+            problem.check(shape)
+        except ConfigError:
+            continue
+        yield shape
+
+
+def variants(operator_class: type[Operator], library: str) -> list[str]:
+    """All variants that an operator has in a library."""
+    stock = [name.removeprefix(f"{library}_") for name in dir(operator_class) if name.startswith(f"{library}_")]
+    return ["native", "portable", *stock]
+
+
+ARMS = [
+    (name, library, variant)
+    for name in OPERATORS
+    for library in LIBRARIES
+    for variant in variants(registry.load("operator", name), library)
+]
+
+
+def problems(name: str, changes: int = 1) -> list[Operator]:
+    operator_class = registry.load("operator", name)
+    return [operator_class.from_params(params) for params in parameters(operator_class, changes)]
+
+
+def draw(problem: Operator, shape: Shape, dtype: str = "float64", seed: int = 0) -> tuple[list[Host], SimpleNamespace]:
+    """Inputs and weights, rounded to a dtype."""
+    rng = np.random.default_rng(seed)
+    inputs = [round_to(values, dtype) for values in problem.inputs(rng, shape).values()]
+    return inputs, SimpleNamespace(**{name: round_to(values, dtype) for name, values in problem.weights(rng).items()})
+
+
+def reference(problem: Operator, inputs: list[Host], weights: SimpleNamespace) -> Host:
+    return np.asarray(problem.portable(array_namespace(), weights, *inputs))
+
+
+def build(problem: Operator, library: str, variant: str, weights: SimpleNamespace, dtype: str) -> Any:
+    """An operator's call in a library, as the worker builds it."""
+    arrays = SimpleNamespace(**{name: framework(library).array(value, dtype) for name, value in vars(weights).items()})
+    form = problem.form(library, variant)
+    return partial(problem.portable, framework(library).xp, arrays) if form is None else form(arrays)
+
+
+def run(call: Any, library: str, inputs: list[Host], dtype: str) -> Host:
+    chosen = framework(library)
+    out = call(*(chosen.array(values, dtype) for values in inputs))
+    chosen.wait(out)
+    (leaf,) = chosen.leaves(out)
+    return chosen.host(leaf)
+
+
+def error(out: Host, expected: Host) -> float:
+    assert out.shape == expected.shape
+    return float(np.linalg.norm(out - expected) / np.linalg.norm(expected))
+
+
+def has(library: str, dtype: str) -> bool:
+    try:
+        framework(library).check_dtype(dtype)
+    except Unsupported:
+        return False
+    return True

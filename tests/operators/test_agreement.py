@@ -1,0 +1,114 @@
+"""Every form of every operator, in every library, mode and dtype, against the float64 reference."""
+
+from collections.abc import Iterator
+
+import pytest
+from operator_cases import (
+    ARMS,
+    LIBRARIES,
+    OPERATORS,
+    TOLERANCES,
+    build,
+    draw,
+    error,
+    framework,
+    has,
+    problems,
+    reference,
+    run,
+    shapes,
+)
+
+from mtbench import registry
+from mtbench.errors import Unsupported
+from mtbench.operators.base import Shape
+
+
+@pytest.fixture
+def compiled_afresh() -> Iterator[None]:
+    yield
+    framework("torch").clear()
+
+
+def require(library: str, dtype: str) -> None:
+    if not has(library, dtype):
+        pytest.skip(f"{library} has no {dtype}")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("operator", "library", "variant"), ARMS)
+def test_each_form_agrees_with_the_reference(operator: str, library: str, variant: str, dtype: str) -> None:
+    require(library, dtype)
+    checked = 0
+    # a stock module has paths of its own, chosen by several parameters together
+    pairs = variant not in ("native", "portable") and dtype == "float32"
+    for problem in problems(operator, changes=2 if pairs else 1):
+        for shape in shapes(problem):
+            inputs, weights = draw(problem, shape, dtype)
+            try:
+                call = build(problem, library, variant, weights, dtype)
+            except Unsupported:
+                assert variant not in ("native", "portable")
+                break
+            out = run(call, library, inputs, dtype)
+            assert error(out, reference(problem, inputs, weights)) < TOLERANCES[dtype], (problem, shape)
+            checked += 1
+    assert checked
+
+
+# torch takes seconds to compile, so beside its native forms one dtype must do
+COMPILED = [
+    (*arm, dtype)
+    for arm in ARMS
+    for dtype in TOLERANCES
+    if arm[1] == "mlx" or (arm[1] == "torch" and (arm[2] == "native" or dtype == "float32"))
+]
+
+
+@pytest.mark.parametrize(("operator", "library", "variant", "dtype"), COMPILED)
+def test_each_form_agrees_when_compiled(
+    operator: str, library: str, variant: str, dtype: str, compiled_afresh: None
+) -> None:
+    for problem in problems(operator):
+        shape = Shape(2, 10)
+        inputs, weights = draw(problem, shape, dtype)
+        try:
+            call = framework(library).compile(build(problem, library, variant, weights, dtype))
+        except Unsupported:
+            continue
+        out = run(call, library, inputs, dtype)
+        assert error(out, reference(problem, inputs, weights)) < TOLERANCES[dtype]
+        return  # the first that there is
+    pytest.fail("no parameters are possible")
+
+
+@pytest.mark.parametrize("variant", ["native", "stock"])
+def test_a_causal_layer_compiles_once_for_a_shape(variant: str, compiled_afresh: None) -> None:
+    torch = framework("torch")
+    problem = registry.load("operator", "mha").from_params({"embed_dim": 32, "num_heads": 4, "causal": True})
+    inputs, weights = draw(problem, Shape(2, 6, 16), "float32")
+    call = torch.compile(build(problem, "torch", variant, weights, "float32"))
+    assert error(run(call, "torch", inputs, "float32"), reference(problem, inputs, weights)) < 1e-5
+    after_one = torch.compilations()
+    run(call, "torch", inputs, "float32")
+    assert torch.compilations() == after_one
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("library", [library for library in LIBRARIES if library != "numpy"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_defaults_agree_at_their_full_width(operator: str, library: str, dtype: str) -> None:
+    # sums over a whole row are where a low precision goes wrong
+    problem = registry.load("operator", operator)()
+    inputs, weights = draw(problem, Shape(1, 4), dtype)
+    out = run(build(problem, library, "native", weights, dtype), library, inputs, dtype)
+    assert error(out, reference(problem, inputs, weights)) < TOLERANCES[dtype]
+
+
+def test_each_library_runs_softmax_over_long_rows_in_low_precision() -> None:
+    problem = registry.load("operator", "softmax").from_params({"embed_dim": 16384})
+    for dtype in ("float16", "bfloat16"):
+        inputs, weights = draw(problem, Shape(1, 4), dtype)
+        for library in ("torch", "mlx"):
+            out = run(build(problem, library, "native", weights, dtype), library, inputs, dtype)
+            assert error(out, reference(problem, inputs, weights)) < TOLERANCES[dtype], (library, dtype)

@@ -1,0 +1,58 @@
+"""The stated work: FLOPs against torch's own counter, bytes against the arrays themselves."""
+
+import numpy as np
+import pytest
+import torch
+from operator_cases import OPERATORS, build, draw, framework, problems, reference, shapes
+from torch.utils.flop_counter import FlopCounterMode
+
+from mtbench import registry
+from mtbench.operators.base import ITEM_BYTES, Shape
+
+WITHOUT_PRODUCTS = {"softmax": 5, "layer_norm": 7}
+"""Operators whose work is not in matrix products, with their operations per element."""
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_flops_are_those_of_the_matrix_products(name: str) -> None:
+    for problem in problems(name):
+        for shape in shapes(problem):
+            if name in WITHOUT_PRODUCTS:
+                elements = shape.batch_size * shape.seq_len * problem.embed_dim
+                assert (
+                    problem.flops(shape)
+                    == (WITHOUT_PRODUCTS[name] - (getattr(problem, "bias", True) is False)) * elements
+                )
+                continue
+            inputs, weights = draw(problem, shape)
+            call = build(problem, "torch", "portable", weights, "float32")
+            arrays = [framework("torch").array(values, "float32") for values in inputs]
+            with FlopCounterMode(display=False) as counter:
+                call(*arrays)
+            assert problem.flops(shape) + hidden_flops(problem, shape) == counter.get_total_flops(), (problem, shape)
+
+
+def hidden_flops(problem: object, shape: Shape) -> int:
+    """What the definition spends on pairs of query and key that a causal mask hides, which a good kernel leaves out."""
+    if not getattr(problem, "causal", False):
+        return 0
+    hidden = sum(range(shape.seq_len))
+    size = problem.head_dim or problem.embed_dim // problem.num_heads  # type: ignore[attr-defined]
+    return 4 * shape.batch_size * problem.num_heads * size * hidden  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dtype", ITEM_BYTES)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_bytes_are_those_of_inputs_weights_and_output(name: str, dtype: str) -> None:
+    for problem in problems(name):
+        for shape in shapes(problem):
+            inputs, weights = draw(problem, shape)
+            arrays = [*inputs, *vars(weights).values(), reference(problem, inputs, weights)]
+            elements = sum(np.size(values) for values in arrays)
+            assert problem.bytes_moved(shape, dtype) == elements * getattr(torch, dtype).itemsize
+
+
+def test_causal_attention_counts_the_pairs_that_see_each_other() -> None:
+    sdpa = registry.load("operator", "sdpa").from_params({"embed_dim": 8, "num_heads": 2, "causal": True})
+    # three queries of five keys see 3, 4 and 5 of them: 12 pairs, 2 heads, 4 features, two products of 2 each
+    assert sdpa.flops(Shape(1, 3, 5)) == 12 * 2 * 4 * 2 * 2

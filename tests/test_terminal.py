@@ -448,7 +448,13 @@ def seconds() -> Seconds:
 
 
 @pytest.fixture
-def live(screen: Screen, seconds: Seconds) -> Iterator[Terminal]:
+def threads(screen: Screen) -> set[threading.Thread]:
+    """The threads before there is a view: the screen's reader, and what other tests may have left."""
+    return set(threading.enumerate())
+
+
+@pytest.fixture
+def live(screen: Screen, threads: set[threading.Thread], seconds: Seconds) -> Iterator[Terminal]:
     view = Terminal(screen.console, seconds)
     view.sweep_started(Plan(2, [TORCH, MLX], 4, 3, Path("multirun/a")))
     view.epoch_started(0)
@@ -478,7 +484,7 @@ def test_the_view_shows_position_time_arms_states_and_warnings(
 
 
 def test_the_view_is_drawn_at_most_four_times_a_second_and_never_by_itself(
-    live: Terminal, screen: Screen, seconds: Seconds
+    live: Terminal, screen: Screen, threads: set[threading.Thread], seconds: Seconds
 ) -> None:
     live.cell_started(cell(), [TORCH])
     seconds.now += 1
@@ -492,7 +498,7 @@ def test_the_view_is_drawn_at_most_four_times_a_second_and_never_by_itself(
         drawn += b"round" in screen.received[before:after]
         before = after
     assert 3 <= drawn <= 4
-    assert threading.active_count() == 2  # this one and the screen's reader
+    assert set(threading.enumerate()) == threads
 
 
 def test_the_view_vanishes_at_the_end_and_leaves_the_table(live: Terminal, screen: Screen) -> None:

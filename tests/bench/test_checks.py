@@ -1,0 +1,132 @@
+"""Each way of cheating is caught, by the check that is meant for it; and honest work is not accused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mtbench.bench import checks
+from mtbench.bench.blocks import Subject
+from mtbench.bench.process import Process
+from mtbench.bench.verify import Mismatch
+
+USER = Path(__file__).parent / "user"
+PROTOCOL = {"block_ms": 2, "warmup_s": 0.01, "warmup_cap_s": 0.3}
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[dict[tuple[str, str], Process]]:
+    started: dict[tuple[str, str], Process] = {}
+    yield started
+    for process in started.values():
+        process.end()
+
+
+@pytest.fixture(scope="module")
+def peaks() -> dict[tuple[str, str], dict[str, float]]:
+    return {}
+
+
+@pytest.fixture
+def judge(workers, peaks):
+    """judge(framework, how, mode): measures briefly in a real worker; the answer that ended it, or `finish`'s."""
+
+    def run(framework: str, how: str, mode: str = "eager", operator: str = "cheating", batch: int = 64):
+        if (framework, mode) not in workers:
+            own = USER / "framework" / f"{framework}.py"
+            process = workers[framework, mode] = Process()
+            file = str(own) if own.exists() else None
+            started = process.ask(
+                60, "start", framework=framework, file=file, mode=mode, settings={}, protocol=PROTOCOL
+            )
+            assert started["ok"], started
+            peaks[framework, mode] = process.ask(60, "peaks", dtype="float32")
+        process = workers[framework, mode]
+        prepared = process.ask(
+            60, "prepare", operator=operator, file=str(USER / "operator" / f"{operator}.py"), params={"how": how},
+            variant="native", dtype="float32", shape={"batch_size": batch, "seq_len": 256}, tolerance=1e-5,
+        )  # fmt: skip
+        if not prepared["ok"]:
+            return prepared
+        process.ask(60, "latency")
+        call_ns = process.ask(60, "throughput")["call_ns"]
+        rates = {rate: peaks[framework, mode][rate] for rate in ("flops_per_s", "bytes_per_s")}
+        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=rates)
+
+    return run
+
+
+@pytest.mark.parametrize("framework", ["numpy", "mlx"])
+def test_honest_work_is_not_accused(judge, framework):
+    answer = judge(framework, "honestly")
+    assert answer["ok"], answer["reason"]
+    assert not any("recompiled" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("framework", "how", "reason"),
+    [
+        ("mlx", "hides its result", "not an array"),
+        ("mlx", "hides it beside an array", "not an array"),
+        ("mlx", "works on a second stream", "work went on"),
+        ("mlx", "keeps its answer", "existed before"),
+        ("numpy", "keeps its answer", "existed before"),
+        ("numpy", "returns its input", "exceeds the tolerance"),
+        ("numpy", "copies its first answer", "on other inputs"),
+        ("numpy", "leaves a thread at work", "went on computing"),
+        ("numpy", "claims too much", "GFLOP/s, more than"),
+        ("numpy", "claims too many bytes", "GB/s, more than"),
+        ("forgetful", "honestly", "work went on"),
+        ("unsynchronised", "honestly", "work went on"),
+    ],
+)
+def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
+    answer = judge(framework, how, batch=4096 if framework == "forgetful" else 64)
+    assert answer["status"] == "mismatch", answer
+    assert reason in answer["reason"]
+
+
+def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):
+    answer = judge("mlx", "merges equal products", mode="compiled", batch=256)
+    assert answer["status"] == "mismatch", answer
+    assert "GFLOP/s, more than" in answer["reason"]
+
+
+def test_a_scalar_that_changes_and_recompiles_is_a_warning(judge):
+    answer = judge("mlx", "changes a scalar")
+    assert answer["ok"], answer
+    assert "recompiled while it was timed" in answer["warnings"]
+
+
+class FakeDevice:
+    """Queued calls cost `first_ns`, then `next_ns` each; a device that merges them makes the rest free."""
+
+    def __init__(self, first_ns: int, next_ns: int) -> None:
+        self.first_ns, self.next_ns = first_ns, next_ns
+        self.now_ns = self.queued = 0
+
+    def call(self) -> object:
+        self.queued += 1
+        return object()
+
+    def wait(self, out: object) -> None:
+        self.now_ns += self.first_ns + self.next_ns * (self.queued - 1)
+        self.queued = 0
+
+    def subject(self) -> Subject:
+        return Subject(self.call, [[]], self.wait, lambda out: None, lambda: self.now_ns)
+
+
+@pytest.mark.parametrize(
+    ("first_ns", "next_ns", "linear"), [(1000, 1000, True), (100_000, 10, False), (1200, 1000, True)]
+)
+def test_queued_calls_must_take_time_in_proportion(first_ns, next_ns, linear):
+    assert (checks.check_linear(FakeDevice(first_ns, next_ns).subject(), 100, 1000.0) == []) is linear
+
+
+def test_a_rate_above_the_peak_is_suspect_and_one_far_above_impossible():
+    assert checks.check_rate(1.09e9, 1e9, 1e9, "FLOP/s") == []
+    assert "implies 1.11 GFLOP/s, more than the 1 GFLOP/s" in checks.check_rate(1.11e9, 1e9, 1e9, "FLOP/s")[0]
+    with pytest.raises(Mismatch, match="not done"):
+        checks.check_rate(2.01e9, 1e9, 1e9, "FLOP/s")
+    assert checks.check_rate(1e30, 1.0, None, "FLOP/s") == []

@@ -193,6 +193,9 @@ class Terminal(Progress):
             self._line(self._visit(cell))
         self._refresh()
 
+    def note(self, message: str) -> None:
+        self._line(message)
+
     def warn(self, message: str) -> None:
         message = one_line(message)
         self.warnings[message] = self.warnings.get(message, 0) + 1

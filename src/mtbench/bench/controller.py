@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mtbench import machine
+from mtbench import environments, machine
 from mtbench.bench.gauges import Canary, Peaks
 from mtbench.bench.process import Died, Process
 from mtbench.bench.progress import Plan, Progress
 from mtbench.bench.protocol import Protocol, round_order, settled
 from mtbench.bench.tally import Sweep, Tally
 from mtbench.bench.wire import Message
+from mtbench.errors import Unsupported
 from mtbench.job import Arm, Job
 from mtbench.machine.watch import Watch
 from mtbench.record import Record, write
@@ -52,6 +53,7 @@ class Controller:
         self.tallies = [Tally(job) for job in jobs]
         self.records: dict[str, Record] = {}
         self.workers: dict[Arm, Process] = {}
+        self.interpreters: dict[Arm, str | None] = {}
         self.peaks = Peaks()
         self.canary = Canary()
 
@@ -91,8 +93,8 @@ class Controller:
         """Starts workers side by side; importing a library takes seconds."""
         started = {}
         for arm in arms:
-            process = self.workers[arm] = Process()
             with self._failing(arm):
+                process = self.workers[arm] = Process(python=self._interpreter(arm))
                 process.tell("start", **_start_fields(arm, self.protocol))
                 started[arm] = process
         for arm, process in started.items():
@@ -101,6 +103,12 @@ class Controller:
         for arm in [arm for arm in started if arm in self.workers]:
             with self._failing(arm):
                 self._describe(arm, self._accept(arm, self.workers[arm].ask(self.protocol.timeout_s, "floor")))
+
+    def _interpreter(self, arm: Arm) -> str | None:
+        """What the arm runs under, found or made once a sweep. Raises Unsupported."""
+        if arm not in self.interpreters:
+            self.interpreters[arm] = environments.interpreter(arm, self.progress.note)
+        return self.interpreters[arm]
 
     def _accept(self, arm: Arm, answer: Message) -> Message:
         """An answer that concerns an arm as a whole; a refusal ends all its jobs."""
@@ -119,7 +127,8 @@ class Controller:
         for tally in self._unfailed(arm):
             tally.fail(status, reason)
             self._record(tally)
-        self.workers.pop(arm).end()
+        if arm in self.workers:
+            self.workers.pop(arm).end()
 
     @contextmanager
     def _failing(self, arm: Arm) -> Iterator[None]:
@@ -127,6 +136,8 @@ class Controller:
             yield
         except Died as death:
             self._give_up(arm, death.status, str(death))
+        except Unsupported as error:
+            self._give_up(arm, "unsupported", str(error))
 
     def _unfailed(self, arm: Arm) -> list[Tally]:
         return [tally for tally in self.tallies if tally.job.arm == arm and not tally.failed]

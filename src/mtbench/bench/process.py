@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from mtbench import environments
 from mtbench.bench.wire import Channel, Closed, Message, TimedOut
 
 # A waiting worker must not spin while another is timed. OpenMP's runtimes do so after each parallel region, and OpenBLAS's
@@ -17,6 +18,20 @@ from mtbench.bench.wire import Channel, Closed, Message, TimedOut
 QUIET = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4", "PYTHONUNBUFFERED": "1"}
 
 LOG_TAIL_BYTES = 2000
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+WORKER = "mtbench.bench.worker"
+
+LAUNCH = """\
+import importlib.util, runpy, sys
+spec = importlib.util.spec_from_file_location("mtbench", sys.argv.pop(1))
+sys.modules["mtbench"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["mtbench"])
+runpy.run_module("mtbench.bench.worker", run_name="__main__", alter_sys=True)
+"""
+"""Runs the worker where mtbench is not on the path. Its folder's parent must not be put there: it may be the
+site-packages of the interpreter that runs us, with all its versions."""
 
 
 class Died(Exception):
@@ -28,25 +43,37 @@ class Died(Exception):
 
 
 class Process:
-    """One worker process, in a process group of its own so that it can be ended with all that it started."""
+    """One worker process, in a process group of its own so that it can be ended with all that it started.
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    `python` is the interpreter to run it under, ours where None; `module` what it runs there, under ours alone: one that
+    serves a worker. Raises Died where it cannot be started.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, python: str | None = None, module: str = WORKER
+    ) -> None:
         worker_reads, we_write = os.pipe()
         we_read, worker_writes = os.pipe()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
-        package_parent = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mtbench.bench.worker", str(worker_reads), str(worker_writes)],
-            pass_fds=(worker_reads, worker_writes),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, **QUIET, "PYTHONPATH": path, **(environment or {})},
-            start_new_session=True,
-        )
-        os.close(worker_reads)
-        os.close(worker_writes)
+        command, variables = _under_ours(module) if python is None else _under_another(python)
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(worker_reads), str(worker_writes)],
+                pass_fds=(worker_reads, worker_writes),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**variables, **QUIET, **(environment or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(we_read)
+            os.close(we_write)
+            self._log.close()
+            raise Died("failed", f"the worker could not be started: {error.strerror}") from error
+        finally:
+            os.close(worker_reads)
+            os.close(worker_writes)
         self._channel = Channel(we_read, we_write)
 
     @property
@@ -108,3 +135,14 @@ class Process:
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - LOG_TAIL_BYTES))
         return self._log.read().decode(errors="replace").strip()
+
+
+def _under_ours(module: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment variables for a worker like ourselves."""
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
+    return [sys.executable, "-m", module], {**os.environ, "PYTHONPATH": path}
+
+
+def _under_another(python: str) -> tuple[list[str], dict[str, str]]:
+    """The same under another interpreter, to which mtbench is shown and none of the packages beside it."""
+    return [python, "-c", LAUNCH, str(PACKAGE / "__init__.py")], environments.variables()

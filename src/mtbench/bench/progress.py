@@ -44,6 +44,9 @@ class Progress:
 
     def cell_finished(self, cell: Cell) -> None: ...
 
+    def note(self, message: str) -> None:
+        """Something that the user should know and that is nothing to worry about."""
+
     def warn(self, message: str) -> None: ...
 
     def sweep_finished(self, records: Sequence[Record], interrupted: bool) -> None: ...

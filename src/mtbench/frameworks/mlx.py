@@ -88,13 +88,12 @@ class Mlx(Framework):
         self.mx.clear_cache()
 
     def describe(self) -> Description:
-        info = self.mx.device_info()
         return Description(
             library="mlx",
             version=version("mlx"),
             device="cpu" if self.kind == "cpu" else "gpu",
             device_kind=self.kind,
-            device_name=str(info.get("device_name", self.kind)),
+            device_name=_device_name(self.mx, self.kind),
             threads=None,
             blas=_loaded_blas() if self.kind == "cpu" else None,
             peak_kind="MLX's allocator, peak",
@@ -143,12 +142,21 @@ def _count_traces(mx: Any) -> list[int]:
 
 
 def _device_kind(mx: Any, device: str) -> str:
-    gpu = "metal" if mx.metal.is_available() else "cuda" if mx.cuda.is_available() else None
+    cuda = hasattr(mx, "cuda") and mx.cuda.is_available()  # since 0.29
+    gpu = "metal" if mx.metal.is_available() else "cuda" if cuda else None
     if device == "cpu" or (device == "auto" and gpu is None):
         return "cpu"
     if gpu is None:
         raise Unsupported(f"MLX {version('mlx')} sees no GPU here: neither Metal nor CUDA is available to it.")
     return gpu
+
+
+def _device_name(mx: Any, kind: str) -> str:
+    """As MLX says it: every device has a description since 0.31; before, only Metal's had."""
+    if not hasattr(mx, "device_info") and kind != "metal":
+        return kind
+    ask = getattr(mx, "device_info", None) or mx.metal.device_info
+    return str(ask().get("device_name", kind))
 
 
 def _loaded_blas() -> str | None:

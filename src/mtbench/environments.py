@@ -1,0 +1,208 @@
+"""The interpreters that arms run under where that is not ours: another one, or an environment made for one version.
+
+An environment is made with venv and pip, once, and kept in the user's cache folder. Deleting its folder there is safe: the
+next sweep that asks for it makes it anew.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from mtbench.errors import Unsupported
+from mtbench.job import Arm
+from mtbench.machine import nvidia
+
+NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
+"""What a worker imports beside its framework and the standard library, as in pyproject.toml."""
+
+OLDEST_PYTHON = (3, 11)
+
+CUDA_13_DRIVER = 580
+"""The oldest driver for CUDA 13 (docs.nvidia.com/cuda/cuda-toolkit-release-notes, table 2)."""
+
+COMPLETE = "complete.json"
+"""The file that a finished environment holds; one without it was given up half-way."""
+
+SHOWN_LINES = 5  # of what pip said last
+PROBE_TIMEOUT_S = 60.0
+
+Announce = Callable[[str], None]
+
+
+def interpreter(arm: Arm, announce: Announce) -> str | None:
+    """The interpreter for an arm; None for the one that runs this. `announce` is told in a line which one it is.
+
+    Raises Unsupported where a worker cannot run under it, or pip cannot install what was asked for.
+    """
+    if arm.requirement is not None:
+        return _environment(arm, arm.requirement, announce)
+    if arm.python is not None:
+        announce(f"{arm.name} is Python {_check(arm.python)} at {arm.python}")
+    return arm.python
+
+
+def variables() -> dict[str, str]:
+    """Our environment variables, without those by which another interpreter would find our packages before its own."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def cache_folder() -> Path:
+    """Where environments are kept: below $XDG_CACHE_HOME, else ~/Library/Caches on macOS and ~/.cache elsewhere."""
+    usual = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or usual).absolute() / "mtbench" / "environments"
+
+
+def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
+    folder = cache_folder() / _folder_name(requirement)
+    python = folder / "bin" / "python"
+    with _locked(folder.parent / f"{folder.name}.lock"):
+        # The interpreter is a link, which an upgrade of the system's Python leaves pointing nowhere.
+        if (folder / COMPLETE).exists() and python.exists():
+            announce(f"{arm.name} runs in {folder}")
+        else:
+            announce(f"{arm.name}: installing {requirement} into {folder}; the next sweep finds it there")
+            _make(folder, python, requirement)
+    return str(python)
+
+
+def _folder_name(requirement: str) -> str:
+    """The package's name to read, and a fingerprint of all that decides what is in the environment."""
+    decisive = [requirement, *NEEDS, sys.version, platform.machine(), *_backend_extras()]
+    fingerprint = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:10]
+    return f"{Requirement(requirement).name}-{fingerprint}"
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Waits for whoever else is making this environment; the system lets go of the lock of a process that ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(folder: Path, python: Path, requirement: str) -> None:
+    """Makes an environment where it will stay, since one cannot be moved, and marks it when it is complete."""
+    shutil.rmtree(folder, ignore_errors=True)
+    failure = f"{requirement} cannot be installed here"
+    # -I: nothing of ours is on pip's path, which would take it for installed.
+    pip = [str(python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    try:
+        _run([sys.executable, "-m", "venv", str(folder)], failure)
+        _run([*pip, requirement, *NEEDS], failure)
+        if (backend := _backend(python, Requirement(requirement))) is not None:
+            _run([*pip, str(backend)], failure)
+        installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
+        (folder / COMPLETE).write_text(json.dumps({"requirement": requirement, "installed": installed}, indent=1))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _backend(python: Path, requirement: Requirement) -> Requirement | None:
+    """MLX with the backend that it lacks on Linux, unless the user named one. Its name differs between versions."""
+    if sys.platform != "linux" or requirement.name.lower() != "mlx" or requirement.extras:
+        return None
+    program = "import importlib.metadata as m; print(*m.metadata('mlx').get_all('Provides-Extra', []))"
+    offered = _run([str(python), "-I", "-c", program], "MLX was not installed").split()
+    fitting = next((extra for extra in _backend_extras() if extra in offered), None)
+    if fitting is None:
+        return None
+    requirement.extras = {fitting}
+    return requirement
+
+
+def _backend_extras() -> tuple[str, ...]:
+    """The names of MLX's backends that this machine can use, the best first."""
+    majors = [str(gpu["driver"]).partition(".")[0] for gpu in nvidia.gpus()]
+    if not majors:
+        return ("cpu",)
+    old = any(major.isdecimal() and int(major) < CUDA_13_DRIVER for major in majors)
+    return ("cuda12", "cuda") if old else ("cuda13", "cuda12", "cuda")
+
+
+def _check(python: str) -> str:
+    """The version of an interpreter that exists. Raises Unsupported where a worker cannot run under it.
+
+    The reason does not name the path, as it goes into records.
+    """
+    names = [Requirement(need).name for need in NEEDS]
+    program = (
+        "import json, sys\n"
+        "found = {}\n"
+        "if sys.version_info >= (3, 8):\n"
+        "    import importlib.metadata as m\n"
+        "    found = {name: d.version for name in sys.argv[1:] for d in m.distributions(name=name)}\n"
+        "print(json.dumps([sys.version_info[:3], found]))\n"
+    )
+    try:
+        answer = subprocess.run(
+            [python, "-c", program, *names],
+            env=variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=True,
+        )
+        release, versions = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or type(error).__name__
+        raise Unsupported(f"its interpreter does not start as a Python 3.11 or newer would: {_told(said)}") from error
+    version = ".".join(map(str, release))
+    if tuple(release[:2]) < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        raise Unsupported(f"its interpreter is Python {version}; a worker needs {oldest} or newer.")
+    lacking = [
+        need
+        for need, name in zip(NEEDS, names, strict=True)
+        if name not in versions or not Requirement(need).specifier.contains(versions[name], prereleases=True)
+    ]
+    if lacking:
+        wanted = " ".join(f"'{need}'" for need in lacking)
+        raise Unsupported(
+            f"its interpreter lacks what a worker needs; install it there: python -m pip install {wanted}"
+        )
+    return version
+
+
+def _run(command: Sequence[str], failure: str) -> str:
+    """What a command printed. Raises Unsupported with the last of it where it fails; leaves nothing running behind."""
+    with subprocess.Popen(
+        command,
+        env=variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode != 0:
+        raise Unsupported(f"{failure}: {_told(printed)}")
+    return printed
+
+
+def _told(printed: str) -> str:
+    """The errors in what a program printed, else its last lines; without the user's home, which records must not hold."""
+    lines = [line.rstrip() for line in printed.replace(str(Path.home()), "~").splitlines() if line.strip()]
+    errors = [re.sub(r"^ERROR: ", "", line) for line in lines if line.startswith("ERROR: ")]
+    return "\n".join((errors or lines)[-SHOWN_LINES:])

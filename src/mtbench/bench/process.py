@@ -28,9 +28,9 @@ import importlib.util, runpy, sys
 spec = importlib.util.spec_from_file_location("mtbench", sys.argv.pop(1))
 sys.modules["mtbench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["mtbench"])
-runpy.run_module("mtbench.bench.worker", run_name="__main__", alter_sys=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
-"""Runs the worker where mtbench is not on the path. Its folder's parent must not be put there: it may be the
+"""Runs a module of mtbench where mtbench is not on the path. Its folder's parent must not be put there: it may be the
 site-packages of the interpreter that runs us, with all its versions."""
 
 
@@ -45,8 +45,8 @@ class Died(Exception):
 class Process:
     """One worker process, in a process group of its own so that it can be ended with all that it started.
 
-    `python` is the interpreter to run it under, ours where None; `module` what it runs there, under ours alone: one that
-    serves a worker. Raises Died where it cannot be started.
+    `python` is the interpreter to run it under, ours where None; `module` what it runs there, one that serves a worker.
+    Raises Died where it cannot be started.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Process:
         worker_reads, we_write = os.pipe()
         we_read, worker_writes = os.pipe()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
-        command, variables = _under_ours(module) if python is None else _under_another(python)
+        command, variables = _under_ours(module) if python is None else _under_another(python, module)
         try:
             self._process = subprocess.Popen(
                 [*command, str(worker_reads), str(worker_writes)],
@@ -143,6 +143,6 @@ def _under_ours(module: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-m", module], {**os.environ, "PYTHONPATH": path}
 
 
-def _under_another(python: str) -> tuple[list[str], dict[str, str]]:
+def _under_another(python: str, module: str) -> tuple[list[str], dict[str, str]]:
     """The same under another interpreter, to which mtbench is shown and none of the packages beside it."""
-    return [python, "-c", LAUNCH, str(PACKAGE / "__init__.py")], environments.variables()
+    return [python, "-c", LAUNCH, str(PACKAGE / "__init__.py"), module], environments.variables()

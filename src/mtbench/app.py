@@ -19,6 +19,7 @@ from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError
 from mtbench.job import Job
 from mtbench.mistakes import check_arguments, explain
+from mtbench.sweep import quoted
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         check_arguments(arguments)
+        sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:

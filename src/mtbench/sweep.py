@@ -1,5 +1,6 @@
 """From axes to jobs: expands a sweep's YAML and command line into one list of overrides per job."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -10,6 +11,27 @@ from hydra.core.override_parser.types import Override
 from mtbench.errors import ConfigError
 
 NOT_AXES = ("sweep", "experiment")
+
+VERBATIM = ("framework.requirement", "framework.python")
+"""Keys whose values are not in Hydra's grammar, which refuses the = of `mlx==0.31.0` and the ~ of a home folder."""
+
+BETWEEN_VALUES = re.compile(r",(?![^\[]*\])(?=\s*[\w.~/'\"])")
+"""A comma between values, and not one between extras (`mlx[cpu,dev]`) or bounds (`mlx>=0.31,<0.32`)."""
+
+
+def quoted(argument: str) -> str:
+    """An argument as Hydra's grammar needs it: the values of VERBATIM keys in quotes, all others as they are."""
+    key, _, values = argument.partition("=")
+    if key not in VERBATIM or values.startswith(("choice(", "glob(")):
+        return argument
+    return f"{key}={','.join(map(_quoted_value, BETWEEN_VALUES.split(values)))}"
+
+
+def _quoted_value(value: str) -> str:
+    value = value.strip()
+    if value == "null" or value[:1] in ("'", '"'):
+        return value
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 def expand(
@@ -25,7 +47,9 @@ def expand(
     axis over `sweep` or `experiment`, which bring axes of their own: Hydra would silently use the first one's for all.
     """
     parser = OverridesParser.create(config_loader=loader)
-    given = {_key(override): override for override in parser.parse_overrides(list(arguments))}
+    given = {
+        _key(override): override for override in parser.parse_overrides([quoted(argument) for argument in arguments])
+    }
     for name in NOT_AXES:
         override = given.get(name) or given.get(f"+{name}")
         if override is not None and override.is_sweep_override():
@@ -34,7 +58,7 @@ def expand(
             )
     jobs: dict[tuple[str, ...], None] = {}
     for grid in grids or [{}]:
-        axes = _axes(parser.parse_overrides([f"{key}={value}" for key, value in {**params, **grid}.items()]))
+        axes = _axes(parser.parse_overrides([quoted(f"{key}={value}") for key, value in {**params, **grid}.items()]))
         for key, override in given.items():
             asked = _values(override)
             if key in grid:

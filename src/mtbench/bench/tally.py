@@ -82,6 +82,8 @@ class Tally:
             facts.pop("first_call_ns", None)
         if "verify_error" in self.facts and "verify_error" in facts:
             facts["verify_error"] = max(facts["verify_error"], self.facts["verify_error"])
+        if "warmup_ns" in facts:
+            facts["warmup_ns"] += self.facts.get("warmup_ns", 0)
         if facts.get("device_ns") is not None:
             self.device_ns.append(facts["device_ns"])
             facts["device_ns"] = median(self.device_ns)

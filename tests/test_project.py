@@ -86,7 +86,7 @@ APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sw
         ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/operators/"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/cli.py"]),
-        ("rich", ["mtbench/terminal.py", "mtbench/machine/doctor.py", "mtbench/cli.py"]),
+        ("rich", ["mtbench/terminal.py", "mtbench/machine/doctor.py", "mtbench/cli.py", "mtbench/compare/"]),
         ("hydra", APP),
         ("omegaconf", APP),
         ("pynvml", ["mtbench/machine/"]),

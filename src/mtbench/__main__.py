@@ -2,7 +2,7 @@
 
 import sys
 
-COMMANDS = ("list", "report", "doctor")
+COMMANDS = ("list", "report", "compare", "doctor")
 
 
 def main() -> None:

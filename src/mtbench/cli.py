@@ -1,4 +1,4 @@
-"""The commands beside measuring: list, report, doctor."""
+"""The commands beside measuring: list, report, compare, doctor."""
 
 import sys
 from pathlib import Path
@@ -47,6 +47,38 @@ def report(
         typer.echo(f"mtbench report: {error}", err=True)
         sys.exit(2)
     typer.echo(f"The report is {index}")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A sweep's folder, or FOLDER:ARM for one arm of it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Likewise; its times are given relative to those of A.")],
+    metric: Annotated[str, typer.Option(help="latency, throughput or device.")] = "latency",
+    threshold: Annotated[
+        str | None, typer.Option(help="The difference that matters, such as 3%; by default 1 to 3 %, as the noise.")
+    ] = None,
+    output: Annotated[str, typer.Option("--format", help="table, markdown, json or csv.")] = "table",
+    fail_if_slower: Annotated[
+        str | None, typer.Option(help="Exit with 1 where B is slower by more than this, such as 5%, beyond doubt.")
+    ] = None,
+) -> None:
+    """Compares two sweeps, or two arms, cell by cell: with verdicts where they were interleaved, else descriptive."""
+    from mtbench import compare as comparison
+    from mtbench.compare import formats, gate
+
+    try:
+        formats.check(output)
+        least = None if threshold is None else gate.fraction(threshold, "--threshold")
+        limit = None if fail_if_slower is None else gate.fraction(fail_if_slower, "--fail-if-slower")
+        table = comparison.compare(a, b, metric=metric, threshold=least, limit=limit)
+    except ConfigError as error:
+        typer.echo(f"mtbench compare: {error}", err=True)
+        sys.exit(2)
+    formats.write(table, output)
+    sys.stdout.flush()  # before what follows on the other stream
+    for failure in formats.failures(table):
+        typer.echo(f"mtbench compare: {failure}", err=True)
+    sys.exit(1 if table.failures else 0)
 
 
 @app.command()

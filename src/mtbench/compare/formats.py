@@ -1,0 +1,217 @@
+"""A comparison as a table for people (terminal, Markdown) and as rows for programs (JSON, CSV)."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mtbench.compare import Table
+from mtbench.compare.row import Row
+from mtbench.compare.sides import Measured, Side
+from mtbench.errors import ConfigError, unknown
+from mtbench.stats import VERDICTS
+from mtbench.terminal import FAILURE, STYLES, differing, duration, interval, never_fail_on_a_character, times, title
+
+FORMATS = ("table", "markdown", "json", "csv")
+
+COLUMNS = ("cell", "arm", "A", "B", "B / A", "verdict")
+
+DIGITS = 4  # of a ratio: 1 % is what is looked for
+UNLIMITED = 400  # columns: more than any row has
+
+LAYOUT = 1
+"""Of the JSON and CSV forms: raised where a name or its meaning changes, not where one is added."""
+
+
+def check(name: str) -> None:
+    """Raises ConfigError where there is no such format."""
+    if name not in FORMATS:
+        raise ConfigError(unknown("format", name, FORMATS))
+
+
+def write(table: Table, name: str) -> None:
+    """Prints the comparison to the standard output, in one of FORMATS."""
+    if name == "table":
+        show(table, Console())
+    else:
+        print({"markdown": markdown, "json": as_json, "csv": as_csv}[name](table))
+
+
+def show(table: Table, console: Console) -> None:
+    """Prints the comparison for people. Where no terminal limits the width, each row is one line of text."""
+    never_fail_on_a_character(console)
+    if not console.is_terminal:
+        console.width = max(console.width, UNLIMITED)
+    drawn = _drawn(table, one_line=True)
+    if console.measure(drawn, options=console.options.update(max_width=UNLIMITED)).maximum > console.width:
+        drawn = _drawn(table, one_line=False)
+    remarks = [Text(f"note: {one}", style="yellow") for one in [*table.differences, *table.notes]]
+    parts: list[RenderableType] = [
+        *map(Text, heading(table)),
+        *remarks,
+        Text(""),
+        drawn,
+        Text(""),
+        Text(summary(table)),
+    ]
+    console.print(Group(*parts), highlight=False)
+
+
+def markdown(table: Table) -> str:
+    """A table in GitHub's Markdown, with what differs above it and the summary below."""
+    lines = [*(f"{line}  " for line in heading(table)), ""]
+    remarks = [*map(str, table.differences), *table.notes]
+    lines += [*(f"- {line}" for line in remarks), *([""] if remarks else [])]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---|"]
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |" for cells in _cells(table)]
+    return "\n".join([*lines, "", summary(table)])
+
+
+def rows(table: Table) -> list[dict[str, Any]]:
+    """One flat row for each line of the table. Times are nanoseconds per call; None is what is not known."""
+    return [_flat(row) for row in table.rows]
+
+
+def as_json(table: Table) -> str:
+    """Everything, as one JSON object."""
+    found = {
+        "layout": LAYOUT,
+        "a": _side(table.a),
+        "b": _side(table.b),
+        "metric": table.metric,
+        "fail_if_slower": table.limit,
+        "differences": [vars(one) for one in table.differences],
+        "notes": table.notes,
+        "summary": counts(table) | {"geometric_mean": table.geometric_mean, "failures": len(table.failures)},
+        "rows": [row | {"params": json.loads(row["params"])} for row in rows(table)],
+    }
+    return json.dumps(found, indent=1, allow_nan=False)
+
+
+def as_csv(table: Table) -> str:
+    """The rows alone; `params` is JSON, what is not known is empty."""
+    text = io.StringIO()
+    found = rows(table)
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue().rstrip("\n")
+
+
+def counts(table: Table) -> dict[str, int]:
+    """How often each outcome fell; the names are fixed."""
+    names = (*VERDICTS, "descriptive", "not compared", "only in A", "only in B")
+    return {name: sum(row.outcome == name for row in table.rows) for name in names}
+
+
+def summary(table: Table) -> str:
+    """One line: the outcomes and the mean ratio."""
+    found = [f"{count} {name}" for name, count in counts(table).items() if count]
+    ratios = sum(row.ratio is not None for row in table.rows)
+    mean = table.geometric_mean
+    over = f"{ratios} {'ratio' if ratios == 1 else 'ratios'}"
+    told = "" if mean is None else f"; geometric mean of {over}: {times(mean, None, None, DIGITS)}"
+    return f"{len(table.rows)} {'row' if len(table.rows) == 1 else 'rows'}: {', '.join(found)}{told}"
+
+
+def failures(table: Table) -> Iterator[str]:
+    """A line for each row that the gate rejects."""
+    for cell, row in zip(_titles(table), table.rows, strict=True):
+        if row.failure is not None:
+            ratio = "" if row.ratio is None else f", {times(row.ratio, row.low, row.high, DIGITS)}"
+            yield f"{cell}, {row.arms}: {row.failure}{ratio}"
+
+
+def heading(table: Table) -> list[str]:
+    """What is compared with what."""
+    what = {"latency": "latency", "throughput": "time per queued call", "device": "device time"}[table.metric]
+    least = sorted({f"{100 * row.threshold:.2g} %" for row in table.rows if row.threshold is not None})
+    within = f"; a difference matters from {' to '.join(dict.fromkeys((least[0], least[-1])))}" if least else ""
+    return [f"A: {table.a.text}", f"B: {table.b.text}", f"{what}; above 1x, B is the slower one{within}"]
+
+
+def _drawn(table: Table, one_line: bool) -> RichTable:
+    """The table for a terminal; each interval stands below its estimate where both do not fit on one line."""
+    drawn = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in COLUMNS:
+        drawn.add_column(column, overflow="fold", no_wrap=column != "cell" and not one_line)
+    last = None
+    for row, (cell, *others) in zip(table.rows, _cells(table), strict=True):
+        style = STYLES.get(row.outcome, "") if row.failure is None else FAILURE
+        texts = [Text(text if one_line else text.replace(" [", "\n[").replace(" -> ", "\n-> ")) for text in others[:-1]]
+        drawn.add_row(Text("" if cell == last else cell), *texts, Text(others[-1], style=style))
+        last = cell
+    return drawn
+
+
+def _cells(table: Table) -> Iterator[list[str]]:
+    """The texts of each row, as in COLUMNS."""
+    for cell, row in zip(_titles(table), table.rows, strict=True):
+        ratio = "" if row.ratio is None else times(row.ratio, row.low, row.high, DIGITS)
+        yield [cell, row.arms, _time(row.a), _time(row.b), ratio, row.outcome]
+
+
+def _titles(table: Table) -> list[str]:
+    """Each row's cell, with those parameters in which the cells of its operator differ."""
+    records = [row.record for row in table.rows]
+    parameters = {operator: differing(records, operator) for operator in {record.operator for record in records}}
+    return [title(record, parameters[record.operator]) for record in records]
+
+
+def _time(side: Measured | None) -> str:
+    """A time with its interval, the status where there is none, nothing where nothing was measured."""
+    if side is None:
+        return ""
+    if side.ns is None:
+        return side.record.status if side.record.status != "ok" else "not measured"
+    bounds = side.interval
+    return duration(side.ns) if bounds is None else interval(side.ns, bounds.low, bounds.high)
+
+
+def _side(side: Side) -> dict[str, Any]:
+    sweeps = sorted({one.record.sweep_id for one in side.measured})
+    return {"folder": str(side.folder), "arm": side.arm, "sweep_ids": sweeps}
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    record, found = row.record, row.comparison
+    identity = {name: getattr(record, name) for name in ("cell_id", "operator", "params", "dtype")}
+    shape = {name: getattr(record, name) for name in ("batch_size", "seq_len", "kv_len")}
+    sides = {f"{name}_{key}": value for name, side in (("a", row.a), ("b", row.b)) for key, value in _of(side).items()}
+    return {
+        **identity,
+        **shape,
+        **sides,
+        "outcome": row.outcome,
+        "kind": row.kind,
+        "ratio": row.ratio,
+        "ratio_low": row.low,
+        "ratio_high": row.high,
+        "ratio_confidence": row.confidence,
+        "p_value": None if found is None else found.p_value,
+        "pairs": None if found is None else found.pairs,
+        "smallest_detectable": None if found is None else _finite(found.smallest_detectable),
+        "threshold": row.threshold,
+        "failure": row.failure,
+    }
+
+
+def _of(side: Measured | None) -> dict[str, Any]:
+    bounds = None if side is None else side.interval
+    return {
+        "arm": None if side is None else side.record.arm,
+        "status": None if side is None else side.record.status,
+        "ns": None if side is None else side.ns,
+        "low_ns": None if bounds is None else bounds.low,
+        "high_ns": None if bounds is None else bounds.high,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,103 @@
+"""One line of a comparison: two medians, their ratio, and what it is worth."""
+
+from dataclasses import dataclass, replace
+from statistics import median
+
+from mtbench import stats, verdicts
+from mtbench.compare.sides import Measured
+from mtbench.record import Record
+from mtbench.stats import Comparison, Interval
+
+UNKNOWN_SPREAD = 0.12
+"""Between the lives of a process, where only one was measured: ten starts of one program differed by 5 to 12 % on a shared
+machine."""
+
+TWO_EPOCHS = 1.714
+"""How far two epochs' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
+ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three epochs on the bare spread is more than enough."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm, or one pair of arms, in one cell. A side that was not measured there is None.
+
+    `ratio` is B's time over A's with its bounds; `verdict` and the rest of `comparison` only where `kind` is paired,
+    the p value adjusted for the number of comparisons in the table. `failure` says why a gate rejects this row.
+    """
+
+    a: Measured | None
+    b: Measured | None
+    kind: str | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    comparison: Comparison | None = None
+    threshold: float | None = None
+    failure: str | None = None
+
+    @property
+    def record(self) -> Record:
+        """Of either side: what both have in common can be read from it."""
+        side = self.a or self.b
+        assert side is not None
+        return side.record
+
+    @property
+    def arms(self) -> str:
+        names = dict.fromkeys(side.record.arm for side in (self.a, self.b) if side is not None)
+        return " -> ".join(names)
+
+    @property
+    def verdict(self) -> str | None:
+        return None if self.comparison is None else self.comparison.verdict
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, or what stands in its place."""
+        if self.a is None or self.b is None:
+            return "only in A" if self.b is None else "only in B"
+        return self.verdict or self.kind or "not compared"
+
+
+def compared(a: Measured | None, b: Measured | None, threshold: float | None) -> Row:
+    """The two as one row: in pairs where their rounds were interleaved, descriptive where not, without a ratio where one
+    of them has no time."""
+    if a is None or b is None or a.ns is None or b.ns is None:
+        return Row(a, b)
+    found = verdicts.compare(a.blocks, b.blocks, threshold) if interleaved(a, b) else None
+    if found is not None:
+        least = verdicts.threshold(found.smallest_detectable) if threshold is None else threshold
+        return Row(a, b, "paired", found.ratio, found.low, found.high, found.confidence, found, least)
+    bounds = between_sessions(a), between_sessions(b)
+    if bounds[0] is None or bounds[1] is None:
+        return Row(a, b, "descriptive", b.ns / a.ns)
+    ratio = stats.descriptive_ratio(bounds[0], bounds[1])
+    return Row(a, b, "descriptive", ratio.estimate, ratio.low, ratio.high, ratio.confidence)
+
+
+def interleaved(a: Measured, b: Measured) -> bool:
+    """Whether rounds of both were measured in turns."""
+    one, other = a.record, b.record
+    return (
+        (one.sweep_id, one.cell_id, one.machine_id) == (other.sweep_id, other.cell_id, other.machine_id)
+        and False not in (one.paired, other.paired)
+        and None not in (a.ns, b.ns)
+        and bool(a.blocks.keys() & b.blocks.keys())
+    )
+
+
+def between_sessions(measured: Measured) -> Interval | None:
+    """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
+
+    A record's interval is about this session. The best that it knows of others is how much the lives of the process
+    differed within it, (largest - smallest) / median of their medians, so each bound is moved out by that factor, with
+    TWO_EPOCHS or UNKNOWN_SPREAD where the lives are few. What no epoch can know, such as a warmer room, is not in it.
+    """
+    within, lives = measured.interval, list(measured.epochs.values())
+    if within is None:
+        return None
+    spread = UNKNOWN_SPREAD
+    if len(lives) > 1:
+        spread = (max(lives) - min(lives)) / median(lives) * (TWO_EPOCHS if len(lives) == 2 else 1)
+    return replace(within, low=within.low / (1 + spread), high=within.high * (1 + spread))

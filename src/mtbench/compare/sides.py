@@ -1,0 +1,133 @@
+"""The two sides of a comparison: which records a user's `FOLDER` or `FOLDER:ARM` means, and what they measured."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mtbench import record
+from mtbench.errors import ConfigError, unknown
+from mtbench.record import Record
+from mtbench.stats import Interval
+from mtbench.verdicts import Blocks
+
+METRICS = ("latency", "throughput", "device")
+"""Every call waited for; calls queued and waited for once; the device's own clock."""
+
+_SAMPLES = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns"}
+_FILES_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A record without its samples, and what these come to: one number per block of the metric that is compared."""
+
+    record: Record
+    path: str
+    metric: str
+    blocks: Blocks
+
+    @property
+    def ns(self) -> float | None:
+        """The median time of a call; None where there is none, or the answer was not found right."""
+        found: float | None = getattr(self.record, f"{self.metric}_ns")
+        return found if self.record.status == "ok" else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The median with its bounds; None where nothing bounds it, as device times and a lone block."""
+        low, high = (getattr(self.record, f"{self.metric}_{bound}_ns", None) for bound in ("low", "high"))
+        if self.ns is None or low is None or high is None or not self.record.confidence:
+            return None
+        return Interval(self.ns, low, high, self.record.confidence)
+
+    @property
+    def epochs(self) -> dict[int, float]:
+        """The median over blocks in each life of the process."""
+        lives: dict[int, list[float]] = {}
+        for (epoch, _), ns in self.blocks.items():
+            lives.setdefault(epoch, []).append(ns)
+        return {epoch: median(values) for epoch, values in lives.items()}
+
+    @property
+    def power_sources(self) -> str | None:
+        """mains, battery, or both, during the measurement; what the machine said at its start where nothing was watched."""
+        watched = {reading.get("power_source") for reading in json.loads(self.record.conditions)} - {None}
+        return ", ".join(sorted(watched)) or json.loads(self.record.machine).get("power_source")
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one argument of the command means. `problems` has a line for each file that is no record."""
+
+    text: str
+    folder: Path
+    arm: str | None
+    measured: list[Measured]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def arms(self) -> list[str]:
+        return sorted({one.record.arm for one in self.measured})
+
+
+def read(text: str, metric: str) -> Side:
+    """Reads the records that `FOLDER` or `FOLDER:ARM` means, recursively.
+
+    Raises ConfigError where there is no such folder, no record in it, or no such arm.
+    """
+    folder, arm = _split(text)
+    measured: list[Measured] = []
+    problems: list[str] = []
+    files = record.find([folder])
+    for start in range(0, len(files), _FILES_AT_ONCE):  # samples are most of a record, so they are reduced in portions
+        frame, unreadable = record.read(files[start : start + _FILES_AT_ONCE])
+        measured += _measured(frame, metric)
+        problems += [line.replace(f"{folder.resolve()}", f"{folder}") for line in unreadable]
+    if not measured:
+        raise ConfigError(problems[0] if problems else f"No records under {folder}.")
+    side = Side(text, folder, arm, measured, problems)
+    if arm is None:
+        return side
+    if arm not in side.arms:
+        raise ConfigError(f"{folder}: {unknown('arm', arm, side.arms)}")
+    return Side(text, folder, arm, [one for one in measured if one.record.arm == arm], problems)
+
+
+def _split(text: str) -> tuple[Path, str | None]:
+    """The folder and the arm; a folder may itself have a colon in its name."""
+    if Path(text).is_dir():
+        return Path(text), None
+    colons = [place for place, character in enumerate(text) if character == ":"]
+    for colon in reversed(colons):
+        if Path(text[:colon]).is_dir():
+            return Path(text[:colon]), text[colon + 1 :]
+    folder = text[: colons[-1]] if colons else text
+    raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or FOLDER:ARM for one arm of it.")
+
+
+def _measured(frame: Any, metric: str) -> Iterator[Measured]:
+    """The rows of a Polars frame of records."""
+    names = [one.name for one in fields(Record) if not one.name.endswith("_samples_ns")]
+    defaults = {
+        one.name for one in fields(Record) if one.default not in (None, MISSING) or one.default_factory is not MISSING
+    }
+    samples = frame[_SAMPLES[metric]] if metric in _SAMPLES else None
+    for number, row in enumerate(frame.select(*names, "path").iter_rows(named=True)):
+        path = row.pop("path")
+        # What a record of an older version did not have is null, and left to its default.
+        values = {name: value for name, value in row.items() if value is not None or name not in defaults}
+        yield Measured(Record(**values), path, metric, {} if samples is None else _blocks(samples[number], metric))
+
+
+def _blocks(epochs: Any, metric: str) -> Blocks:
+    """Each block's statistic: the median of its calls (latency), or its duration over its calls (throughput)."""
+    statistics = (epoch.list.median() if metric == "latency" else epoch for epoch in epochs)
+    return {
+        (number, block): ns
+        for number, epoch in enumerate(statistics)
+        for block, ns in enumerate(epoch.to_list())
+        if ns is not None
+    }

@@ -3,10 +3,11 @@
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mtbench import paths
 from mtbench.errors import ConfigError
-from mtbench.sweep import expand
+from mtbench.sweep import expand, quoted
 
 
 @pytest.fixture
@@ -53,3 +54,32 @@ def test_glob_names_every_option_of_a_group(loader):
 def test_what_brings_axes_of_its_own_is_no_axis(loader, axis):
     with pytest.raises(ConfigError, match="only one can run"):
         expand(loader, {}, [], [axis])
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("framework.requirement=mlx==0.31.0", ["mlx==0.31.0"]),
+        ("framework.requirement=mlx==0.31.0,mlx==0.32.4", ["mlx==0.31.0", "mlx==0.32.4"]),
+        ("framework.requirement=null, mlx==0.31.0", [None, "mlx==0.31.0"]),
+        ("framework.requirement=mlx>=0.30,<0.31,mlx~=0.31.0", ["mlx>=0.30,<0.31", "mlx~=0.31.0"]),
+        ("framework.requirement=mlx[cpu,dev]==0.31.0,null", ["mlx[cpu,dev]==0.31.0", None]),
+        ("framework.requirement='mlx==0.31.0',\"mlx<0.31\"", ["mlx==0.31.0", "mlx<0.31"]),
+        ("framework.requirement=mlx; python_version<'4'", ["mlx; python_version<'4'"]),
+        ("framework.requirement=choice('mlx<1','mlx>=1')", ["mlx<1", "mlx>=1"]),
+        ("framework.requirement=mlx @ file:///a b/mlx.whl", ["mlx @ file:///a b/mlx.whl"]),
+        ("framework.python=~/a/bin/python,/b c/python3", ["~/a/bin/python", "/b c/python3"]),
+        ("framework=torch,mlx", ["torch", "mlx"]),
+    ],
+)
+def test_requirements_and_paths_are_written_as_for_pip_and_the_shell(argument, values):
+    override = OverridesParser.create().parse_override(quoted(argument))
+    parsed = override.value()
+    found = list(parsed.list) if override.is_sweep_override() else [parsed]
+    assert [None if value is None else str(getattr(value, "text", value)) for value in found] == values
+
+
+def test_versions_are_an_axis_in_yaml_and_on_the_command_line(loader):
+    jobs = expand(loader, {"framework.requirement": "null,mlx==0.31.0"}, [], [])
+    assert jobs == [["framework.requirement=null"], ["framework.requirement='mlx==0.31.0'"]]
+    assert expand(loader, {}, [], ["framework.requirement=mlx==0.30.0"]) == [["framework.requirement='mlx==0.30.0'"]]

@@ -264,6 +264,27 @@ def test_the_protocol_names_the_baseline_else_it_is_the_first_with_a_speed() -> 
     assert baseline(protocol='{"baseline": "numpy"}') == "numpy"
 
 
+def test_versions_of_a_library_are_told_apart_where_there_are_several() -> None:
+    installed, asked, elsewhere = Arm("mlx"), Arm("mlx", requirement="mlx==0.31.0"), Arm("mlx", python="/a/python")
+    several = [
+        record(TORCH, block_ns=[5.0] * 9, library_version="2.13.0"),
+        record(installed, block_ns=[5.0] * 9, library_version="0.32.4"),
+        record(asked, block_ns=[5.0] * 9, library_version="0.31.0"),
+        record(elsewhere, block_ns=[5.0] * 9, library_version="0.30.0"),
+    ]
+    lines = Pipe(width=120).end(several)
+    start = lines.index("softmax float32 batch 1 seq 64")
+    names = ["torch", "mlx (0.32.4)", "mlx-0.31.0", f"{elsewhere.name} (0.30.0)"]
+    assert [line.split("  ")[0].strip() for line in lines[start + 1 : start + 5]] == names
+    assert not any("0.32.4" in line for line in Pipe().end(several[:2]))
+
+
+def test_a_note_is_a_line_as_it_is() -> None:
+    pipe = Pipe()
+    pipe.view.note("mlx-0.31.0 runs in [a] folder")
+    assert pipe.lines[-1] == "mlx-0.31.0 runs in [a] folder"
+
+
 def test_differing_parameters_stand_in_the_cell_and_sort_as_numbers() -> None:
     lines = Pipe().end([record(of=cell(embed_dim=size), block_ns=[5.0] * 9) for size in (1024, 768)])
     titles = [line for line in lines if line.startswith("softmax")]

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -371,7 +372,8 @@ def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> 
     shown = _cells(records)[:SHOWN_CELLS]
     families = {_family(cell[0]) for cell in shown}
     ratios = _ratios([record for record in records if _family(record) in families], paired)
-    cells = [(cell[0], [_row(record, ratios.get(record.job_id)) for record in cell]) for cell in shown]
+    names = _names(records)
+    cells = [(cell[0], [_row(names[r.job_id], r, ratios.get(r.job_id)) for r in cell]) for cell in shown]
     rows = [row for _, cell_rows in cells for row in cell_rows]
     widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
     parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
@@ -411,8 +413,20 @@ def problems(records: Sequence[Record]) -> list[Text]:
     return lines
 
 
-def _row(record: Record, ratio: Ratio | None) -> list[Text]:
-    name = Text(f" {record.arm}")
+def _names(records: Sequence[Record]) -> dict[str, str]:
+    """What each job's arm is called: where a library ran in several versions, the arm's name and its version."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        versions[record.framework] |= {record.library_version} if record.library_version else set()
+    names = {}
+    for record in records:
+        told = len(versions[record.framework]) < 2 or (record.library_version or "") in record.arm
+        names[record.job_id] = record.arm if told else f"{record.arm} ({record.library_version})"
+    return names
+
+
+def _row(arm: str, record: Record, ratio: Ratio | None) -> list[Text]:
+    name = Text(f" {arm}")
     if record.latency_ns is None:
         return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text("")]
     latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)

@@ -2,7 +2,7 @@
 
 import sys
 
-COMMANDS = ("list", "report", "compare", "doctor")
+COMMANDS = ("list", "report", "compare", "doctor", "selftest")
 
 
 def main() -> None:

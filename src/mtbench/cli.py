@@ -1,4 +1,4 @@
-"""The commands beside measuring: list, report, compare, doctor."""
+"""The commands beside measuring: list, report, compare, doctor, selftest."""
 
 import sys
 from pathlib import Path
@@ -93,3 +93,32 @@ def doctor() -> None:
     with console.status("Asking each framework what it can do here ..."):
         findings, contenders = examination.examine(), examination.contenders()
     console.print(examination.report(findings, contenders, machine.describe()))
+
+
+@app.command()
+def selftest(
+    quick: Annotated[bool, typer.Option("--quick", help="A minute and a half, with few trials.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    out: Annotated[Path, typer.Option(help="The JSON file to write; the report looks in multirun.")] = Path(
+        "multirun/selftest.json"
+    ),
+) -> None:
+    """Proves the instrument on this machine: measures what is known, and beside others. Exits with 1 where a goal is missed."""
+    from rich.console import Console
+
+    from mtbench.selftest.outcome import write
+    from mtbench.selftest.run import run
+    from mtbench.selftest.table import table
+
+    try:
+        outcome = run(device, quick, say=typer.echo)
+    except ConfigError as error:
+        typer.echo(f"mtbench selftest: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; nothing is kept of a self-test that was not finished.", err=True)
+        sys.exit(130)
+    write(outcome, out)
+    Console().print(table(outcome))
+    typer.echo(f"Written to {out}, which `python -m mtbench report` shows as how far to trust its numbers.")
+    sys.exit(0 if outcome.passed else 1)

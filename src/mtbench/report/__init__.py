@@ -26,6 +26,7 @@ from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
 from mtbench.report.units import CONFIDENCE, percent
+from mtbench.selftest import outcome
 from mtbench.verdicts import HIGHEST_THRESHOLD, THRESHOLD
 
 FORMATS = ("svg", "png")
@@ -66,17 +67,19 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
     if chart_format is not None and chart_format not in FORMATS:
         raise ConfigError(unknown("chart format", chart_format, FORMATS))
     read = tables.load(folders)
+    selftests, unreadable = outcome.newest(folders)
+    read.problems.extend(unreadable)
     for problem in read.problems:
         logging.getLogger(__name__).warning(problem)
     with published(out) as building:
-        drawn = _write_pages(read, building)
+        drawn = _write_pages(read, selftests, building)
         _write_results(read.results, building)
         if chart_format:
             _write_charts(drawn, chart_format, building)
     return out / "index.html"
 
 
-def _write_pages(read: Tables, folder: Path) -> list[Chart]:
+def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Path) -> list[Chart]:
     style = styles(read.charted)
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
     pair = _first_pair(read.charted, pl.concat(compared.values()), list(style))
@@ -120,6 +123,7 @@ def _write_pages(read: Tables, folder: Path) -> list[Chart]:
         counts=pages.status_counts(read.records),
         machines=pages.machines(read.records),
         software=pages.software(read.records),
+        selftests=selftests,
         problems=read.problems,
         where=_where(read.records),
     )

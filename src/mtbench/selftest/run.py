@@ -1,0 +1,233 @@
+"""Runs the self-test, part by part; what fails costs its own rows and no others."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mtbench import machine
+from mtbench.errors import ConfigError, Unsupported, unknown
+from mtbench.frameworks.base import Description
+from mtbench.selftest import agreement, goals, surroundings, sweeps, trials
+from mtbench.selftest.outcome import Outcome, Row
+from mtbench.selftest.surroundings import Surroundings
+from mtbench.selftest.trials import Broken, Series
+
+Say = Callable[[str], None]
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    busy_rounds: int
+    twins: Series
+    more: Series
+    rival_rounds: int
+    repeated_jobs: int  # of the sweep that is run twice
+    default_jobs: int  # of the sweep with the default protocol
+
+
+FULL = Extent(
+    busy_rounds=20,
+    twins=Series(rounds=20, cells=25, batches=4, budget_s=150.0),
+    more=Series(rounds=40, cells=25, batches=2, budget_s=150.0),
+    rival_rounds=40,
+    repeated_jobs=100,
+    default_jobs=16,
+)
+QUICK = Extent(
+    busy_rounds=8,
+    twins=Series(rounds=20, cells=10, batches=1, budget_s=15.0),
+    more=Series(rounds=40, cells=5, batches=1, budget_s=15.0),
+    rival_rounds=20,
+    repeated_jobs=10,
+    default_jobs=3,
+)
+
+
+@dataclass(frozen=True)
+class Test:
+    """What every part of the self-test is told."""
+
+    around: Surroundings
+    extent: Extent
+    library: Description  # torch, or NumPy where torch is not possible
+    no_torch: str | None  # why
+    device: str
+    folder: Path
+
+    @property
+    def kind(self) -> str:
+        return self.around.kind
+
+
+def run(
+    device: str = "auto", quick: bool = False, extent: Extent | None = None, say: Say = lambda line: None
+) -> Outcome:
+    """Measures everything that can be measured here. `extent` is that of `quick` or of the full self-test.
+
+    Raises ConfigError where the device does not exist here, and KeyboardInterrupt where the user wants an end.
+    """
+    if device not in DEVICES:
+        raise ConfigError(unknown("device", device, DEVICES))
+    started = time.monotonic()
+    library, no_torch = _library(device)
+    on_gpu = library.device == "gpu"
+    around = surroundings.look(on_gpu)
+    say(f"A {around.kind} machine: {around.why}.")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="mtbench-selftest-") as folder:
+        for part in (_busy_wait, _twins, _more, _rivals, _do_bench, _sweeps):
+            test = Test(around, extent or (QUICK if quick else FULL), library, no_torch, device, Path(folder))
+            made = part(test)
+            rows += made
+            for row in made:
+                say(f"{row.what}: {row.measured or row.detail} ({row.verdict})")
+    description = machine.describe()
+    return Outcome(
+        rows=tuple(rows),
+        kind=around.kind,
+        why=around.why,
+        device=library.device_name if on_gpu else "cpu",
+        library=f"{library.library} {library.version}",
+        quick=quick,
+        seconds=time.monotonic() - started,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine_id=machine.identity(description),
+        machine=description,
+    )
+
+
+def _library(device: str) -> tuple[Description, str | None]:
+    """What measures: torch, or on the CPU NumPy where there is no torch, with the reason."""
+    try:
+        return agreement.describe(device), None
+    except (Unsupported, Broken) as error:
+        if device == "gpu":
+            raise ConfigError(f"The self-test uses torch on a GPU: {error}") from error
+        return _numpy(), str(error)
+
+
+def _numpy() -> Description:
+    from mtbench.frameworks.base import Settings
+    from mtbench.frameworks.numpy import NumPy
+
+    return NumPy(Settings()).describe()
+
+
+@contextmanager
+def _guarded(rows: list[Row], *what: str) -> Iterator[None]:
+    """Turns what went wrong into rows: the self-test goes on, and these goals are missed or not possible here."""
+    try:
+        yield
+    except Unsupported as error:
+        rows += [goals.not_possible(one, str(error)) for one in what]
+    except Broken as error:
+        rows += [goals.failed(one, str(error)) for one in what]
+
+
+def _need_torch(test: Test) -> None:
+    if test.no_torch is not None:
+        raise Unsupported(test.no_torch)
+
+
+def _busy_wait(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    with _guarded(rows, "busy-wait of known length"):
+        clock_ns = trials.clock_ns()
+        for busy in trials.busy_wait(test.extent.busy_rounds, test.folder):
+            name = f"busy-wait of {busy.duration_ms:g} ms"
+            detail = f"median of {busy.blocks} blocks; one look at the clock takes {clock_ns:.0f} ns"
+            what = f"{name}: error of the median"
+            rows.append(goals.deviation(name, test.kind, what, busy.ratio, busy.blocks, detail))
+    return rows
+
+
+def _twins(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    by_test, as_verdict = (f"an arm against itself: called different {how}" for how in ("by the test", "as a verdict"))
+    with _guarded(rows, by_test, as_verdict):
+        found = trials.contenders(test.library, test.device, ["twin"], test.extent.twins, test.folder)
+        twins = found.comparisons["twin"]
+        detail = found.describe(test.extent.twins.rounds)
+        for name, what, count in (
+            ("different by the test", by_test, goals.different_by_test(twins)),
+            ("different as a verdict", as_verdict, goals.different_as_verdict(twins)),
+        ):
+            rows.append(goals.proportion(name, test.kind, what, count, len(twins), detail))
+    return rows
+
+
+def _more(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    series = test.extent.more
+    three, one = (f"+{n} % injected, {series.rounds} rounds: detected" for n in (3, 1))
+    with _guarded(rows, three, one, "smallest difference that can be seen"):
+        variants = ["three_percent_more", "one_percent_more"]
+        found = trials.contenders(test.library, test.device, variants, series, test.folder)
+        detail = found.describe(series.rounds)
+        for name, what, variant in zip(("3 % more", "1 % more"), (three, one), variants, strict=True):
+            pairs = found.comparisons[variant]
+            rows.append(goals.proportion(name, test.kind, what, goals.detected(pairs), len(pairs), detail))
+        rows.append(goals.smallest([pair for pairs in found.comparisons.values() for pair in pairs], series.rounds))
+    return rows
+
+
+def _rivals(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    timer, loop = "agreement with torch.utils.benchmark.Timer", "a plain hand-written loop beside the harness"
+    with _guarded(rows, timer, loop):
+        _need_torch(test)
+        found = agreement.beside_softmax(test.device, test.extent.rival_rounds)
+        for name, what, how in (("torch's Timer", timer, "timer"), ("plain loop", loop, "loop")):
+            comparison, call_ns = found[how]
+            detail = f"softmax of {call_ns / 1e3:.3g} µs, {comparison.pairs} rounds in one process"
+            rows.append(goals.agreement(name, test.kind, what, comparison, detail))
+    return rows
+
+
+def _do_bench(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    what = "agreement with triton.testing.do_bench in device time"
+    with _guarded(rows, what):
+        _need_torch(test)
+        if test.library.device_kind != "cuda":
+            raise Unsupported(f"do_bench times CUDA's devices, and torch runs on {test.library.device_kind} here.")
+        comparison, call_ns = agreement.beside_do_bench(test.device, test.extent.rival_rounds)
+        detail = f"linear of {call_ns / 1e3:.3g} µs, {comparison.pairs} rounds in one process"
+        room = goals.DO_BENCH_NS / call_ns
+        rows.append(goals.agreement("Triton's do_bench", test.kind, what, comparison, detail, room))
+    return rows
+
+
+def _sweeps(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    twice, each = "the same sweep twice: times that differ by more than 5 %", "the controller's own time for each job"
+    outside = "time outside warm-up and timed blocks"
+    common = [f"framework={test.library.library}", f"device={test.device}", "operator=softmax", "sweep=none"]
+    with _guarded(rows, twice, each):
+        arguments = [*common, _lengths(test.extent.repeated_jobs), *sweeps.SHORT]
+        first, cost = sweeps.run(arguments, test.folder / "first")
+        second, _ = sweeps.run(arguments, test.folder / "second")
+        count, pairs = sweeps.unrepeated(first, second)
+        detail = f"{cost.jobs} jobs, each in latency and throughput"
+        rows.append(goals.proportion("same sweep twice", test.kind, twice, count, pairs, detail))
+        detail = f"a sweep of {cost.jobs} jobs that took {cost.wall_s:.3g} s; all but waiting for workers"
+        rows.append(goals.amount("controller", test.kind, each, cost.controller_s, cost.jobs, "s", detail))
+    with _guarded(rows, outside):
+        arguments = [*common, _lengths(test.extent.default_jobs), "protocol.epochs=1"]
+        _, cost = sweeps.run(arguments, test.folder / "default")
+        detail = f"one epoch of {cost.jobs} jobs with the default protocol, {cost.wall_s:.3g} s: {cost}"
+        rows.append(goals.amount("outside", test.kind, outside, cost.outside, cost.jobs, "", detail))
+    return rows
+
+
+def _lengths(jobs: int) -> str:
+    """So many shapes, of nearly the same size."""
+    return f"shape.seq_len=range(64,{64 + jobs})"

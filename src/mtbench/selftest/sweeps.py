@@ -1,0 +1,115 @@
+"""Whole sweeps from the command line, as a user starts them: whether they repeat, and where their time goes."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbench import record as records
+from mtbench.selftest.trials import Broken
+
+DIFFERENT = 0.05
+"""A cell whose time differs by more than this between two sweeps does not repeat."""
+
+# Ten rounds of one epoch; blocks and warm-up as by default on a CPU, and shorter on a GPU, where a hundred jobs would
+# take ten minutes.
+SHORT = ("protocol.epochs=1", "protocol.looks=[5]", "protocol.keep_warm_ms=5", "protocol.warmup_gpu_s=0.1")
+
+LAST_LINES = 3
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Where a sweep's wall-clock time went, in seconds. `waiting` is by request to a worker."""
+
+    jobs: int
+    wall_s: float
+    timed_s: float  # first calls and blocks
+    warm_s: float  # warm-up, and the calls before each block that keep a GPU awake
+    waiting_s: Mapping[str, float]
+
+    @property
+    def outside(self) -> float:
+        """The share of the sweep that is neither warm-up nor timed."""
+        return 1 - (self.timed_s + self.warm_s) / self.wall_s
+
+    @property
+    def controller_s(self) -> float:
+        """What the controller itself took for each job: all the time in which it did not wait for a worker."""
+        return (self.wall_s - sum(self.waiting_s.values())) / self.jobs
+
+    def __str__(self) -> str:
+        """The largest parts, in per cent of the sweep."""
+        blocks = self.timed_s + self.warm_s
+        measured = sum(self.waiting_s.get(name, 0.0) for name in ("prepare", "latency", "throughput"))
+        parts = {
+            "controller": self.wall_s - sum(self.waiting_s.values()),
+            "around blocks and warm-up": measured - blocks,
+            **{
+                name: seconds
+                for name, seconds in self.waiting_s.items()
+                if name not in ("prepare", "latency", "throughput")
+            },
+        }
+        largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
+        return ", ".join(f"{name} {seconds / self.wall_s:.0%}".replace("%", " %") for name, seconds in largest)
+
+
+def run(arguments: Sequence[str], folder: Path) -> tuple[list[dict[str, Any]], Costs]:
+    """Runs `python -m mtbench ARGUMENTS -m` into a folder; its records, and what it cost. Raises Broken."""
+    account = folder / "account.json"
+    folder.mkdir(parents=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mtbench.selftest.timed",
+        str(account),
+        *arguments,
+        f"hydra.sweep.dir={folder}",
+        "-m",
+    ]
+    started = time.monotonic()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    wall_s = time.monotonic() - started
+    if done.returncode != 0:
+        told = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()][-LAST_LINES:]
+        raise Broken(
+            f"a sweep ended with exit code {done.returncode}: {' '.join(told)}".replace(str(folder), "its folder")
+        )
+    frame, problems = records.read(records.find([folder]))
+    if problems:
+        raise Broken(problems[0])
+    rows = frame.sort("job_id").to_dicts()
+    return rows, costs(rows, wall_s, json.loads(account.read_text()))
+
+
+def costs(rows: Sequence[Mapping[str, Any]], wall_s: float, waiting_s: Mapping[str, float]) -> Costs:
+    """What the records of a sweep say of its time."""
+    timed_ns = warm_ns = 0.0
+    for row in rows:
+        blocks = sum(map(len, row["throughput_samples_ns"]))
+        timed_ns += row["first_call_ns"] + sum(sum(block) for visit in row["latency_samples_ns"] for block in visit)
+        timed_ns += sum(map(sum, row["throughput_samples_ns"])) * row["throughput_calls"]
+        warm_ns += row["warmup_ns"]
+        if row["device"] == "gpu":
+            warm_ns += 2 * blocks * json.loads(row["protocol"])["keep_warm_ms"] * 1e6
+    return Costs(len(rows), wall_s, timed_ns / 1e9, warm_ns / 1e9, dict(waiting_s))
+
+
+def unrepeated(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """How many times differ by more than DIFFERENT between two sweeps of the same jobs, and how many there are.
+
+    Each job has two: of latency and of throughput. Raises Broken where the sweeps are not of the same jobs.
+    """
+    if [row["job_id"] for row in one] != [row["job_id"] for row in other]:
+        raise Broken("the same sweep had other jobs the second time")
+    ratios = [
+        second[name] / first[name]
+        for first, second in zip(one, other, strict=True)
+        for name in ("latency_ns", "throughput_ns")
+    ]
+    return sum(max(ratio, 1 / ratio) > 1 + DIFFERENT for ratio in ratios), len(ratios)

@@ -1,0 +1,201 @@
+"""Sweeps of subjects whose truth is known, through the same controller, workers and records as any sweep."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mtbench import registry
+from mtbench.bench.controller import measure
+from mtbench.bench.protocol import Protocol
+from mtbench.frameworks.base import Description
+from mtbench.job import Arm, Cell, Job, relative_folder
+from mtbench.operators.base import Shape
+from mtbench.record import Record
+from mtbench.stats import Comparison, Interval
+from mtbench.verdicts import Blocks, compare
+
+SUBJECTS = Path(__file__).parent / "subjects"
+
+TOLERANCE = 1e-5
+
+DURATIONS_MS = (0.1, 1.0, 10.0)
+
+WIDTHS = {"cpu": 64, "cuda": 512, "mps": 256}
+"""Sides of the product: on a CPU below what a library spreads over threads, on a GPU long against its launch."""
+
+CALL_TIMES_IN_A_LOOK = 1000
+
+
+class Broken(Exception):
+    """Something that was to be measured was not; the message says what happened."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What the harness made of a call of known duration."""
+
+    duration_ms: float
+    ratio: Interval  # measured over true
+    blocks: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """How often contenders are compared. The budget ends it between two batches; the rounds are those of one cell."""
+
+    rounds: int
+    cells: int  # in each batch, which is a sweep of its own
+    batches: int
+    budget_s: float
+
+
+@dataclass
+class Found:
+    """Comparisons of contenders with the native form, by the contender's variant."""
+
+    comparisons: dict[str, list[Comparison]] = field(default_factory=dict)
+    cells: int = 0
+    batches: int = 0
+
+    def describe(self, rounds: int) -> str:
+        """What it came from."""
+        cells = "1 cell" if self.cells == 1 else f"{self.cells} cells"
+        workers = "" if self.batches == 1 else f", with fresh workers {self.batches} times"
+        return f"{cells} of {rounds} rounds, each in latency and throughput{workers}"
+
+
+def clock_ns() -> float:
+    """What one look at the clock costs, nanoseconds."""
+    samples = []
+    for _ in range(5):
+        start = time.perf_counter_ns()
+        for _ in range(CALL_TIMES_IN_A_LOOK):
+            time.perf_counter_ns()
+        samples.append((time.perf_counter_ns() - start) / CALL_TIMES_IN_A_LOOK)
+    return min(samples)
+
+
+def busy_wait(rounds: int, folder: Path) -> list[Busy]:
+    """Measures calls of known duration. Raises Broken."""
+    protocol = Protocol(epochs=1, looks=[rounds], cell_budget_s=600.0, warmup_s=0.05)
+    jobs = [
+        job("busy_wait", {"duration_ms": duration}, Arm("numpy", device="cpu"), Shape(1, 4), folder)
+        for duration in DURATIONS_MS
+    ]
+    records = sweep(jobs, protocol, folder)
+    return [
+        Busy(duration, _relative(record, duration * 1e6), record.rounds)
+        for duration, record in zip(DURATIONS_MS, records, strict=True)
+    ]
+
+
+def _relative(record: Record, true_ns: float) -> Interval:
+    values = (record.latency_ns, record.latency_low_ns, record.latency_high_ns, record.confidence)
+    estimate, low, high, confidence = (value or 0.0 for value in values)
+    return Interval(estimate / true_ns, low / true_ns, high / true_ns, confidence)
+
+
+def contenders(library: Description, device: str, variants: Sequence[str], series: Series, folder: Path) -> Found:
+    """Compares variants of a repeated product with its native form.
+
+    Each batch of cells has fresh workers, since what tells two processes of one program apart must not be taken for a
+    difference of the arms again and again. Each cell gives two comparisons of each variant: of latency and of throughput.
+    Raises Broken.
+    """
+    found = Found()
+    # Short blocks: it is their number that matters here, and a call holds a hundred products.
+    protocol = Protocol(
+        epochs=1,
+        looks=[series.rounds],
+        cell_budget_s=600.0,
+        block_calls=3,
+        block_ms=2.0,
+        keep_warm_ms=1.0,
+        warmup_s=0.05,
+        warmup_gpu_s=0.1,
+        warmup_cap_s=2.0,
+    )
+    width = WIDTHS[library.device_kind]
+    arms = [Arm(library.library, variant=variant, device=device) for variant in ("native", *variants)]
+    started = time.monotonic()
+    for batch in range(series.batches):
+        begun = time.monotonic()
+        jobs = [
+            job(
+                "repeated_product",
+                {"width": width, "trial": batch * series.cells + number},
+                arm,
+                Shape(1, width),
+                folder,
+            )
+            for number in range(series.cells)
+            for arm in arms
+        ]
+        by_cell: dict[str, list[Record]] = {}
+        for record in sweep(jobs, protocol, folder):
+            by_cell.setdefault(record.cell_id, []).append(record)
+        for native, *others in by_cell.values():
+            for other in others:
+                found.comparisons.setdefault(other.variant, []).extend(both(native, other))
+        found.cells += len(by_cell)
+        found.batches += 1
+        now = time.monotonic()
+        if now - started + (now - begun) > series.budget_s:
+            break
+    return found
+
+
+def both(a: Record, b: Record) -> list[Comparison]:
+    """B against A in latency and in throughput, by the rule of every verdict that a user sees. Raises Broken."""
+    pairs = [compare(timing(a), timing(b)) for timing in (_latency_blocks, _throughput_blocks)]
+    found = [one for one in pairs if one is not None]
+    if len(found) < len(pairs):
+        raise Broken(f"{a.arm} and {b.arm} have no round in common")
+    return found
+
+
+def _latency_blocks(record: Record) -> Blocks:
+    return {
+        (epoch, number): median(block)
+        for epoch, visit in enumerate(record.latency_samples_ns)
+        for number, block in enumerate(visit)
+    }
+
+
+def _throughput_blocks(record: Record) -> Blocks:
+    return {
+        (epoch, number): call_ns
+        for epoch, visit in enumerate(record.throughput_samples_ns)
+        for number, call_ns in enumerate(visit)
+    }
+
+
+def job(operator: str, params: dict[str, Any], arm: Arm, shape: Shape, folder: Path) -> Job:
+    """A job of a subject, its file given as a user's own operator's would be."""
+    file = str(SUBJECTS / f"{operator}.py")
+    cell = Cell(
+        operator=operator,
+        operator_class=registry.load("operator", operator, file),
+        params=tuple(sorted(params.items())),
+        dtype="float32",
+        shape=shape,
+        operator_file=file,
+    )
+    return Job(cell, arm, TOLERANCE, folder / relative_folder(cell, arm))
+
+
+def sweep(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> list[Record]:
+    """The records of jobs, all of them ok. Raises Broken where one is not, KeyboardInterrupt where the user wants an end."""
+    records, interrupted = measure(jobs, protocol, folder)
+    if interrupted:
+        raise KeyboardInterrupt
+    for record in records:
+        if record.status != "ok":
+            lines = (record.reason or "").strip().splitlines()
+            raise Broken(
+                f"{record.arm}, {record.operator}: {record.status}: {lines[-1] if lines else 'no reason given'}"
+            )
+    return records

@@ -65,7 +65,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         return f"'{error.override}' is not an override; write key=value, such as shape.seq_len=64,128 (with -m at the end)."
     text = " ".join(str(cause) for cause in causes)
     if "Ambiguous value for argument" in text:
-        named = re.search(r"Ambiguous value for argument '([^']*)'", text)
+        named = re.search(r"Ambiguous value for argument '(.*)'", text)
         return (
             f"{named.group(1) if named else 'An argument'} names several values; put -m at the end to sweep over them."
         )

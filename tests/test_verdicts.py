@@ -1,5 +1,6 @@
 """What decides between faster, slower, equivalent and inconclusive, wherever that is shown."""
 
+import math
 import random
 
 import pytest
@@ -34,7 +35,7 @@ def test_only_rounds_that_both_have_are_compared() -> None:
 
 def test_an_interval_that_misses_1_by_accident_is_no_difference_where_the_noise_is_large() -> None:
     rng = random.Random(28)
-    a, b = blocks(rng, 100, 0.03), blocks(rng, 100, 0.03)
+    a, b = ({(0, r): t for r, t in enumerate(blocks(rng, 100, 0.03).values())} for _ in range(2))
     found, naive = verdicts.compare(a, b), verdicts.compare(a, b, least=0.01)
     assert found is not None
     assert naive is not None
@@ -57,3 +58,28 @@ def test_a_difference_must_survive_the_number_of_comparisons_and_nothing_else_ch
     assert [found.verdict for found in two] == ["inconclusive", "equivalent", "faster"]
     assert [found.p_value for found in two] == pytest.approx([0.06, 0.5, 0.003])
     assert verdicts.corrected([]) == []
+
+
+def lives(rng: random.Random, ratio: float, between: float, epochs: int) -> dict[str, dict[tuple[int, int], float]]:
+    """Two arms in 20 rounds of each epoch, 1 % noise, where each life of each process has a speed of its own."""
+    arms: dict[str, dict[tuple[int, int], float]] = {"a": {}, "b": {}}
+    for epoch in range(epochs):
+        for arm, center in (("a", 100.0), ("b", 100.0 * ratio)):
+            speed = center * math.exp(rng.gauss(0, between))
+            arms[arm] |= {(epoch, number): speed * math.exp(rng.gauss(0, 0.01)) for number in range(20)}
+    return arms
+
+
+@pytest.mark.parametrize(("between", "epochs"), [(0.0, 3), (0.01, 2), (0.01, 3), (0.03, 3), (0.03, 8)])
+def test_equal_arms_whose_lives_differ_are_seldom_called_different(between: float, epochs: int) -> None:
+    rng = random.Random(5)
+    verdicts_found = [verdicts.compare(*lives(rng, 1.0, between, epochs).values()) for _ in range(150)]
+    different = sum(found is not None and found.verdict in ("faster", "slower") for found in verdicts_found)
+    assert different <= 13  # 5 % of 150, and two standard deviations
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 5])
+def test_a_large_difference_is_seen_whatever_the_lives_do(epochs: int) -> None:
+    rng = random.Random(6)
+    found = [verdicts.compare(*lives(rng, 1.5, 0.01, epochs).values()) for _ in range(50)]
+    assert sum(one is not None and one.verdict == "slower" for one in found) >= 45

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from statistics import fmean, stdev
 
 from mtbench import stats
 from mtbench.stats import Comparison
@@ -36,7 +38,26 @@ def compare(a: Blocks, b: Blocks, least: float | None = None) -> Comparison | No
     if least is None:
         logs = [math.log(after / before) for before, after in zip(*times, strict=True)]
         least = threshold(stats.smallest_detectable_effect(logs, alpha=ALPHA))
-    return stats.compare_paired(*times, threshold=least, confidence=1 - ALPHA)
+    found = stats.compare_paired(*times, threshold=least, confidence=1 - ALPHA)
+    lives = [fmean(math.log(b[r] / a[r]) for r in life) for _, life in groupby(rounds, key=lambda round_: round_[0])]
+    return found if len(lives) < 2 else _over_lives(found, lives, least)
+
+
+def _over_lives(found: Comparison, lives: Sequence[float], least: float) -> Comparison:
+    """The comparison with its interval widened to hold what differs between lives of the workers.
+
+    Rounds of one epoch share what is peculiar to that life of the processes, so they alone make too narrow an interval:
+    with 1 % between lives and three epochs, equal arms were called different in 23 % of all cases. Student's interval
+    over the epochs' mean log ratios holds it, wide as it is for two or three epochs; a large difference is still seen.
+    """
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(lives) - 1, 1 - ALPHA / 2)) * stdev(lives) / math.sqrt(len(lives))
+    low = min(found.low, math.exp(fmean(lives) - half))
+    high = max(found.high, math.exp(fmean(lives) + half))
+    enough = found.confidence >= 1 - ALPHA
+    word = stats.verdict(low, high, found.ratio, least) if enough else "inconclusive"
+    return replace(found, low=low, high=high, verdict=word)
 
 
 def corrected(found: Sequence[Comparison]) -> list[Comparison]:

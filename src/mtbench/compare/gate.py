@@ -2,9 +2,8 @@
 
 A gate must not fail by accident, so it takes more than an estimate beyond the limit:
 
-- Paired: the verdict is slower, which survived the correction for the size of the table; the whole interval lies beyond
-  the limit; and so does the ratio of every epoch by itself, since the rounds of one epoch share what is peculiar to one
-  life of a process.
+- Paired: the verdict is slower, which survived the correction for the size of the table, and the whole interval, which
+  holds what differs between lives of a process, lies beyond the limit.
 - Descriptive: the whole conservative interval lies beyond it, and both sides ran on one machine.
 - Whatever was ok in A and is not in B fails, too.
 
@@ -15,11 +14,9 @@ difference that must not pass.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 
 from mtbench import verdicts
 from mtbench.compare.row import Row
-from mtbench.compare.sides import Measured
 from mtbench.errors import ConfigError
 
 LEAST_CONFIDENCE = 0.85
@@ -60,7 +57,7 @@ def _failure(row: Row, limit: float) -> str | None:
         return f"ok in A, {row.b.record.status} in B"
     if row.low is None or row.low <= 1 + limit or _unfit(row):
         return None
-    if row.kind == "paired" and (row.verdict != "slower" or min(_ratio_by_epoch(row.a, row.b)) <= 1 + limit):
+    if row.kind == "paired" and row.verdict != "slower":
         return None
     return f"slower by more than {100 * limit:g} %"
 
@@ -76,9 +73,3 @@ def _unfit(row: Row) -> str | None:
     least = 1 - verdicts.ALPHA if row.kind == "paired" else LEAST_CONFIDENCE
     return "too few blocks" if row.confidence < least else None
 
-
-def _ratio_by_epoch(a: Measured, b: Measured) -> list[float]:
-    epochs: dict[int, list[float]] = {}
-    for epoch, number in sorted(a.blocks.keys() & b.blocks.keys()):
-        epochs.setdefault(epoch, []).append(b.blocks[epoch, number] / a.blocks[epoch, number])
-    return [median(ratios) for ratios in epochs.values()]

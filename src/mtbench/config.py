@@ -195,9 +195,13 @@ def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
 
 
 def _variants(operator_class: type[Operator], framework: str) -> tuple[str, ...]:
-    """The variants that an operator has in any library: it names them in methods such as `torch_stock`."""
+    """The variants that any operator has in any library, named in methods such as `torch_stock`.
+
+    Of any, so that `operator=glob(*) operator.variant=stock` can be asked for; those that lack it are `unsupported`.
+    """
     prefixes = tuple(f"{library}_" for library in {*registry.names("framework"), framework})
-    named = {name.split("_", 1)[1] for name in dir(operator_class) if name.startswith(prefixes)}
+    classes = [operator_class, *(registry.load("operator", name) for name in registry.names("operator"))]
+    named = {name.split("_", 1)[1] for each in classes for name in dir(each) if name.startswith(prefixes)}
     return ("native", "portable", *sorted(named))
 
 

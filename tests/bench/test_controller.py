@@ -121,7 +121,7 @@ def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
     (record,), _ = measure([job], brief, job.folder.parent)
     assert 1 <= record.rounds < 100
     assert record.converged is False
-    assert any(warning.startswith("not converged, ±") for warning in record.warnings)
+    assert any(warning.startswith("not converged") for warning in record.warnings)
     assert time.monotonic() - started < 20
 
 

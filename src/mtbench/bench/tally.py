@@ -182,7 +182,11 @@ class Tally:
         if len(self.latency_ns) > 1:
             medians = [median(map(median, visit)) for visit in self.latency_ns]
             record.epoch_spread = (max(medians) - min(medians)) / median(medians)
-        if not record.converged:
+        if latency.confidence < protocol.confidence:
+            record.warnings.append(
+                f"not converged: {len(blocks)} blocks are too few for an interval at {protocol.confidence:.0%}"
+            )
+        elif not record.converged:
             record.warnings.append(f"not converged, ±{100 * half_width:.1f} %")
         if record.floor_ns is not None and record.floor_ns > OVERHEAD_FRACTION * latency.estimate:
             share = record.floor_ns / latency.estimate

@@ -35,8 +35,10 @@ COLD_FACTOR = 3
 """Cold inputs together exceed the last-level cache this many times, so that none survives until its next turn."""
 
 CANARY_CALLS = 5
-CANARY_SIZE = {"cpu": 128, "gpu": 1024}
-"""A product of square matrices: about 0.1 ms of work, far above the clock's resolution, below a round's noise."""
+CANARY_NS = 1e6
+CANARY_SIZES = [128 << step for step in range(7)]
+"""The canary is the smallest product of square matrices that takes this long: far above the clock's resolution and, on a
+GPU, above the jitter of a launch; some milliseconds a round."""
 
 PEAK_MATMUL_SIZES = [128 << step for step in range(8)]
 PEAK_COPY_SIZES = [1 << (14 + 2 * step) for step in range(9)]
@@ -117,13 +119,19 @@ class Worker:
     def canary(self) -> Message:
         """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
         if self.bird is None:
-            size = CANARY_SIZE[self.description.device]
-            square = self.framework.array(np.eye(size, dtype=np.float32), "float32")
-            self.bird = self._subject(self.framework.xp.matmul, [[square, square]])
-            blocks.latency_calls(self.bird, CANARY_CALLS)
+            self.bird = self._hatch()
         with blocks.collector_off():
             blocks.keep_warm(self.bird, self.protocol)
-            return {"call_ns": median(blocks.latency_calls(self.bird, CANARY_CALLS))}
+            return {"call_ns": min(blocks.latency_calls(self.bird, CANARY_CALLS))}
+
+    def _hatch(self) -> blocks.Subject:
+        """A canary of the right size for this library and device."""
+        for size in CANARY_SIZES:
+            square = self.framework.array(np.eye(size, dtype=np.float32), "float32")
+            bird = self._subject(self.framework.xp.matmul, [[square, square]])
+            if min(blocks.latency_calls(bird, CANARY_CALLS)) > CANARY_NS:
+                break
+        return bird
 
     def prepare(
         self,
@@ -156,6 +164,7 @@ class Worker:
         expected = verify.expect(problem, sizes, case)
         error = verify.check(self._host(subject.last), expected, sizes.batch_size, tolerance)
         started = subject.clock()
+        blocks.settle_collector()
         warmth = blocks.warm_up(subject, self.protocol)
         warmup_ns = subject.clock() - started
         prepared = self.prepared = Prepared(
@@ -230,8 +239,8 @@ class Worker:
 
     def _check_rates(
         self, prepared: Prepared, call_ns: float, peaks: dict[str, float | None]
-    ) -> dict[str, float | None]:
-        """Holds the call against the peak rates; returns them, measured anew where the call exceeded them.
+    ) -> tuple[dict[str, float | None], list[str]]:
+        """Holds the call against the peak rates; returns them, measured anew where the call exceeded them, and warnings.
 
         A peak may have been measured while the machine was busy with something else, so it gets a second chance.
         """

@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import sysconfig
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,6 +71,10 @@ class Torch(Framework):
     def compile(self, call: Call) -> Call:
         if self.kind == "cpu" and not _cxx_compiler():
             raise Unsupported("torch.compile on the CPU needs a C++ compiler; install g++ or clang, or set CXX.")
+        if self.kind == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").exists():
+            raise Unsupported(
+                "torch.compile on the CPU needs Python's headers; on Debian: apt-get install python3-dev."
+            )
         compiled: Call = self.torch.compile(call, dynamic=False)
         return compiled
 

@@ -73,6 +73,10 @@ class Mlx(Framework):
     def compilations(self) -> int | None:
         return self._traces[0]
 
+    def settle(self, out: Any) -> None:
+        self.mx.eval(self.leaves(out))
+        self.synchronize()
+
     def null(self) -> Call:
         one = self.mx.ones(1)
         self.mx.eval(one)

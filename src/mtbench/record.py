@@ -72,6 +72,10 @@ class Record:
     floor_ns: float | None = None  # the library's cheapest call, waited for; not subtracted from anything
     peak_bytes: int | None = None
     peak_kind: str | None = None  # what peak_bytes counts
+    energy_joule: float | None = None  # of one call, above idle
+    energy_joule_per_token: float | None = None  # the same, by batch_size * seq_len
+    idle_watt: float | None = None  # what was taken off
+    energy_kind: str | None = None  # what the counter counts, or why there is none
     flops: float | None = None  # of one call
     bytes_moved: float | None = None  # the least that one call must move
     # how it was measured

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from mtbench import record as records
+from mtbench.bench import memory
 from mtbench.bench.controller import Controller, measure
 from mtbench.bench.process import Process
 from mtbench.bench.progress import Progress
@@ -179,6 +180,35 @@ def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbeh
     rounds = [tuple(latency[at : at + 2]) for at in range(0, 12, 2)]
     assert all(len(set(pair)) == 2 for pair in rounds)
     assert len(set(rounds)) == 2  # both orders occur
+
+
+def test_a_cell_too_large_for_all_its_arms_together_is_measured_arm_by_arm(misbehaving, brief, monkeypatch):
+    jobs = [misbehaving("well", seq_len=8), misbehaving("well", seq_len=8, framework="plain", framework_file=PLAIN)]
+    one = memory.needed_bytes(jobs[0].cell.problem, jobs[0].cell.shape, "float32").device
+    brief.memory_fraction = 1.0
+    monkeypatch.setattr(memory, "free", lambda device: memory.Free(1.5 * one, 1e9))
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [(record.status, record.paired) for record in results] == [("ok", False), ("ok", False)]
+    monkeypatch.setattr(memory, "free", lambda device: memory.Free(2.5 * one, 1e9))
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [(record.status, record.paired) for record in results] == [("ok", True), ("ok", True)]
+
+
+def test_a_cell_too_large_for_any_memory_is_oom_with_the_estimate_and_never_built(misbehaving, brief):
+    jobs = [misbehaving("well", seq_len=1 << 40), misbehaving("well")]
+    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    assert [record.status for record in results] == ["oom", "ok"]
+    assert "estimated to need 32768.0 GiB on the device" in results[0].reason
+
+
+def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, monkeypatch):
+    brief.energy_s = 0.2
+    monkeypatch.setattr("mtbench.bench.energy.Meter.prepare", lambda self, d: self.readers.update({d: "no counter"}))
+    job = misbehaving("well")
+    (record,), _ = measure([job], brief, job.folder.parent)
+    assert record.status == "ok"
+    assert record.energy_joule is None
+    assert record.energy_kind == "not available here: no counter"
 
 
 def test_an_idle_worker_burns_no_processor_time():

@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mtbench import environments, machine
+from mtbench.bench import memory
+from mtbench.bench.energy import Meter
 from mtbench.bench.gauges import Canary, Peaks
 from mtbench.bench.process import Died, Process
 from mtbench.bench.progress import Plan, Progress
@@ -56,6 +58,7 @@ class Controller:
         self.interpreters: dict[Arm, str | None] = {}
         self.peaks = Peaks()
         self.canary = Canary()
+        self.meter = Meter(self.protocol.energy_s)
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         arms = list(dict.fromkeys(tally.job.arm for tally in self.tallies))
@@ -71,6 +74,7 @@ class Controller:
             self._record_unfinished()
         finally:
             self._end_workers()
+            self.meter.close()
         records = [self.records[tally.job.id] for tally in self.tallies if tally.job.id in self.records]
         self.progress.sweep_finished(records, interrupted)
         return records, interrupted
@@ -81,6 +85,9 @@ class Controller:
             return
         self.progress.epoch_started(epoch)
         self._start(wanted)
+        if epoch == 0 and self.protocol.energy_s > 0:
+            for device in {tally.device for tally in self.tallies if not tally.failed}:
+                self.meter.prepare(device)
         self.canary.clear()
         for cell in cells:
             started = time.monotonic()
@@ -143,16 +150,50 @@ class Controller:
         return [tally for tally in self.tallies if tally.job.arm == arm and not tally.failed]
 
     def _visit(self, epoch: int, tallies: Sequence[Tally]) -> None:
-        """Measures a cell's arms against each other, once."""
+        """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
         cell = tallies[0].job.cell
         live = [tally for tally in tallies if not tally.failed]
         if not live:
             return
         self.progress.cell_started(cell, [tally.job.arm for tally in live])
+        for group in self._groups(live):
+            for tally in group:
+                tally.facts["paired"] = len(group) == len(live)
+            self._measure_together(epoch, group)
+        self.progress.cell_finished(cell)
+
+    def _groups(self, live: Sequence[Tally]) -> list[list[Tally]]:
+        """The arms that are measured together: all of them, or each alone. One that would not fit even alone is `oom`,
+        before it takes the machine into swap."""
+        cell = live[0].job.cell
+        needed = memory.needed_bytes(cell.problem, cell.shape, cell.dtype)
+        fits = []
+        for tally in live:
+            free = self._free_bytes(tally)
+            limit = self.protocol.memory_fraction * free.device
+            if needed.device > limit or needed.host > self.protocol.memory_fraction * free.host:
+                tally.fail("oom", needed.compared_with(free))
+                self._record(tally)
+            else:
+                fits.append((tally, limit))
+        together = len(fits) * needed.device
+        if all(together <= limit for _, limit in fits):
+            return [[tally for tally, _ in fits]] if fits else []
+        return [[tally] for tally, _ in fits]
+
+    def _free_bytes(self, tally: Tally) -> memory.Free:
+        worker = self.workers.get(tally.job.arm)
+        device = None
+        if worker is not None and tally.device == "gpu":
+            answer = self._ask(tally, "memory")
+            device = None if answer is None else answer["free_bytes"]
+        return memory.free(device)
+
+    def _measure_together(self, epoch: int, live: Sequence[Tally]) -> None:
         for tally in live:
             self.progress.arm_preparing(tally.job.arm)
             tally.begin_visit()
-            if tally.job.arm not in self.workers:  # it died in an earlier cell
+            if tally.job.arm not in self.workers and not tally.failed:  # it died in an earlier cell
                 self._start([tally.job.arm])
             self._measure_peaks(tally)
             self._ask(tally, "prepare", **_prepare_fields(tally.job))
@@ -168,7 +209,6 @@ class Controller:
             if tally.job.arm in self.workers and not tally.failed:
                 self._ask(tally, "release")
             self._record(tally)
-        self.progress.cell_finished(cell)
 
     def _finish(self, epoch: int, tally: Tally) -> None:
         call_ns = tally.shortest_call_ns
@@ -177,6 +217,17 @@ class Controller:
             answer = self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=peaks)
             if answer is not None and answer["peaks"] != peaks:
                 self.peaks.note(tally, answer["peaks"])
+        if epoch == 0 and self.protocol.energy_s > 0 and not tally.failed:
+            self._measure_energy(tally)
+
+    def _measure_energy(self, tally: Tally) -> None:
+        def work(seconds: float) -> int | None:
+            answer = self._ask(tally, "work", seconds=seconds)
+            return None if answer is None else int(answer["calls"])
+
+        energy = self.meter.measure(tally.device, work)
+        if energy is not None:
+            tally.note_energy(energy)
 
     def _measure_peaks(self, tally: Tally) -> None:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""

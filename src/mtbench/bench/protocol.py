@@ -79,6 +79,13 @@ class Protocol:
     cooldown_cap_s: float = 120.0
     """The longest wait for a machine that says it is too hot."""
 
+    energy_s: float = 0.0
+    """Length of the energy pass of each job, and of the idle measurement before; 0 for none. Counters move in steps of
+    0.1 s, so some seconds are needed."""
+
+    memory_fraction: float = 0.8
+    """The part of free memory that a cell may be estimated to need; beyond that its arms are measured one by one."""
+
     drift: float = 0.02
     """A trend of the canary over an epoch above this fraction marks the records of that epoch's cells as drifted."""
 

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mtbench import __version__
+from mtbench.bench.energy import Energy
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.wire import Message
 from mtbench.job import Job
@@ -97,6 +98,19 @@ class Tally:
         self.warnings = [warning for warning in self.warnings if not warning.startswith("drifted")]
         if abs(self.facts["canary_drift"]) > threshold:
             self.warnings.append(f"drifted: the canary changed by {self.facts['canary_drift']:+.1%} over an epoch")
+
+    def note_energy(self, energy: Energy | str) -> None:
+        """Energy per call, or why there is none."""
+        if isinstance(energy, str):
+            self.facts["energy_kind"] = f"not available here: {energy}"
+            return
+        shape = self.job.cell.shape
+        self.facts |= {
+            "energy_joule": energy.joule,
+            "energy_joule_per_token": energy.joule / (shape.batch_size * shape.seq_len),
+            "idle_watt": energy.idle_watt,
+            "energy_kind": energy.covers,
+        }
 
     def begin_visit(self) -> None:
         self.visit_latency_ns, self.visit_throughput_ns = [], []

@@ -272,6 +272,21 @@ class Worker:
         prepared = self._ready()
         return verify.check(self._host(out), expected, prepared.shape.batch_size, prepared.tolerance)
 
+    def work(self, seconds: float) -> Message:
+        """Runs the call for so long, untimed, for the energy pass; answers with the number of calls."""
+        prepared = self._ready()
+        calls = 0
+        until = time.monotonic() + seconds
+        with blocks.collector_off():
+            while time.monotonic() < until:
+                blocks.throughput_calls(prepared.subject, prepared.throughput_calls)
+                calls += prepared.throughput_calls
+        return {"calls": calls}
+
+    def memory(self) -> Message:
+        """The memory that the device has free, in bytes, where the library says."""
+        return {"free_bytes": self.framework.free_bytes()}
+
     def release(self) -> Message:
         """Lets go of the prepared job, and of what the library cached for it."""
         self.prepared = None

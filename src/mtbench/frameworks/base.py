@@ -123,6 +123,10 @@ class Framework(ABC):
         """The memory peak since `reset_peak`, in bytes; what it counts is `describe().peak_kind`."""
         return process_peak_bytes()
 
+    def free_bytes(self) -> int | None:
+        """Memory that the device has free, in bytes; None where it is the system's own, or the library does not say."""
+        return None
+
     def clear(self) -> None:  # noqa: B027
         """Gives cached memory and compiled code back, between cells."""
 

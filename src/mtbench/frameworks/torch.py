@@ -143,6 +143,9 @@ class Torch(Framework):
             return int(self.torch.mps.driver_allocated_memory())
         return process_peak_bytes()
 
+    def free_bytes(self) -> int | None:
+        return int(self.torch.cuda.mem_get_info()[0]) if self.kind == "cuda" else None
+
     def clear(self) -> None:
         self.torch._dynamo.reset()
         if self.kind == "cuda":

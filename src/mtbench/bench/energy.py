@@ -1,0 +1,59 @@
+"""Energy per call: a pass of its own, some seconds of nothing but the call, with the idle power taken off."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mtbench.machine.energy import Reader, reader
+
+
+@dataclass(frozen=True)
+class Energy:
+    """`joule` of one call above idle; `covers` says what the counter counts."""
+
+    joule: float
+    idle_watt: float
+    covers: str
+
+
+@dataclass
+class Meter:
+    """The energy counters of the devices, and what each uses when idle. `seconds` is the length of a pass."""
+
+    seconds: float
+    open_reader: Callable[[str], Reader | str] = reader
+    clock: Callable[[], float] = time.monotonic
+    rest: Callable[[float], None] = time.sleep
+    readers: dict[str, Reader | str] = field(default_factory=dict)
+    idle_watt: dict[str, float] = field(default_factory=dict)
+
+    def prepare(self, device: str) -> None:
+        """Measures the device's idle power, once; nothing else may run meanwhile."""
+        if device in self.readers:
+            return
+        counter = self.readers[device] = self.open_reader(device)
+        if not isinstance(counter, str):
+            started, before = self.clock(), counter.read_joule()
+            self.rest(self.seconds)
+            self.idle_watt[device] = (counter.read_joule() - before) / (self.clock() - started)
+
+    def measure(self, device: str, work: Callable[[float], int | None]) -> Energy | str | None:
+        """Energy of one call of `work(seconds)`, which runs for that long and says how many calls that were.
+
+        The reason as text where there is no counter; None where the work failed.
+        """
+        counter = self.readers[device]
+        if isinstance(counter, str):
+            return counter
+        started, before = self.clock(), counter.read_joule()
+        calls = work(self.seconds)
+        if not calls:
+            return None
+        idle = self.idle_watt[device]
+        used = counter.read_joule() - before - idle * (self.clock() - started)
+        return Energy(used / calls, idle, counter.covers)
+
+    def close(self) -> None:
+        for counter in self.readers.values():
+            if not isinstance(counter, str):
+                counter.close()

@@ -472,7 +472,7 @@ def compare(baseline: Record, record: Record) -> Ratio:
 
 
 def _compared(baseline: Record, record: Record) -> Comparison | None:
-    if baseline.sweep_id != record.sweep_id:
+    if baseline.sweep_id != record.sweep_id or False in (baseline.paired, record.paired):
         return None
     return verdicts.compare(_blocks(baseline), _blocks(record))
 

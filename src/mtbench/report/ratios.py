@@ -76,7 +76,18 @@ def _blocks_by_row(blocks: pl.DataFrame, metric: Metric) -> Mapping[int, Blocks]
 
 
 def _cells(records: pl.DataFrame) -> Iterator[list[Row]]:
-    wanted = [*CELL, "label", "row", "charted", "sweep_id", "cell_id", "machine_id", "finished_at", "confidence"]
+    wanted = [
+        *CELL,
+        "label",
+        "row",
+        "charted",
+        "sweep_id",
+        "cell_id",
+        "machine_id",
+        "paired",
+        "finished_at",
+        "confidence",
+    ]
     speeds = [name for name in records.columns if name.startswith(("latency_", "throughput_"))]
     for _, cell in records.select(*wanted, *speeds).group_by(*CELL, maintain_order=True):
         yield cell.sort("finished_at", "row", nulls_last=False).to_dicts()
@@ -100,6 +111,8 @@ def _measured_together(a: list[Row], b: list[Row], blocks: Mapping[int, Blocks])
     for one in reversed(a):
         for other in reversed(b):
             if not one["sweep_id"] or any(one[name] != other[name] for name in ("sweep_id", "cell_id", "machine_id")):
+                continue
+            if False in (one["paired"], other["paired"]):  # too large for memory together: measured one by one
                 continue
             found = verdicts.compare(blocks.get(one["row"], {}), blocks.get(other["row"], {}))
             if found is not None:

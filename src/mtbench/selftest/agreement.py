@@ -18,7 +18,8 @@ TIMEOUT_S = 120.0
 TOLERANCE = 1e-5
 
 SOFTMAX: dict[str, Any] = {"operator": "softmax", "params": {}, "tolerance": TOLERANCE}
-SOFTMAX_SHAPES = {"cpu": Shape(1, 64), "gpu": Shape(8, 512)}
+SOFTMAX_SHAPES = {"cpu": Shape(1, 32), "gpu": Shape(8, 512)}
+"""On a CPU less than torch spreads over threads: whether two threads run at once is the system's affair, not a timer's."""
 
 LINEAR: dict[str, Any] = {"operator": "linear", "params": {"embed_dim": 2048}, "tolerance": TOLERANCE}
 LINEAR_SHAPE = Shape(4, 1024)

@@ -35,16 +35,16 @@ class Extent:
 
 FULL = Extent(
     busy_rounds=20,
-    twins=Series(rounds=20, cells=25, batches=4, budget_s=150.0),
-    more=Series(rounds=40, cells=25, batches=2, budget_s=150.0),
+    twins=Series(epochs=2, rounds=20, cells=25, batches=4, budget_s=120.0),
+    more=Series(epochs=2, rounds=40, cells=25, batches=2, budget_s=90.0),
     rival_rounds=40,
     repeated_jobs=100,
     default_jobs=16,
 )
 QUICK = Extent(
     busy_rounds=8,
-    twins=Series(rounds=20, cells=10, batches=1, budget_s=15.0),
-    more=Series(rounds=40, cells=5, batches=1, budget_s=15.0),
+    twins=Series(epochs=1, rounds=20, cells=10, batches=1, budget_s=15.0),
+    more=Series(epochs=1, rounds=40, cells=5, batches=1, budget_s=15.0),
     rival_rounds=20,
     repeated_jobs=10,
     default_jobs=3,
@@ -155,7 +155,7 @@ def _twins(test: Test) -> list[Row]:
     with _guarded(rows, by_test, as_verdict):
         found = trials.contenders(test.library, test.device, ["twin"], test.extent.twins, test.folder)
         twins = found.comparisons["twin"]
-        detail = found.describe(test.extent.twins.rounds)
+        detail = found.describe(test.extent.twins)
         for name, what, count in (
             ("different by the test", by_test, goals.different_by_test(twins)),
             ("different as a verdict", as_verdict, goals.different_as_verdict(twins)),
@@ -171,7 +171,7 @@ def _more(test: Test) -> list[Row]:
     with _guarded(rows, three, one, "smallest difference that can be seen"):
         variants = ["three_percent_more", "one_percent_more"]
         found = trials.contenders(test.library, test.device, variants, series, test.folder)
-        detail = found.describe(series.rounds)
+        detail = found.describe(series)
         for name, what, variant in zip(("3 % more", "1 % more"), (three, one), variants, strict=True):
             pairs = found.comparisons[variant]
             rows.append(goals.proportion(name, test.kind, what, goals.detected(pairs), len(pairs), detail))

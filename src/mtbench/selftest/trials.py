@@ -44,9 +44,14 @@ class Busy:
 
 @dataclass(frozen=True)
 class Series:
-    """How often contenders are compared. The budget ends it between two batches; the rounds are those of one cell."""
+    """How often contenders are compared. The budget ends it between two batches.
 
-    rounds: int
+    Two epochs, where time allows: where the system puts a process, and what else runs there, stays for as long as it
+    lives, and tells two equal processes apart for longer than any number of rounds takes.
+    """
+
+    epochs: int
+    rounds: int  # of one comparison, over all epochs
     cells: int  # in each batch, which is a sweep of its own
     batches: int
     budget_s: float
@@ -60,11 +65,12 @@ class Found:
     cells: int = 0
     batches: int = 0
 
-    def describe(self, rounds: int) -> str:
+    def describe(self, series: Series) -> str:
         """What it came from."""
         cells = "1 cell" if self.cells == 1 else f"{self.cells} cells"
-        workers = "" if self.batches == 1 else f", with fresh workers {self.batches} times"
-        return f"{cells} of {rounds} rounds, each in latency and throughput{workers}"
+        epochs = "1 epoch" if series.epochs == 1 else f"{series.epochs} epochs"
+        sweeps = "1 sweep" if self.batches == 1 else f"{self.batches} sweeps"
+        return f"{cells} of {series.rounds} rounds in {epochs}, each in latency and throughput, in {sweeps}"
 
 
 def clock_ns() -> float:
@@ -108,8 +114,8 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
     found = Found()
     # Short blocks: it is their number that matters here, and a call holds a hundred products.
     protocol = Protocol(
-        epochs=1,
-        looks=[series.rounds],
+        epochs=series.epochs,
+        looks=[series.rounds // series.epochs],
         cell_budget_s=600.0,
         block_calls=3,
         block_ms=2.0,

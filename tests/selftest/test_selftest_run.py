@@ -1,0 +1,164 @@
+"""The self-test itself, as small as it can be, through real workers; its structure, not its timings."""
+
+import ast
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mtbench import registry, selftest
+from mtbench.errors import Unsupported
+from mtbench.frameworks.base import Description
+from mtbench.operators.base import Shape
+from mtbench.selftest import agreement, goals, outcome, run, sweeps, trials
+from mtbench.selftest.outcome import MISSED, NOT_POSSIBLE
+from mtbench.selftest.run import Extent
+from mtbench.selftest.trials import Broken, Series
+
+TINY = Extent(
+    busy_rounds=2,
+    twins=Series(epochs=2, rounds=6, cells=2, batches=2, budget_s=0.0),
+    more=Series(epochs=1, rounds=3, cells=1, batches=1, budget_s=60.0),
+    rival_rounds=6,
+    repeated_jobs=2,
+    default_jobs=1,
+)
+
+
+def test_every_row_is_measured_through_real_workers(monkeypatch, tmp_path):
+    """With NumPy, whose workers start at once; what needs torch is tested below."""
+    monkeypatch.setattr(run, "_library", lambda device: (run._numpy(), "this test does without"))
+    told: list[str] = []
+    made = run.run("cpu", extent=TINY, say=told.append)
+    rows = {row.what: row for row in made.rows}
+    assert len(rows) == len(made.rows) == len(told) - 1 == 14
+    assert made.device == "cpu"
+    assert made.library.startswith("numpy")
+    assert [row for row in made.rows if row.measured == "failed"] == []
+    assert [row.what for row in made.rows if row.verdict == NOT_POSSIBLE] == [
+        "agreement with torch.utils.benchmark.Timer",
+        "a plain hand-written loop beside the harness",
+        "agreement with triton.testing.do_bench in device time",
+    ]
+    assert all(row.measured for row in made.rows if row.verdict != NOT_POSSIBLE)
+    twins = rows["an arm against itself: called different by the test"]
+    assert twins.numbers["n"] == 4  # two timings of each of two cells; the budget forbids a second batch
+    waited = rows["busy-wait of 10 ms: error of the median"]
+    assert waited.numbers["ratio"] >= 1  # it cannot be shorter than it is
+    assert waited.numbers["n"] == 2
+    assert rows["the controller's own time for each job"].numbers["n"] == 2
+    assert 0 < rows["time outside warm-up and timed blocks"].numbers["value"] < 1
+    outcome.write(made, tmp_path / outcome.FILE_NAME)
+    assert [row.what for row in outcome.read(tmp_path / outcome.FILE_NAME).rows] == list(rows)
+
+
+def test_others_time_the_very_call_that_mtbench_times():
+    pytest.importorskip("torch")
+    found = agreement.beside_softmax("cpu", 6)
+    assert set(found) == {"timer", "loop"}
+    for comparison, call_ns in found.values():
+        assert comparison.pairs == 6
+        assert call_ns > 1000
+        assert 0.2 < comparison.ratio < 5  # the same call, however busy this machine is
+
+
+def test_do_bench_is_for_cuda():
+    pytest.importorskip("torch")
+    with pytest.raises(Unsupported, match="cpu"):
+        agreement.beside_do_bench("cpu", 6)
+
+
+@pytest.mark.parametrize("subject", ["busy_wait", "repeated_product"])
+def test_a_subject_is_an_ordinary_operator_file(subject):
+    operator = registry.load("operator", subject, str(trials.SUBJECTS / f"{subject}.py"))()
+    inputs = operator.inputs(np.random.default_rng(0), Shape(2, 3))
+    assert [len(values) for values in inputs.values()] == [2]
+    assert operator.flops(Shape(2, 3)) > 0
+    assert operator.bytes_moved(Shape(2, 3), "float32") > 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "calls"), [("", 100), ("_twin", 100), ("_one_percent_more", 101), ("_three_percent_more", 103)]
+)
+def test_a_contender_does_as_much_more_work_as_its_name_says(monkeypatch, variant, calls):
+    counted = []
+    monkeypatch.setattr(np, "matmul", lambda x, weight: counted.append(1) or x @ weight)
+    operator = registry.load("operator", "repeated_product", str(trials.SUBJECTS / "repeated_product.py"))(width=4)
+    weight = np.eye(4)
+    out = getattr(operator, f"numpy{variant}")(SimpleNamespace(weight=weight))(np.ones((1, 2, 4)))
+    assert len(counted) == calls
+    assert (out == 1).all()
+
+
+def test_where_time_goes_is_what_the_records_say():
+    row = {
+        "first_call_ns": 1_000_000_000,
+        "latency_samples_ns": [[[100_000_000, 100_000_000]], [[300_000_000]]],
+        "throughput_samples_ns": [[10_000_000.0], [15_000_000.0]],
+        "throughput_calls": 20,
+        "warmup_ns": 500_000_000,
+        "device": "cpu",
+        "protocol": json.dumps({"keep_warm_ms": 50}),
+    }
+    cost = sweeps.costs([row], 4.0, {"prepare": 1.5, "latency": 0.6, "throughput": 0.5, "start": 1.0})
+    assert cost.timed_s == pytest.approx(1.0 + 0.5 + 0.5)
+    assert cost.warm_s == pytest.approx(0.5)
+    assert cost.outside == pytest.approx(1 - 2.5 / 4)
+    assert cost.controller_s == pytest.approx(0.4)
+    assert (
+        str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
+    )  # 2.6 s asked, 2.5 s of it measured
+    on_gpu = sweeps.costs([{**row, "device": "gpu"}], 4.0, {})
+    assert on_gpu.warm_s == pytest.approx(0.5 + 4 * 0.05)  # two rounds of a latency and a throughput block
+
+
+def test_sweeps_are_compared_job_by_job():
+    one = [{"job_id": name, "latency_ns": 100.0, "throughput_ns": 50.0} for name in "ab"]
+    other = [
+        {"job_id": "a", "latency_ns": 104.0, "throughput_ns": 47.0},
+        {"job_id": "b", "latency_ns": 95.5, "throughput_ns": 55.0},
+    ]
+    assert sweeps.unrepeated(one, other) == (2, 4)
+    with pytest.raises(Broken, match="other jobs"):
+        sweeps.unrepeated(one, other[:1])
+
+
+def test_a_sweep_that_fails_says_why(tmp_path):
+    with pytest.raises(Broken, match=r"exit code 2.*No operator 'softmaxx'"):
+        sweeps.run(["operator=softmaxx", "framework=numpy", "sweep=none"], tmp_path / "sweep")
+
+
+def test_what_cannot_be_measured_costs_its_own_rows(monkeypatch, tmp_path):
+    numpy = run._numpy()
+    assert isinstance(numpy, Description)
+    test = run.Test(run.Surroundings(goals.SHARED, ""), TINY, numpy, "PyTorch is not installed", "cpu", tmp_path)
+    assert {row.verdict for row in [*run._rivals(test), *run._do_bench(test)]} == {NOT_POSSIBLE}
+    assert all(row.detail == "PyTorch is not installed" for row in run._rivals(test))
+
+    def broken(*_, **__):
+        raise Broken("numpy, repeated_product: crashed")
+
+    monkeypatch.setattr(trials, "contenders", broken)
+    rows = [*run._twins(test), *run._more(test)]
+    assert [row.verdict for row in rows] == [MISSED] * 5
+    assert {row.detail for row in rows} == {"numpy, repeated_product: crashed"}
+
+
+def test_without_torch_numpy_is_compared_with_itself(tmp_path):
+    series = Series(epochs=1, rounds=3, cells=1, batches=1, budget_s=60.0)
+    found = trials.contenders(run._numpy(), "cpu", ["twin"], series, tmp_path)
+    assert len(found.comparisons["twin"]) == 2
+    assert found.describe(series) == "1 cell of 3 rounds in 1 epoch, each in latency and throughput, in 1 sweep"
+
+
+def test_nothing_is_special_to_the_self_test_in_what_it_tests():
+    """bench/ must not know of it, or it would test something else than what users run."""
+    package = Path(selftest.__file__).parents[1]
+    for path in sorted((package / "bench").glob("*.py")):
+        names = {
+            node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        }
+        assert not any(name.startswith("mtbench.selftest") for name in names), path
+        assert "selftest" not in path.read_text(), path

@@ -5,7 +5,6 @@ one message: {"ok": true, ...}, or {"ok": false, "status": ..., "reason": ...} w
 when its input closes. It imports NumPy and one framework, and none of the controller's libraries.
 """
 
-import gc
 import platform
 import sys
 import time
@@ -145,10 +144,6 @@ class Worker:
     ) -> Message:
         """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks."""
         self.release()
-        # What is alive now is the library's own and stays. Looking through it for garbage took 0.1 to 0.2 s with torch,
-        # as measured, before every block of 20 ms; set aside, some microseconds.
-        gc.collect()
-        gc.freeze()
         framework = self.framework
         framework.check_dtype(dtype)
         problem: Operator = registry.load("operator", operator, file)(**params)

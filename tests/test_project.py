@@ -90,6 +90,8 @@ APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sw
             "rich",
             [
                 "mtbench/terminal.py",
+                "mtbench/summary.py",
+                "mtbench/words.py",
                 "mtbench/machine/doctor.py",
                 "mtbench/cli.py",
                 "mtbench/compare/",

@@ -17,13 +17,14 @@ import pyte
 import pytest
 from rich.console import Console
 
-from mtbench import terminal
+from mtbench import summary
 from mtbench.bench.progress import Plan
 from mtbench.job import Arm, Cell
 from mtbench.operators.base import Shape
 from mtbench.operators.softmax import Softmax
 from mtbench.record import Record
-from mtbench.terminal import Terminal, clock, duration, interval, one_line
+from mtbench.terminal import Terminal
+from mtbench.words import clock, duration, interval, one_line
 
 TORCH, MLX = Arm("torch"), Arm("mlx", "compiled")
 
@@ -241,12 +242,12 @@ def test_pairs_are_formed_by_epoch_and_round() -> None:
     """Both arms are 2 times slower in the second epoch, and one has fewer rounds in the first."""
     a = record(latency_ns=100.0, latency_samples_ns=[[[100]] * 12, [[200]] * 12])
     b = record(MLX, latency_ns=110.0, latency_samples_ns=[[[110]] * 8, [[220]] * 12])
-    assert terminal.compare(a, b).ratio == pytest.approx(1.1)
+    assert summary.compare(a, b).ratio == pytest.approx(1.1)
 
 
 def test_arms_of_different_sweeps_get_no_verdict() -> None:
     a, b = record(block_ns=blocks(100, 1)), record(MLX, block_ns=blocks(300, 2), sweep_id="another")
-    ratio = terminal.compare(a, b)
+    ratio = summary.compare(a, b)
     assert ratio.ratio == pytest.approx(3, rel=0.02)
     assert (ratio.low, ratio.verdict) == (None, "not compared in pairs")
 
@@ -339,19 +340,19 @@ def test_intervals_from_too_few_blocks_are_pointed_out() -> None:
 @pytest.mark.parametrize(
     ("ratio", "text"),
     [
-        (terminal.Ratio(57.06, "slower", 51.82, 62.83), "57.1x [51.8, 62.8] slower"),
-        (terminal.Ratio(1.324, "slower", 1.301, 1.349), "1.32x [1.30, 1.35] slower"),
-        (terminal.Ratio(0.951, "faster", 0.94, 0.96), "0.95x [0.94, 0.96] faster"),
-        (terminal.Ratio(0.0123, "faster", 0.0121, 0.0125), "0.012x [0.012, 0.013] faster"),
-        (terminal.Ratio(2.0, "not compared in pairs"), "2.00x not compared in pairs"),
+        (summary.Ratio(57.06, "slower", 51.82, 62.83), "57.1x [51.8, 62.8] slower"),
+        (summary.Ratio(1.324, "slower", 1.301, 1.349), "1.32x [1.30, 1.35] slower"),
+        (summary.Ratio(0.951, "faster", 0.94, 0.96), "0.95x [0.94, 0.96] faster"),
+        (summary.Ratio(0.0123, "faster", 0.0121, 0.0125), "0.012x [0.012, 0.013] faster"),
+        (summary.Ratio(2.0, "not compared in pairs"), "2.00x not compared in pairs"),
     ],
 )
-def test_a_ratio_shows_what_is_known_of_it(ratio: terminal.Ratio, text: str) -> None:
+def test_a_ratio_shows_what_is_known_of_it(ratio: summary.Ratio, text: str) -> None:
     assert str(ratio) == text
 
 
 def test_a_table_of_thousands_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "SHOWN_CELLS", 2)
+    monkeypatch.setattr(summary, "SHOWN_CELLS", 2)
     lines = Pipe().end([record(of=cell(seq_len=size), block_ns=[5.0] * 9) for size in (16, 32, 64, 128)])
     assert len([line for line in lines if line.startswith("softmax")]) == 2
     assert "2 more cells; the report shows them all." in lines
@@ -383,7 +384,7 @@ def test_nothing_measured_is_no_error() -> None:
 def test_no_line_of_the_table_is_wider_than_the_console_and_nothing_is_lost(width: int) -> None:
     arm = Arm("torch", "compiled", "stock", "gpu", "tf32")
     console = Console(file=io.StringIO(), width=width)
-    console.print(terminal.results([record(block_ns=[5e4] * 9), record(arm, block_ns=[6e4] * 9)], width))
+    console.print(summary.results([record(block_ns=[5e4] * 9), record(arm, block_ns=[6e4] * 9)], width))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
     assert "slower" in text

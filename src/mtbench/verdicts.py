@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 from mtbench import stats
+from mtbench.record import Record
 from mtbench.stats import Comparison
 
 ALPHA = 0.05
@@ -18,6 +19,25 @@ THRESHOLD, HIGHEST_THRESHOLD = 0.01, 0.03
 
 Blocks = Mapping[tuple[int, int], float]
 """A job's block statistics by epoch and round."""
+
+
+def latency_blocks(record: Record) -> Blocks:
+    """The medians of a record's latency blocks, nanoseconds."""
+    return {
+        (epoch, number): median(calls)
+        for epoch, rounds in enumerate(record.latency_samples_ns)
+        for number, calls in enumerate(rounds)
+        if calls
+    }
+
+
+def throughput_blocks(record: Record) -> Blocks:
+    """A record's throughput blocks, nanoseconds per call."""
+    return {
+        (epoch, number): call_ns
+        for epoch, rounds in enumerate(record.throughput_samples_ns)
+        for number, call_ns in enumerate(rounds)
+    }
 
 
 def threshold(smallest_detectable: float) -> float:

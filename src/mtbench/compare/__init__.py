@@ -16,7 +16,7 @@ from mtbench.compare.row import UNKNOWN_SPREAD, Row, compared
 from mtbench.compare.sides import METRICS, Measured, Side, read
 from mtbench.errors import ConfigError, unknown
 from mtbench.stats import Comparison
-from mtbench.terminal import place
+from mtbench.words import place
 
 
 @dataclass(frozen=True)

@@ -72,4 +72,3 @@ def _unfit(row: Row) -> str | None:
         return "no interval"
     least = 1 - verdicts.ALPHA if row.kind == "paired" else LEAST_CONFIDENCE
     return "too few blocks" if row.confidence < least else None
-

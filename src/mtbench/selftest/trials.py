@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from mtbench import registry
@@ -15,7 +14,7 @@ from mtbench.job import Arm, Cell, Job, relative_folder
 from mtbench.operators.base import Shape
 from mtbench.record import Record
 from mtbench.stats import Comparison, Interval
-from mtbench.verdicts import Blocks, compare
+from mtbench.verdicts import compare, latency_blocks, throughput_blocks
 
 SUBJECTS = Path(__file__).parent / "subjects"
 
@@ -156,27 +155,11 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
 
 def both(a: Record, b: Record) -> list[Comparison]:
     """B against A in latency and in throughput, by the rule of every verdict that a user sees. Raises Broken."""
-    pairs = [compare(timing(a), timing(b)) for timing in (_latency_blocks, _throughput_blocks)]
+    pairs = [compare(timing(a), timing(b)) for timing in (latency_blocks, throughput_blocks)]
     found = [one for one in pairs if one is not None]
     if len(found) < len(pairs):
         raise Broken(f"{a.arm} and {b.arm} have no round in common")
     return found
-
-
-def _latency_blocks(record: Record) -> Blocks:
-    return {
-        (epoch, number): median(block)
-        for epoch, visit in enumerate(record.latency_samples_ns)
-        for number, block in enumerate(visit)
-    }
-
-
-def _throughput_blocks(record: Record) -> Blocks:
-    return {
-        (epoch, number): call_ns
-        for epoch, visit in enumerate(record.throughput_samples_ns)
-        for number, call_ns in enumerate(visit)
-    }
 
 
 def job(operator: str, params: dict[str, Any], arm: Arm, shape: Shape, folder: Path) -> Job:

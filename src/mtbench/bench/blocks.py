@@ -67,7 +67,8 @@ def collector_off() -> Iterator[None]:
 
 def settle_collector() -> None:
     """Collects what building a job has left behind, and sets the survivors aside, so that no later collection looks at
-    the hundreds of thousands of objects that a library consists of."""
+    the hundreds of thousands of objects that a library consists of. Those of the job before are looked at again."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

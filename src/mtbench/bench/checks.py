@@ -5,9 +5,8 @@ noise could explain it; never silence.
 """
 
 import time
-from collections.abc import Callable, Sequence
 
-from mtbench.bench.blocks import Subject, latency_calls, throughput_calls
+from mtbench.bench.blocks import Subject, throughput_calls
 from mtbench.bench.verify import Mismatch
 from mtbench.frameworks.base import Framework
 
@@ -105,24 +104,3 @@ def check_rate(work: float, call_ns: float, peak: float | None, unit: str) -> li
     if rate > IMPOSSIBLE_FACTOR * peak:
         raise Mismatch(f"{claim}, so some of the work was not done")
     return [claim]
-
-
-def best_rate(
-    make: Callable[[int], tuple[Subject, float]], sizes: Sequence[int], enough_ns: float, budget_s: float
-) -> float | None:
-    """The best work per second over problems of rising size, each tried a few times.
-
-    Ends after the first size whose call takes `enough_ns`, or when the budget is spent. `make(size)` gives the subject
-    and its work in FLOP or bytes.
-    """
-    best = None
-    until = time.monotonic() + budget_s
-    for size in sizes:
-        subject, work = make(size)
-        subject.run()
-        fastest = min(latency_calls(subject, TRIES))
-        subject.last = None
-        best = max(best or 0.0, work / (fastest * 1e-9))
-        if fastest > enough_ns or time.monotonic() > until:
-            break
-    return best

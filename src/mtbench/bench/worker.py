@@ -16,10 +16,8 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from mtbench import registry
-from mtbench.bench import blocks, checks, verify
+from mtbench.bench import blocks, calibration, checks, verify
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.wire import Channel, Closed, Message
 from mtbench.errors import Unsupported
@@ -33,17 +31,6 @@ DEVICE_TIMINGS = 5
 COLD_FACTOR = 3
 """Cold inputs together exceed the last-level cache this many times, so that none survives until its next turn."""
 
-CANARY_CALLS = 5
-CANARY_NS = 1e6
-CANARY_SIZES = [128 << step for step in range(7)]
-"""The canary is the smallest product of square matrices that takes this long: far above the clock's resolution and, on a
-GPU, above the jitter of a launch; some milliseconds a round."""
-
-PEAK_MATMUL_SIZES = [128 << step for step in range(8)]
-PEAK_COPY_SIZES = [1 << (14 + 2 * step) for step in range(9)]
-"""Matrix sides, up to 16384, and array lengths, up to 2^30 values; the rising series ends when a call takes PEAK_NS."""
-
-PEAK_NS = 10e6
 PEAK_BUDGET_S, PEAK_SECOND_BUDGET_S = 0.5, 1.5
 """Time for each of the two peaks; the longer one where a result seems to exceed them, and they are measured again."""
 
@@ -93,44 +80,17 @@ class Worker:
             return {"floor_ns": median(blocks.latency_calls(null, FLOOR_CALLS))}
 
     def peaks(self, dtype: str, budget_s: float = PEAK_BUDGET_S) -> Message:
-        """The best rates that a matrix product and a copy reach here: what no honest result can exceed by much.
-
-        Completed by `settle`, so that a `wait` that does not wait cannot raise the bar for itself.
-        """
-        framework = self.framework
-        framework.check_dtype(dtype)
-        rng = np.random.default_rng(self.protocol.seed)
-
-        def product(size: int) -> tuple[blocks.Subject, float]:
-            a, b = (framework.array(rng.standard_normal((size, size), np.float32), dtype) for _ in range(2))
-            return self._subject(framework.xp.matmul, [[a, b]], framework.settle), 2.0 * size**3
-
-        def copy(size: int) -> tuple[blocks.Subject, float]:
-            x = framework.array(np.ones(size, np.float32), dtype)
-            return self._subject(lambda array: array + 1, [[x]], framework.settle), 2.0 * size * ITEM_BYTES[dtype]
-
-        with blocks.collector_off():
-            flops = checks.best_rate(product, PEAK_MATMUL_SIZES, PEAK_NS, budget_s)
-            copied = checks.best_rate(copy, PEAK_COPY_SIZES, PEAK_NS, budget_s)
-        framework.clear()
-        return {"flops_per_s": flops, "bytes_per_s": copied}
+        """The best rates that a matrix product and a copy reach here with a dtype."""
+        self.framework.check_dtype(dtype)
+        return {**calibration.peak_rates(self.framework, self._subject, dtype, self.protocol.seed, budget_s)}
 
     def canary(self) -> Message:
         """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
         if self.bird is None:
-            self.bird = self._hatch()
+            self.bird = calibration.hatch(self.framework, self._subject)
         with blocks.collector_off():
             blocks.keep_warm(self.bird, self.protocol)
-            return {"call_ns": min(blocks.latency_calls(self.bird, CANARY_CALLS))}
-
-    def _hatch(self) -> blocks.Subject:
-        """A canary of the right size for this library and device."""
-        for size in CANARY_SIZES:
-            square = self.framework.array(np.eye(size, dtype=np.float32), "float32")
-            bird = self._subject(self.framework.xp.matmul, [[square, square]])
-            if min(blocks.latency_calls(bird, CANARY_CALLS)) > CANARY_NS:
-                break
-        return bird
+            return {"call_ns": min(blocks.latency_calls(self.bird, calibration.CANARY_CALLS))}
 
     def prepare(
         self,

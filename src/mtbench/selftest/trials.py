@@ -22,8 +22,11 @@ TOLERANCE = 1e-5
 
 DURATIONS_MS = (0.1, 1.0, 10.0)
 
-WIDTHS = {"cpu": 64, "cuda": 512, "mps": 256}
+WIDTHS = {"cpu": 16, "cuda": 512, "mps": 256}
 """Sides of the product: on a CPU below what a library spreads over threads, on a GPU long against its launch."""
+
+BLOCK_MS = {"cpu": 10.0, "gpu": 3.0}
+"""Shorter than by default, for there are many; on a CPU still long against a scheduler's time slice of 3 to 4 ms."""
 
 CALL_TIMES_IN_A_LOOK = 1000
 
@@ -45,7 +48,7 @@ class Busy:
 class Series:
     """How often contenders are compared. The budget ends it between two batches.
 
-    Two epochs, where time allows: where the system puts a process, and what else runs there, stays for as long as it
+    Several epochs, where time allows: where the system puts a process, and what else runs there, stays for as long as it
     lives, and tells two equal processes apart for longer than any number of rounds takes.
     """
 
@@ -111,13 +114,12 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
     Raises Broken.
     """
     found = Found()
-    # Short blocks: it is their number that matters here, and a call holds a hundred products.
     protocol = Protocol(
         epochs=series.epochs,
         looks=[series.rounds // series.epochs],
         cell_budget_s=600.0,
         block_calls=3,
-        block_ms=2.0,
+        block_ms=BLOCK_MS[library.device],
         keep_warm_ms=1.0,
         warmup_s=0.05,
         warmup_gpu_s=0.1,

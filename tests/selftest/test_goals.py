@@ -118,11 +118,11 @@ def test_a_short_sweep_can_meet_a_cost_per_job_but_not_miss_it():
 
 def test_what_is_called_different_and_what_is_found_is_counted_as_the_goals_say():
     found = [
-        comparison(1.02, p_value=0.01, verdict="slower"),
-        comparison(0.98, p_value=0.01, verdict="faster"),
-        comparison(1.005, p_value=0.04, verdict="inconclusive"),
-        comparison(1.005, p_value=0.05, verdict="inconclusive"),
-        comparison(1.0, p_value=0.9),
+        comparison(1.02, verdict="slower"),
+        comparison(0.98, verdict="faster"),
+        comparison(1.005, half=0.004, verdict="inconclusive"),
+        comparison(1.005, half=0.006, p_value=0.01, verdict="inconclusive"),  # the rounds see it, the lives do not
+        comparison(1.0),
     ]
     assert goals.different_by_test(found) == 3
     assert goals.different_as_verdict(found) == 2
@@ -131,6 +131,7 @@ def test_what_is_called_different_and_what_is_found_is_counted_as_the_goals_say(
 
 def test_the_smallest_difference_is_the_one_of_the_comparisons():
     found = [comparison(detectable=effect) for effect in (0.002, 0.05, 0.004)]
+    assert goals.smallest([comparison(half=0.02, detectable=0.004)], 40).measured == "2 %, at worst 2 %"
     row = goals.smallest(found, 40)
     assert row.measured == "0.4 %, at worst 5 %"
     assert row.numbers == {"median": 0.004, "largest": 0.05, "n": 3}

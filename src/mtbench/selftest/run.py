@@ -42,12 +42,12 @@ FULL = Extent(
     default_jobs=16,
 )
 QUICK = Extent(
-    busy_rounds=8,
-    twins=Series(epochs=1, rounds=20, cells=10, batches=1, budget_s=15.0),
-    more=Series(epochs=1, rounds=40, cells=5, batches=1, budget_s=15.0),
+    busy_rounds=6,
+    twins=Series(epochs=3, rounds=21, cells=5, batches=1, budget_s=15.0),
+    more=Series(epochs=3, rounds=39, cells=2, batches=1, budget_s=15.0),
     rival_rounds=20,
-    repeated_jobs=10,
-    default_jobs=3,
+    repeated_jobs=8,
+    default_jobs=2,
 )
 
 

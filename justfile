@@ -48,6 +48,10 @@ list: setup
 doctor: setup
     {{ python }} -m mtbench doctor
 
+# Prove the instrument on this machine; --quick takes a minute or two, else about ten
+selftest *args: setup
+    {{ python }} -m mtbench selftest {{ args }}
+
 # Lint and check types
 check: setup
     {{ python }} -m ruff check

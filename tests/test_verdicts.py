@@ -6,7 +6,7 @@ import random
 import pytest
 
 from mtbench import verdicts
-from mtbench.stats import Comparison
+from mtbench.stats import Comparison, compare_paired
 
 
 def blocks(rng: random.Random, center: float, noise: float, rounds: int = 40) -> dict[tuple[int, int], float]:
@@ -36,9 +36,8 @@ def test_only_rounds_that_both_have_are_compared() -> None:
 def test_an_interval_that_misses_1_by_accident_is_no_difference_where_the_noise_is_large() -> None:
     rng = random.Random(28)
     a, b = ({(0, r): t for r, t in enumerate(blocks(rng, 100, 0.03).values())} for _ in range(2))
-    found, naive = verdicts.compare(a, b), verdicts.compare(a, b, least=0.01)
+    found, naive = verdicts.compare(a, b), compare_paired(list(a.values()), list(b.values()), threshold=0.01)
     assert found is not None
-    assert naive is not None
     assert naive.verdict in ("faster", "slower")
     assert found.verdict == "inconclusive"
 
@@ -83,3 +82,12 @@ def test_a_large_difference_is_seen_whatever_the_lives_do(epochs: int) -> None:
     rng = random.Random(6)
     found = [verdicts.compare(*lives(rng, 1.5, 0.01, epochs).values()) for _ in range(50)]
     assert sum(one is not None and one.verdict == "slower" for one in found) >= 45
+
+
+def test_of_one_life_only_a_difference_larger_than_lives_have_is_believed() -> None:
+    rng = random.Random(7)
+    for ratio, expected in ((1.08, "inconclusive"), (1.0, "inconclusive"), (1.3, "slower"), (0.7, "faster")):
+        a, b = lives(rng, ratio, 0.0, 1).values()
+        found = verdicts.compare(a, b)
+        assert found is not None
+        assert found.verdict == expected

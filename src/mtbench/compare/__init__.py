@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from mtbench import verdicts
 from mtbench.compare.differences import Difference, differences
 from mtbench.compare.gate import gated
-from mtbench.compare.row import UNKNOWN_SPREAD, Row, compared
+from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import METRICS, Measured, Side, read
 from mtbench.errors import ConfigError, unknown
 from mtbench.stats import Comparison
@@ -140,7 +140,7 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
     if single:
         notes.append(
             f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side of one epoch only, so a spread "
-            f"of {UNKNOWN_SPREAD:.0%} between epochs is assumed; measure with protocol.epochs=3 or more"
+            f"of {verdicts.UNKNOWN_SPREAD:.0%} between epochs is assumed; measure with protocol.epochs=3 or more"
         )
     return notes
 

@@ -7,10 +7,7 @@ from mtbench import stats, verdicts
 from mtbench.compare.sides import Measured
 from mtbench.record import Record
 from mtbench.stats import Comparison, Interval
-
-UNKNOWN_SPREAD = 0.12
-"""Between the lives of a process, where only one was measured: ten starts of one program differed by 5 to 12 % on a shared
-machine."""
+from mtbench.verdicts import UNKNOWN_SPREAD
 
 TWO_EPOCHS = 1.714
 """How far two epochs' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their

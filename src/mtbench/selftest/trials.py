@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 DURATIONS_MS = (0.1, 1.0, 10.0)
 
-WIDTHS = {"cpu": 16, "cuda": 512, "mps": 256}
+WIDTHS = {"cpu": 16, "cuda": 1024, "mps": 512}
 """Sides of the product: on a CPU below what a library spreads over threads, on a GPU long against its launch."""
 
 BLOCK_MS = {"cpu": 10.0, "gpu": 3.0}

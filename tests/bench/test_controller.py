@@ -15,7 +15,7 @@ from mtbench.bench.controller import Controller, measure
 from mtbench.bench.process import Process
 from mtbench.bench.progress import Progress
 from mtbench.bench.tally import Sweep
-from mtbench.machine.watch import Watch
+from mtbench.machine.watch import Watch as MachineWatch
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
 
@@ -95,7 +95,7 @@ def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
     arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
     jobs = [misbehaving("well", seq_len=size, **arm) for size in (4, 8) for arm in arms]
     progress = KillOnce()
-    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress, Watch())
+    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress, MachineWatch())
     results, _ = progress.controller.run(jobs[0].folder.parent)
     assert [record.status for record in results] == ["crashed", "ok", "ok", "ok"]
     assert "SIGKILL" in results[0].reason
@@ -199,6 +199,27 @@ def test_a_cell_too_large_for_any_memory_is_oom_with_the_estimate_and_never_buil
     results, _ = measure(jobs, brief, jobs[0].folder.parent)
     assert [record.status for record in results] == ["oom", "ok"]
     assert "estimated to need 32768.0 GiB on the device" in results[0].reason
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone lets a program choose its processors")
+def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving, brief):
+    brief.cpus = [max(os.sched_getaffinity(0))]
+    seen = []
+
+    class Watch(Progress):
+        def round_finished(self, rounds, of, medians_ns):
+            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.workers.values())
+
+    job = misbehaving("well")
+    controller = Controller([job], Sweep("s", brief, "m", {}), Watch(), MachineWatch())
+    (record,), _ = controller.run(job.folder.parent)
+    assert record.status == "ok"
+    assert seen
+    assert all(affinity == set(brief.cpus) for affinity in seen)
+    brief.cpus = [4095]
+    (record,), _ = measure([job], brief, job.folder.parent)
+    assert record.status == "unsupported"
+    assert "4095" in record.reason
 
 
 def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, monkeypatch):

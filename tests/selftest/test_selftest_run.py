@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,7 +151,8 @@ def test_without_torch_numpy_is_compared_with_itself(tmp_path):
     series = Series(epochs=1, rounds=3, cells=1, batches=1, budget_s=60.0)
     found = trials.contenders(run._numpy(), "cpu", ["twin"], series, tmp_path)
     assert len(found.comparisons["twin"]) == 2
-    assert found.describe(series) == "1 cell of 3 rounds in 1 epoch, each in latency and throughput, in 1 sweep"
+    core = f", on processor {max(os.sched_getaffinity(0))} alone" if hasattr(os, "sched_getaffinity") else ""
+    assert found.describe(series) == f"1 cell of 3 rounds in 1 epoch, each in latency and throughput, in 1 sweep{core}"
 
 
 def test_nothing_is_special_to_the_self_test_in_what_it_tests():

@@ -56,7 +56,7 @@ def collector_off() -> Iterator[None]:
     """No garbage collection while a block is timed.
 
     Nor right before: a full collection takes 100 ms where torch is loaded, in which a GPU would drop its clocks. What
-    a block leaves behind is freed by counting references; `settle_collector` deals with the rest beforehand.
+    a block leaves behind is freed by counting references; `settle_collector` deals with the rest.
     """
     gc.disable()
     try:
@@ -65,12 +65,15 @@ def collector_off() -> Iterator[None]:
         gc.enable()
 
 
-def settle_collector() -> None:
-    """Collects what building a job has left behind, and sets the survivors aside, so that no later collection looks at
-    the hundreds of thousands of objects that a library consists of. Those of the job before are looked at again."""
-    gc.unfreeze()
+def settle_collector(set_aside: bool) -> None:
+    """Collects what was left behind, outside of anything timed.
+
+    `set_aside` the survivors where they will stay, as a library's own hundreds of thousands of objects do: a later
+    collection then looks at a job's alone, and takes milliseconds instead of 100.
+    """
     gc.collect()
-    gc.freeze()
+    if set_aside:
+        gc.freeze()
 
 
 def first_call(subject: Subject) -> int:

@@ -1,5 +1,6 @@
 """Sweeps of subjects whose truth is known, through the same controller, workers and records as any sweep."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Found:
     """Comparisons of contenders with the native form, by the contender's variant."""
 
     comparisons: dict[str, list[Comparison]] = field(default_factory=dict)
+    cpus: list[int] = field(default_factory=list)
     cells: int = 0
     batches: int = 0
 
@@ -72,7 +74,8 @@ class Found:
         cells = "1 cell" if self.cells == 1 else f"{self.cells} cells"
         epochs = "1 epoch" if series.epochs == 1 else f"{series.epochs} epochs"
         sweeps = "1 sweep" if self.batches == 1 else f"{self.batches} sweeps"
-        return f"{cells} of {series.rounds} rounds in {epochs}, each in latency and throughput, in {sweeps}"
+        core = f", on processor {self.cpus[0]} alone" if self.cpus else ""
+        return f"{cells} of {series.rounds} rounds in {epochs}, each in latency and throughput, in {sweeps}{core}"
 
 
 def clock_ns() -> float:
@@ -100,6 +103,15 @@ def busy_wait(rounds: int, folder: Path) -> list[Busy]:
     ]
 
 
+def _one_core() -> list[int]:
+    """The last processor that this process may use, where it may choose.
+
+    Arms on different cores of a shared machine differ by more than is injected here, as `protocol.cpus` says; the product
+    is one that a library computes on one core anyway.
+    """
+    return [max(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else []
+
+
 def _relative(record: Record, true_ns: float) -> Interval:
     values = (record.latency_ns, record.latency_low_ns, record.latency_high_ns, record.confidence)
     estimate, low, high, confidence = (value or 0.0 for value in values)
@@ -113,8 +125,9 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
     difference of the arms again and again. Each cell gives two comparisons of each variant: of latency and of throughput.
     Raises Broken.
     """
-    found = Found()
+    found = Found(cpus=_one_core() if library.device == "cpu" else [])
     protocol = Protocol(
+        cpus=found.cpus,
         epochs=series.epochs,
         looks=[series.rounds // series.epochs],
         cell_budget_s=600.0,

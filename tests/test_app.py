@@ -116,6 +116,7 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
         ("sweep=default,none -m", "only one can run"),
         ("protocol=quick,default -m", "share one protocol"),
         ("protocol.epochs=0", "protocol.epochs=0"),
+        ("framework=torch,mlx protocol.baseline=mlxx -m", "Did you mean 'mlx'?"),
         ("operator=softmax -m dtype=float16", "put it last"),
         ("operator=softmax,mha", "put -m at the end"),
         ("softmax", "write key=value"),

@@ -537,3 +537,13 @@ def test_the_null_distribution_is_exact():
     """The counts for n = 4: 0 to 10 come about in 1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1 of 16 ways."""
     ways = np.diff(stats._signed_rank_cumulative(4), prepend=0) * 16
     assert ways.tolist() == [1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1]
+
+
+def test_the_interval_of_a_mean_is_students():
+    # Student's own kind of example: mean 3, sd sqrt(2.5), t(4, 0.975) = 2.7764
+    found = stats.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.estimate == 3.0
+    assert found.high - 3.0 == pytest.approx(2.776445 * math.sqrt(2.5 / 5), rel=1e-6)
+    assert 3.0 - found.low == pytest.approx(found.high - 3.0)
+    with pytest.raises(ValueError, match="two"):
+        stats.mean_interval([1.0])

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mtbench import config as configuration
 from mtbench import paths
 from mtbench.bench.protocol import Protocol
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, unknown
 from mtbench.job import Job
 from mtbench.mistakes import check_arguments, explain
 from mtbench.sweep import quoted
@@ -58,7 +59,8 @@ class Guard(Callback):
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             mistake = explain(error, [])
             if mistake is None:
-                raise SystemExit(error) from error
+                traceback.print_exception(error)
+                raise SystemExit(EXIT_FAILED) from error
             complain(mistake)
 
 
@@ -95,11 +97,18 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
         if job.id not in configs:
             configs[job.id] = job_config
             jobs.append(job)
+    _check_baseline(protocols[0], jobs)
     sweep_folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, sweep_folder / "multirun.yaml")
     for job in jobs:
         _save_hydra_files(configs[job.id], job.folder)
     _run(jobs, protocols[0], sweep_folder)
+
+
+def _check_baseline(protocol: Protocol, jobs: Sequence[Job]) -> None:
+    arms = {job.arm.name for job in jobs}
+    if protocol.baseline is not None and protocol.baseline not in arms:
+        raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
 
 
 def _save_hydra_files(config: DictConfig, folder: Path) -> None:

@@ -80,7 +80,9 @@ class Record:
     bytes_moved: float | None = None  # the least that one call must move
     # how it was measured
     outliers: int | None = None  # blocks flagged as outlying in latency; none is ever dropped
-    canary_drift: float | None = None  # trend of a fixed operator over the sweep, a fraction: the machine's own drift
+    canary_drift: float | None = (
+        None  # largest trend of a fixed operator over an epoch, a fraction: the machine's own drift
+    )
     paired: bool | None = None  # whether the arms of the cell were measured interleaved
     rounds: int = 0  # over all epochs
     epochs: int = 0

@@ -81,6 +81,22 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(middle, ordered[rank - 1], ordered[n - rank], 1 - 2 * below / 2**n)
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean of independent values, about normal, with Student's interval (Student, Biometrika 6, 1908).
+
+    Raises ValueError for fewer than two values, or values that are not finite.
+    """
+    from scipy.special import stdtrit
+
+    sample = _finite(values)
+    _check_confidence(confidence)
+    if len(sample) < 2:
+        raise ValueError("an interval of a mean needs at least two values")
+    half = float(stdtrit(len(sample) - 1, (1 + confidence) / 2) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    mean = float(sample.mean())
+    return Interval(mean, mean - half, mean + half, confidence)
+
+
 def relative_half_width(interval: Interval) -> float:
     """The x of "± x" around the estimate, relative to it: the further bound's distance, as the interval is lopsided.
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 from mtbench import stats
 from mtbench.record import Record
@@ -78,11 +78,9 @@ def _over_lives(found: Comparison, lives: Sequence[float], least: float) -> Comp
     if len(lives) < 2:
         low, high = found.low / (1 + UNKNOWN_SPREAD), found.high * (1 + UNKNOWN_SPREAD)
     else:
-        from scipy.special import stdtrit
-
-        half = float(stdtrit(len(lives) - 1, 1 - ALPHA / 2)) * stdev(lives) / math.sqrt(len(lives))
-        low = min(found.low, math.exp(fmean(lives) - half))
-        high = max(found.high, math.exp(fmean(lives) + half))
+        over_lives = stats.mean_interval(lives, 1 - ALPHA)
+        low = min(found.low, math.exp(over_lives.low))
+        high = max(found.high, math.exp(over_lives.high))
     enough = found.confidence >= 1 - ALPHA
     word = stats.verdict(low, high, found.ratio, least) if enough else "inconclusive"
     return replace(found, low=low, high=high, verdict=word)

@@ -145,5 +145,6 @@ def test_a_cold_cache_takes_the_input_sets_in_turn():
     taken = []
     subject = blocks.Subject(taken.append, [["a"], ["b"], ["c"]], lambda out: None, lambda out: None, lambda: 0)
     blocks.latency_calls(subject, 4)
+    subject.run()
     blocks.throughput_calls(subject, 4)
-    assert taken == ["a", "b", "c", "a"] * 2
+    assert taken == ["a", "b", "c"] * 3

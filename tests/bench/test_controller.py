@@ -14,7 +14,8 @@ from mtbench.bench import memory
 from mtbench.bench.controller import Controller, measure
 from mtbench.bench.process import Process
 from mtbench.bench.progress import Progress
-from mtbench.bench.tally import Sweep
+from mtbench.bench.protocol import Protocol
+from mtbench.bench.tally import Sweep, Tally
 from mtbench.machine.watch import Watch as MachineWatch
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
@@ -115,6 +116,20 @@ def test_later_epochs_sharpen_the_record(misbehaving, brief):
     assert record.epoch_spread is not None
 
 
+def test_five_epochs_can_converge_and_hold_what_differs_between_them(misbehaving, brief):
+    job = misbehaving("well")
+    tally = Tally(job)
+    protocol = Protocol(epochs=5, target=0.03)
+    tally.latency_ns = [[[1000 + epoch, 1001 + epoch, 1002 + epoch]] * 8 for epoch in range(5)]
+    tally.throughput_ns = [[500.0 + epoch] * 8 for epoch in range(5)]
+    record = tally.record(Sweep("s", protocol, "m", {}))
+    assert record.converged
+    assert record.confidence >= 0.95
+    assert record.latency_low_ns < 1002.0 < record.latency_high_ns
+    tally.latency_ns[4] = [[1500, 1500, 1500]] * 8
+    assert not tally.record(Sweep("s", protocol, "m", {})).converged
+
+
 def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
     brief.looks, brief.cell_budget_s, brief.block_ms = [1000], 0.5, 20
     job = misbehaving("well")
@@ -163,6 +178,43 @@ def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbeh
     assert interrupted
     assert [record.status for record in results] == ["ok", "interrupted", "interrupted"]
     assert _workers() == []
+
+
+def test_an_interrupt_spares_the_records_of_an_earlier_sweep_in_the_same_folder(misbehaving, brief):
+    jobs = [misbehaving("well", seq_len=4), misbehaving("well", seq_len=8)]
+    measure(jobs, brief, jobs[0].folder.parent)
+
+    class Interrupt(Progress):
+        def cell_started(self, cell, arms):
+            raise KeyboardInterrupt
+
+    _, interrupted = measure(jobs, brief, jobs[0].folder.parent, Interrupt())
+    assert interrupted
+    frame, _ = records.read([job.folder / records.FILE_NAME for job in jobs])
+    assert frame["status"].to_list() == ["ok", "ok"]
+
+
+def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehaving, brief):
+    brief.epochs = 2
+    jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
+
+    class KillThenInterrupt(Progress):
+        rounds = 0
+
+        def round_finished(self, rounds, of, medians_ns):
+            self.rounds += 1
+            if self.rounds == 4:  # the first of the second epoch
+                arm = next(arm for arm in controller.workers if arm.framework == "numpy")
+                os.kill(controller.workers[arm].pid, signal.SIGKILL)
+            if self.rounds == 5:
+                raise KeyboardInterrupt
+
+    controller = Controller(jobs, Sweep("s", brief, "m", {}), KillThenInterrupt(), MachineWatch())
+    results, interrupted = controller.run(jobs[0].folder.parent)
+    assert interrupted
+    assert [record.status for record in results] == ["crashed", "ok"]
+    frame, _ = records.read([jobs[0].folder / records.FILE_NAME])
+    assert frame["status"].to_list() == ["crashed"]
 
 
 def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, monkeypatch):

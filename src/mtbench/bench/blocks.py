@@ -35,9 +35,17 @@ class Subject:
     compilations: Callable[[], int | None] = lambda: None
     last: Any = None  # the output of the last timed call, for the check afterwards
 
+    def __post_init__(self) -> None:
+        self._turns = cycle(self.inputs)
+
+    def turns(self, calls: int) -> list[Sequence[Any]]:
+        """The inputs of so many calls. The order goes on from where it was, so that none is warm from the last time."""
+        return list(islice(self._turns, calls))
+
     def run(self) -> Any:
         """One untimed call, completed."""
-        out = self.call(*self.inputs[0])
+        (inputs,) = self.turns(1)
+        out = self.call(*inputs)
         self.wait(out)
         return out
 
@@ -94,7 +102,7 @@ def latency_calls(subject: Subject, calls: int) -> list[int]:
     call, wait, clock = subject.call, subject.wait, subject.clock
     samples = [0] * calls
     out = None
-    for index, inputs in enumerate(islice(cycle(subject.inputs), calls)):
+    for index, inputs in enumerate(subject.turns(calls)):
         del out
         start = clock()
         out = call(*inputs)
@@ -112,7 +120,7 @@ def throughput_calls(subject: Subject, calls: int) -> float:
     would need tens of gigabytes on a large GPU.
     """
     call, submit, clock = subject.call, subject.submit, subject.clock
-    turns = list(islice(cycle(subject.inputs), calls))
+    turns = subject.turns(calls)
     out = None
     start = clock()
     for inputs in turns:

@@ -23,7 +23,7 @@ from mtbench.bench.wire import Message
 from mtbench.errors import Unsupported
 from mtbench.job import Arm, Job
 from mtbench.machine.watch import Watch
-from mtbench.record import Record, write
+from mtbench.record import FILE_NAME, Record, write
 
 INTERRUPTED_WRITING_S = 1.0
 COOLDOWN_STEP_S = 5.0
@@ -37,7 +37,7 @@ def measure(
     Returns the last record of each job, and whether the user interrupted. `folder` is the sweep's, for messages only.
     """
     description = machine.describe()
-    cache_bytes = description.get("last_level_cache_bytes") or protocol.cold_cache_bytes
+    cache_bytes = max(description.get("last_level_cache_bytes") or 0, protocol.cold_cache_bytes)
     protocol = replace(protocol, cold_cache_bytes=cache_bytes)
     sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
     with Watch() as watch:
@@ -59,6 +59,7 @@ class Controller:
         self.peaks = Peaks()
         self.canary = Canary()
         self.meter = Meter(self.protocol.energy_s)
+        self.thermal_flag: str | None = None  # of the last visit's rounds
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         arms = list(dict.fromkeys(tally.job.arm for tally in self.tallies))
@@ -156,15 +157,20 @@ class Controller:
         if not live:
             return
         self.progress.cell_started(cell, [tally.job.arm for tally in live])
-        for group in self._groups(live):
+        for arm in [tally.job.arm for tally in live if tally.job.arm not in self.workers]:
+            self._start([arm])  # it died in an earlier cell
+        groups = self._groups([tally for tally in live if not tally.failed])
+        for group in groups:
             for tally in group:
-                tally.facts["paired"] = len(group) == len(live)
+                tally.facts["paired"] = tally.facts.get("paired", True) and len(groups) == 1
             self._measure_together(epoch, group)
         self.progress.cell_finished(cell)
 
     def _groups(self, live: Sequence[Tally]) -> list[list[Tally]]:
         """The arms that are measured together: all of them, or each alone. One that would not fit even alone is `oom`,
         before it takes the machine into swap."""
+        if not live:
+            return []
         cell = live[0].job.cell
         needed = memory.needed_bytes(cell.problem, cell.shape, cell.dtype)
         fits = []
@@ -185,7 +191,7 @@ class Controller:
         worker = self.workers.get(tally.job.arm)
         device = None
         if worker is not None and tally.device == "gpu":
-            answer = self._ask(tally, "memory")
+            answer = self._ask_aside(tally, "memory")
             device = None if answer is None else answer["free_bytes"]
         return memory.free(device)
 
@@ -193,21 +199,19 @@ class Controller:
         for tally in live:
             self.progress.arm_preparing(tally.job.arm)
             tally.begin_visit()
-            if tally.job.arm not in self.workers and not tally.failed:  # it died in an earlier cell
-                self._start([tally.job.arm])
             self._measure_peaks(tally)
             self._ask(tally, "prepare", **_prepare_fields(tally.job))
         self.watch.sample()
         self._rounds(epoch, live)
         reading = self.watch.sample()
+        self.thermal_flag = reading.thermal_flag
         for tally in live:
             self._finish(epoch, tally)
         for tally in live:
             tally.conditions.append(reading)
             if not tally.failed:
                 tally.end_visit()
-            if tally.job.arm in self.workers and not tally.failed:
-                self._ask(tally, "release")
+            self._ask_aside(tally, "release")
             self._record(tally)
 
     def _finish(self, epoch: int, tally: Tally) -> None:
@@ -222,7 +226,7 @@ class Controller:
 
     def _measure_energy(self, tally: Tally) -> None:
         def work(seconds: float) -> int | None:
-            answer = self._ask(tally, "work", seconds=seconds)
+            answer = self._ask_aside(tally, "work", seconds=seconds)
             return None if answer is None else int(answer["calls"])
 
         energy = self.meter.measure(tally.device, work)
@@ -240,14 +244,17 @@ class Controller:
             self.progress.warn(f"{tally.arm} died while its peak rates were measured: {death}")
             self._start([tally.job.arm])
             answer = {}
+        if not answer.get("ok", True) and answer["status"] != "unsupported":
+            self.progress.warn(f"the peak rates of {tally.arm} could not be measured: {answer['reason']}")
         self.peaks.note(tally, answer)
 
     def _ask_canary(self, live: Sequence[Tally]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""
         for device, tally in {t.device: t for t in reversed(live) if not t.failed}.items():
-            answer = self._ask(tally, "canary")
+            answer = self._ask_aside(tally, "canary")
             if answer is not None:
-                self.canary.note(device, tally.arm, answer["call_ns"])
+                # A worker that was restarted may have a canary of another size.
+                self.canary.note(device, self.workers[tally.job.arm].pid, answer["call_ns"])
 
     def _note_drift(self) -> None:
         """Marks the records of an epoch in which the machine's own speed had a trend."""
@@ -262,9 +269,11 @@ class Controller:
         if self.protocol.cooldown_fraction > 0:
             time.sleep(self.protocol.cooldown_fraction * worked_s)
         started = time.monotonic()
-        while (flag := self.watch.sample().thermal_flag) and time.monotonic() - started < self.protocol.cooldown_cap_s:
+        flag, self.thermal_flag = self.thermal_flag, None
+        while flag and time.monotonic() - started < self.protocol.cooldown_cap_s:
             self.progress.warn(f"waiting for the machine to cool down: {flag}")
             time.sleep(COOLDOWN_STEP_S)
+            flag = self.watch.sample().thermal_flag
 
     def _rounds(self, epoch: int, live: Sequence[Tally]) -> None:
         """Rounds of blocks until every arm is settled or the visit's budget is spent."""
@@ -307,9 +316,27 @@ class Controller:
             return None
         if not answer["ok"]:
             tally.fail(answer["status"], answer["reason"], answer.get("verify_error"))
+            self._ask_aside(tally, "release")  # what it holds would be missing to the other arms
             return None
         if do in ("prepare", "finish"):
             tally.note(answer)
+        return answer
+
+    def _ask_aside(self, tally: Tally, do: str, **fields: object) -> Message | None:
+        """Asks what is no part of the job's own measurement, so that a refusal costs it nothing; None where refused."""
+        arm = tally.job.arm
+        if arm not in self.workers:
+            return None
+        try:
+            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
+        except Died as death:
+            del self.workers[arm]
+            if not tally.failed and do != "release":
+                tally.fail(death.status, str(death))
+            return None
+        if not answer["ok"]:
+            self.progress.warn(f"{do} of {tally.arm}: {answer['reason']}")
+            return None
         return answer
 
     def _record(self, tally: Tally) -> None:
@@ -319,11 +346,18 @@ class Controller:
         self.progress.job_recorded(record)
 
     def _record_unfinished(self) -> None:
-        """Gives jobs without any record one that says `interrupted`, as far as the user's patience goes."""
+        """Records failures that were not written yet, then gives jobs without any record one that says `interrupted`, as
+        far as the user's patience goes. A record that an earlier sweep left in the same folder stays."""
         deadline = time.monotonic() + INTERRUPTED_WRITING_S
-        for tally in self.tallies:
-            if tally.job.id not in self.records and time.monotonic() < deadline:
+        missed = [t for t in self.tallies if t.failed and self._recorded_status(t) != t.status]
+        new = [t for t in self.tallies if not t.failed and self._recorded_status(t) is None]
+        for tally in missed + [tally for tally in new if not (tally.job.folder / FILE_NAME).exists()]:
+            if time.monotonic() < deadline:
                 self._record(tally)
+
+    def _recorded_status(self, tally: Tally) -> str | None:
+        record = self.records.get(tally.job.id)
+        return None if record is None else record.status
 
     def _end_workers(self) -> None:
         while self.workers:

@@ -32,10 +32,17 @@ class Meter:
         if device in self.readers:
             return
         counter = self.readers[device] = self.open_reader(device)
-        if not isinstance(counter, str):
+        if isinstance(counter, str):
+            return
+        try:
             started, before = self.clock(), counter.read_joule()
             self.rest(self.seconds)
             self.idle_watt[device] = (counter.read_joule() - before) / (self.clock() - started)
+        except OSError as error:
+            self.readers[device] = str(error)
+            return
+        if standing := counter.standing():
+            self.readers[device] = f"this system's counters stand still: {', '.join(standing)}"
 
     def measure(self, device: str, work: Callable[[float], int | None]) -> Energy | str | None:
         """Energy of one call of `work(seconds)`, which runs for that long and says how many calls that were.
@@ -45,12 +52,15 @@ class Meter:
         counter = self.readers[device]
         if isinstance(counter, str):
             return counter
-        started, before = self.clock(), counter.read_joule()
-        calls = work(self.seconds)
-        if not calls:
-            return None
         idle = self.idle_watt[device]
-        used = counter.read_joule() - before - idle * (self.clock() - started)
+        try:
+            started, before = self.clock(), counter.read_joule()
+            calls = work(self.seconds)
+            if not calls:
+                return None
+            used = counter.read_joule() - before - idle * (self.clock() - started)
+        except OSError as error:
+            return str(error)
         return Energy(used / calls, idle, counter.covers)
 
     def close(self) -> None:

@@ -33,19 +33,19 @@ class Peaks:
 
 
 class Canary:
-    """The canary's timings of one epoch, by device and the arm whose worker timed it."""
+    """The canary's timings of one epoch, by device and the worker (process id) that timed it."""
 
     def __init__(self) -> None:
-        self.timings: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self.timings: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
 
     def clear(self) -> None:
         self.timings.clear()
 
-    def note(self, device: str, arm: str, call_ns: float) -> None:
-        self.timings[device, arm].append((time.monotonic(), call_ns))
+    def note(self, device: str, worker: int, call_ns: float) -> None:
+        self.timings[device, worker].append((time.monotonic(), call_ns))
 
     def drifts(self) -> dict[str, float]:
-        """Each device's trend as a fraction, from the arm that timed most; 0 where its interval holds 0."""
+        """Each device's trend as a fraction, from the worker that timed most; 0 where its interval holds 0."""
         from mtbench.stats import drift
 
         longest: dict[str, list[tuple[float, float]]] = {}

@@ -30,7 +30,8 @@ class Protocol:
     """Of the reported intervals. A look uses the stricter 1 - (1 - confidence) / number of looks (Bonferroni)."""
 
     cell_budget_s: float = 60.0
-    """The most time for a cell's rounds over all epochs; whatever is reached by then is reported as not converged."""
+    """The most time for a cell's rounds over all epochs, building and warming up not counted; what is reached by then is
+    reported as not converged."""
 
     baseline: str | None = None
     """The arm that others are compared with; the first one of the sweep where not given."""
@@ -114,6 +115,12 @@ class Protocol:
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")
+        if self.warmup_calls < 1 and self.warmup_s <= 0:
+            raise ConfigError("protocol.warmup_calls=0 with protocol.warmup_s=0 leaves no call to size the blocks by.")
+        if self.seed < 0 or self.cold_cache_bytes < 1 or any(cpu < 0 for cpu in self.cpus):
+            raise ConfigError(
+                "protocol.seed and protocol.cpus must not be negative, and protocol.cold_cache_bytes be 1 or more."
+            )
         if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):
             raise ConfigError(
                 f"protocol.looks={list(self.looks)} must be rising numbers of rounds, such as [10,20,40]."

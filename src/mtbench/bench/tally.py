@@ -1,8 +1,10 @@
 """What is known of one job so far, and the record that follows from it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,7 @@ class Tally:
 
     def fail(self, status: str, reason: str, error: float | None = None) -> None:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
-        self.status, self.reason = status, reason
+        self.status, self.reason = status, reason.replace(str(Path.home()), "~")  # tracebacks name the user's folders
         if error is not None:
             self.facts["verify_error"] = error
 
@@ -210,21 +212,22 @@ class Tally:
 def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
     """The median over all blocks, [epoch][round][call], with its interval.
 
-    From POOLED_EPOCHS epochs on it is the order-statistic interval of the epochs' medians, which holds what differs
-    between lives of a process. Fewer epochs say too little about that, so the interval is that of the blocks relative to
-    their own epoch's median, and the spread between epochs is a number of its own, `epoch_spread`.
+    From POOLED_EPOCHS epochs on it also holds Student's interval of the epochs' medians (of their logarithms), and with it
+    what differs between lives of a process. Fewer epochs say too little about that, so the interval is that of the blocks
+    relative to their own epoch's median, and the spread between epochs is a number of its own, `epoch_spread`.
     """
-    from mtbench.stats import Interval, median_interval
+    from mtbench.stats import Interval, mean_interval, median_interval
 
     epochs = [[median(block) for block in visit] for visit in samples_ns]
     estimate = median(value for blocks in epochs for value in blocks)
-    if len(epochs) >= POOLED_EPOCHS:
-        between = median_interval([median(blocks) for blocks in epochs], confidence)
-        return Interval(estimate, min(between.low, estimate), max(between.high, estimate), between.confidence)
     relative = [value / median(blocks) for blocks in epochs for value in blocks]
     within = median_interval(relative, confidence)
     scale = estimate / within.estimate
-    return Interval(estimate, within.low * scale, within.high * scale, within.confidence)
+    low, high = within.low * scale, within.high * scale
+    if len(epochs) >= POOLED_EPOCHS:
+        between = mean_interval([math.log(median(blocks)) for blocks in epochs], confidence)
+        low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
+    return Interval(estimate, low, high, within.confidence)
 
 
 def _said(reading: Reading) -> dict[str, Any]:

@@ -303,7 +303,7 @@ def _pin(cpus: list[int]) -> None:
         raise Unsupported("protocol.cpus needs Linux; other systems do not let a program choose its processors.")
     try:
         os.sched_setaffinity(0, cpus)
-    except OSError:
+    except (OSError, ValueError):
         usable = ",".join(map(str, sorted(os.sched_getaffinity(0))))
         raise Unsupported(
             f"protocol.cpus={cpus} names processors that are not here; this process may use {usable}."

@@ -149,6 +149,12 @@ def leaves(out: Any, array_type: type) -> list[Any]:
     raise TypeError(f"the result holds a {type(out).__name__}, which is not an array of this library")
 
 
+def process_peak_kind() -> str:
+    """What `process_peak_bytes` counts here."""
+    since = "" if Path("/proc/self/clear_refs").exists() else " since it started"
+    return f"peak resident size of the worker process{since}"
+
+
 def process_peak_reset() -> None:
     """Restarts this process's peak resident size, where the kernel can (Linux: proc(5), /proc/pid/clear_refs)."""
     with suppress(OSError):  # elsewhere the peak stays that of the whole process life

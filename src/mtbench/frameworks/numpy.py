@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves
+from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, process_peak_kind
 from mtbench.reference import array_namespace
 
 
@@ -57,6 +57,6 @@ class NumPy(Framework):
             device_name="cpu",
             threads=None,
             blas=f"{blas['name']} {blas['version']}",
-            peak_kind="peak resident size of the worker process",
+            peak_kind=process_peak_kind(),
             details={},
         )

@@ -22,8 +22,11 @@ from mtbench.frameworks.base import (
     Settings,
     leaves,
     process_peak_bytes,
+    process_peak_kind,
     process_peak_reset,
 )
+
+DEVICE_CALLS = 30
 
 
 class Torch(Framework):
@@ -96,6 +99,8 @@ class Torch(Framework):
     def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
         if self.kind != "cuda":
             return None  # torch.mps has events, but with reports of hangs and of times that run backwards
+        # More launches than the driver queues (about a thousand kernels) would wait for the backlog, and be timed instead.
+        calls = min(calls, DEVICE_CALLS)
         cuda = self.torch.cuda
         started = time.perf_counter_ns()
         for _ in range(calls):
@@ -178,7 +183,7 @@ class Torch(Framework):
             threads=torch.get_num_threads(),
             blas=built.group(1) if built else None,
             peak_kind={
-                "cpu": "peak resident size of the worker process",
+                "cpu": process_peak_kind(),
                 "cuda": "torch's allocator, peak",
                 "mps": "Metal driver's allocation at the end, torch's cache included (torch.mps keeps no peak)",
             }[self.kind],

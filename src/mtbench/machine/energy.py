@@ -23,6 +23,10 @@ class Reader(ABC):
     def read_joule(self) -> float:
         """Energy used since some fixed moment before, in joules. Raises OSError where the counter is gone."""
 
+    def standing(self) -> list[str]:
+        """Counters that have not moved since this reader was made, though what they count cannot have been idle."""
+        return []
+
     def close(self) -> None:  # noqa: B027
         """Gives the counter back."""
 

@@ -30,6 +30,8 @@ def outcome(**changes: object) -> Outcome:
         Row("busy-wait <b>", "± 0.5 %", "+0.1 %", "met", "20 blocks"),
         Row("twins", "≤ 1 %", "0 of 20", "not shown with n=20"),
         Row("loop", "± 2 %", "+9 %", "missed"),
+        Row("smallest difference", "", "2 %", "reported"),
+        Row("do_bench", "", "", "n/a", "no CUDA here"),
     )
     made = Outcome(
         rows, "shared", "busy", "cpu", "torch 2", True, 80.0, "2026-01-02T03:04:05+00:00", "id", {"chip": "C"}
@@ -47,6 +49,8 @@ def test_the_index_shows_the_self_test_beside_the_records(measured):
     assert 'status-ok">met<' in section
     assert 'status-failed">missed<' in section
     assert 'status-unsupported">not shown with n=20<' in section
+    assert 'status-none">reported<' in section
+    assert 'status-none">n/a<' in section
 
 
 def test_the_index_says_how_to_make_one_where_there_is_none(measured):

@@ -1,0 +1,121 @@
+"""Drift, heat and overhead: what the machine did is told apart from what an operator did."""
+
+import pytest
+
+from mtbench.bench import controller as controllers
+from mtbench.bench import gauges
+from mtbench.bench.controller import Controller
+from mtbench.bench.gauges import Canary, Peaks
+from mtbench.bench.progress import Progress
+from mtbench.bench.protocol import Protocol
+from mtbench.bench.tally import Sweep, Tally
+from mtbench.machine.watch import Reading
+
+
+@pytest.fixture
+def canary(monkeypatch):
+    """A canary on a clock of its own; sing(call_ns) is one timing, a second after the one before."""
+    made = Canary()
+    now = iter(range(10_000))
+    monkeypatch.setattr(gauges.time, "monotonic", lambda: float(next(now)))
+    return made
+
+
+def test_a_machine_that_slows_down_drifts_and_one_that_only_jitters_does_not(canary):
+    for number in range(60):
+        canary.note("gpu", 1, 1000.0 * (1 + 0.001 * number))
+        canary.note("cpu", 2, 1000.0 + (7 * number) % 13)
+    drifts = canary.drifts()
+    assert drifts["gpu"] == pytest.approx(0.059, rel=0.05)
+    assert abs(drifts["cpu"]) < 0.002
+
+
+def test_a_worker_that_was_restarted_fakes_no_drift(canary):
+    for _ in range(10):
+        canary.note("cpu", 1, 1000.0)
+    for _ in range(20):
+        canary.note("cpu", 2, 8000.0)
+    assert canary.drifts() == {"cpu": 0.0}
+
+
+def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misbehaving):
+    tally = Tally(misbehaving("well"))
+    tally.latency_ns, tally.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
+    sweep = Sweep("s", Protocol(), "m", {})
+    tally.note_drift(0.01, 0.02)
+    assert not any("drifted" in warning for warning in tally.record(sweep).warnings)
+    tally.note_drift(-0.05, 0.02)
+    tally.note_drift(0.01, 0.02)
+    record = tally.record(sweep)
+    assert record.canary_drift == -0.05
+    assert [warning for warning in record.warnings if "drifted" in warning] == [
+        "drifted: the canary changed by -5.0% over an epoch"
+    ]
+
+
+@pytest.mark.parametrize(("floor_ns", "bound"), [(5.0, False), (20.0, True)])
+def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns, bound):
+    tally = Tally(misbehaving("well"))
+    tally.latency_ns, tally.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
+    tally.facts["floor_ns"] = floor_ns
+    warnings = tally.record(Sweep("s", Protocol(), "m", {})).warnings
+    assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
+
+
+def test_outliers_are_counted_and_kept_and_percentiles_wait_for_enough_calls(misbehaving):
+    tally = Tally(misbehaving("well"))
+    blocks = [[100 + number] * 5 for number in range(11)] + [[100_000] * 5]
+    tally.latency_ns, tally.throughput_ns = [blocks], [[100.0] * 12]
+    record = tally.record(Sweep("s", Protocol(), "m", {}))
+    assert record.outliers == 1
+    assert record.latency_samples_ns == [blocks]
+    assert record.latency_p90_ns is None  # 60 calls
+    tally.latency_ns = [[[100] * 6] * 12]
+    record = tally.record(Sweep("s", Protocol(), "m", {}))
+    assert record.latency_p90_ns == 100.0  # 72 calls
+    assert record.latency_p99_ns is None
+
+
+class HotThenCool:
+    """A machine that stays hot for some samples."""
+
+    def __init__(self, hot_samples: int) -> None:
+        self.left = hot_samples
+
+    def sample(self) -> Reading:
+        self.left -= 1
+        return Reading(cpu_throttled=self.left >= 0)
+
+
+@pytest.mark.parametrize(("hot_samples", "waits"), [(0, 1), (3, 4), (10**6, 24)])
+def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_reached(monkeypatch, hot_samples, waits):
+    clock = [0.0]
+    slept = []
+    monkeypatch.setattr(controllers.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(controllers.time, "sleep", lambda s: (slept.append(s), clock.__setitem__(0, clock[0] + s)))
+    told = []
+
+    class Watch(Progress):
+        def warn(self, message):
+            told.append(message)
+
+    protocol = Protocol(cooldown_cap_s=120, cooldown_fraction=0.5)
+    controller = Controller([], Sweep("s", protocol, "m", {}), Watch(), HotThenCool(hot_samples))
+    controller._cool_down(worked_s=10.0)
+    assert slept == [5.0]  # in proportion to the work, and no more where nothing was hot
+    controller.thermal_flag = "a processor was slowed down for its heat"
+    controller._cool_down(worked_s=0.0)
+    assert len(told) == waits
+    assert "cool down" in told[0]
+
+
+def test_the_peak_is_the_best_of_the_arms_that_compute_alike(misbehaving):
+    peaks = Peaks()
+    plain, stock, tf32 = (
+        Tally(misbehaving("well", **arm)) for arm in ({}, {"variant": "stock"}, {"matmul_precision": "tf32"})
+    )
+    for tally, rate in ((plain, 1e9), (stock, 3e9), (tf32, 9e9)):
+        tally.description = {"device": "cpu"}
+        peaks.note(tally, {"flops_per_s": rate, "bytes_per_s": None})
+    assert peaks.best(plain) == {"flops_per_s": 3e9, "bytes_per_s": None}
+    assert peaks.best(tf32)["flops_per_s"] == 9e9

@@ -31,10 +31,9 @@ def test_a_machine_that_slows_down_drifts_and_one_that_only_jitters_does_not(can
 
 
 def test_a_worker_that_was_restarted_fakes_no_drift(canary):
-    for _ in range(15):
-        canary.note("cpu", 1, 1000.0)
-    for _ in range(16):
-        canary.note("cpu", 2, 8000.0)
+    for worker in (1, 2, 3):
+        for _ in range(8):
+            canary.note("cpu", worker, 1000.0 * worker)
     assert canary.drifts() == {"cpu": 0.0}
 
 

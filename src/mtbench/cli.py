@@ -18,7 +18,7 @@ app = typer.Typer(
 def list_names() -> None:
     """What can be measured: every name of every group, with a line on each."""
     folder = paths.conf()
-    for group in ("operator", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
+    for group in ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
         typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")
         for file in sorted((folder / group).glob("*.yaml")):
             typer.echo(f"  {file.stem:<28} {_title(file)}")

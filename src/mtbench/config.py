@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import InvalidRequirement, Requirement
 
-from mtbench import paths, registry
+from mtbench import models, paths, registry
 from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError, unknown
 from mtbench.job import Arm, Cell, Job, relative_folder
@@ -36,6 +36,15 @@ class OperatorConfig:
     variant: str = "native"
     params: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class ModelConfig:
+    """A language model whose layers' shapes the operators take; `config` is its published config.json."""
+
+    name: str | None = None
+    source: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,6 +83,7 @@ class ShapeConfig:
 class Config:
     """One job, as configured."""
 
+    model: ModelConfig = field(default_factory=ModelConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     framework: FrameworkConfig = field(default_factory=FrameworkConfig)
     device: DeviceConfig = field(default_factory=DeviceConfig)
@@ -84,15 +94,21 @@ class Config:
 
 
 def register() -> None:
-    """Makes the schema and the resolver known to Hydra; safe to call again."""
+    """Makes the schema and the resolvers known to Hydra; safe to call again."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("mtbench.folder", _folder_resolver, replace=True)
+    OmegaConf.register_new_resolver("mtbench.model", _model_resolver, replace=True)
 
 
 def _folder_resolver(*, _root_: DictConfig) -> str:
     """${mtbench.folder:}: where a job's record goes, below its sweep."""
     cell, arm, _ = _identity(_root_, user_folders(_root_.hydra))
     return str(relative_folder(cell, arm))
+
+
+def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
+    """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
+    return default if _root_.model.name is None else models.dimension(dimension, _root_.model.config)
 
 
 def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:
@@ -139,6 +155,7 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
         dtype=dtype.name,
         shape=Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len),
         operator_file=operator_file,
+        model=config.model.name,
     )
     arm = Arm(
         framework=config.framework.name,

@@ -48,6 +48,7 @@ class Cell:
     dtype: str
     shape: Shape
     operator_file: str | None = None  # a user's own Python file
+    model: str | None = None  # the preset that parameters were taken from
 
     @property
     def problem(self) -> Operator:
@@ -63,10 +64,12 @@ class Cell:
                 "dtype": self.dtype,
                 "shape": asdict(self.shape),
             }
+            | ({} if self.model is None else {"model": self.model})
         )
 
     def __str__(self) -> str:
-        return f"{self.operator} {self.dtype} {self.shape}"
+        model = "" if self.model is None else f"{self.model} "
+        return f"{self.operator} {model}{self.dtype} {self.shape}"
 
 
 @dataclass(frozen=True)

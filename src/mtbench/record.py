@@ -53,6 +53,7 @@ class Record:
     status: str
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
+    model: str | None = None  # the preset that parameters were taken from
     verify_error: float | None = None  # ||out - ref|| / ||ref||
     verify_tolerance: float | None = None
     # results

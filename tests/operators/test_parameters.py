@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from operator_cases import OPERATORS, build, draw
 
-from mtbench import paths, registry
+from mtbench import config, paths, registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Operator, Shape
 
@@ -76,8 +76,12 @@ def test_a_key_length_that_would_do_nothing_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_yaml_lists_every_parameter_at_its_default(name: str) -> None:
+    config.register()
     operator_class: type[Operator] = registry.load("operator", name)
-    written = OmegaConf.load(paths.conf() / "operator" / f"{name}.yaml")
+    file = OmegaConf.load(paths.conf() / "operator" / f"{name}.yaml")
+    written = OmegaConf.to_container(OmegaConf.create({"operator": file, "model": {"name": None}}), resolve=True)[
+        "operator"
+    ]
     assert written["params"] == {field.name: field.default for field in fields(operator_class)}
     assert (written["name"], written["variant"]) == (name, "native")
 

@@ -146,6 +146,7 @@ class Tally:
             seq_len=cell.shape.seq_len,
             kv_len=cell.shape.kv_len,
             params=to_json(dict(cell.params)),
+            model=cell.model,
             sweep_id=sweep.id,
             cell_id=cell.id,
             job_id=self.job.id,

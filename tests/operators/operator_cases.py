@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from functools import cache, partial
+from functools import cache
 from itertools import combinations
 from types import NoneType, SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+from definitions import table
 
 from mtbench import registry
+from mtbench.bench import worker
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size
@@ -18,7 +20,7 @@ from mtbench.reference import array_namespace, round_to
 OPERATORS = registry.names("operator")
 LIBRARIES = ("torch", "mlx", "numpy")
 TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
-SMALL = {"embed_dim": 32, "num_heads": 4}
+SMALL = {"embed_dim": 32, "num_heads": 4, "num_kv_heads": 2, "vocab_size": 50}
 SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
 
 
@@ -28,10 +30,24 @@ def framework(name: str) -> Framework:
     return made
 
 
+def small_parameters(operator_class: type[Operator]) -> dict[str, Any]:
+    names = {field.name for field in fields(operator_class)}
+    base = {name: size for name, size in SMALL.items() if name in names}
+    own: dict[str, Any] = table("SMALL").get(operator_class.key(), {})
+    return base | own
+
+
+def small(name: str, **params: Any) -> Operator:
+    """An operator at sizes that are fit for tests."""
+    operator_class = registry.load("operator", name)
+    problem: Operator = operator_class.from_params(small_parameters(operator_class) | params)
+    return problem
+
+
 def parameters(operator_class: type[Operator], changes: int = 1) -> list[dict[str, Any]]:
     """A small operator's parameters, and the same with up to so many of them changed, each to all that it can be."""
     names = [field.name for field in fields(operator_class)]
-    base = {name: size for name, size in SMALL.items() if name in names}
+    base = small_parameters(operator_class)
     values = {field.name: field.default for field in fields(operator_class)} | base
     hints = get_type_hints(operator_class, include_extras=True)
     single = [{name: value} for name in names for value in _alternatives(hints[name], values[name])]
@@ -53,9 +69,9 @@ def _alternatives(hint: Any, value: Any) -> list[Any]:
     return []
 
 
-def shapes(problem: Operator) -> Iterator[Shape]:
-    """The small shapes that go with an operator."""
-    for shape in SHAPES:
+def shapes(problem: Operator, *wanted: Shape) -> Iterator[Shape]:
+    """Those of the wanted shapes that go with an operator; of all the small ones, where none is named."""
+    for shape in wanted or (*SHAPES, *table("SHAPES").get(problem.key(), ())):
         try:
             problem.check(shape)
         except ConfigError:
@@ -90,27 +106,41 @@ def draw(problem: Operator, shape: Shape, dtype: str = "float64", seed: int = 0)
 
 
 def reference(problem: Operator, inputs: list[Host], weights: SimpleNamespace) -> Host:
-    return np.asarray(problem.portable(array_namespace(), weights, *inputs))
+    """The reference of an operator with one output."""
+    (out,) = references(problem, inputs, weights)
+    return out
+
+
+def references(problem: Operator, inputs: list[Host], weights: SimpleNamespace) -> list[Host]:
+    out = problem.portable(array_namespace(), weights, *(values.copy() for values in inputs))
+    return [np.asarray(leaf) for leaf in (out if isinstance(out, tuple | list) else [out])]
 
 
 def build(problem: Operator, library: str, variant: str, weights: SimpleNamespace, dtype: str) -> Any:
     """An operator's call in a library, as the worker builds it."""
     arrays = SimpleNamespace(**{name: framework(library).array(value, dtype) for name, value in vars(weights).items()})
-    form = problem.form(library, variant)
-    return partial(problem.portable, framework(library).xp, arrays) if form is None else form(arrays)
+    return worker.build(framework(library), problem, variant, arrays)
 
 
 def run(call: Any, library: str, inputs: list[Host], dtype: str) -> Host:
+    """The output of a call that has one."""
+    (out,) = outputs(call, library, inputs, dtype)
+    return out
+
+
+def outputs(call: Any, library: str, inputs: list[Host], dtype: str) -> list[Host]:
     chosen = framework(library)
     out = call(*(chosen.array(values, dtype) for values in inputs))
     chosen.wait(out)
-    (leaf,) = chosen.leaves(out)
-    return chosen.host(leaf)
+    return [chosen.host(leaf) for leaf in chosen.leaves(out)]
 
 
-def error(out: Host, expected: Host) -> float:
-    assert out.shape == expected.shape
-    return float(np.linalg.norm(out - expected) / np.linalg.norm(expected))
+def error(out: Host | list[Host], expected: Host | list[Host]) -> float:
+    """||out - expected|| / ||expected|| over all outputs."""
+    pairs = list(zip(*(each if isinstance(each, list) else [each] for each in (out, expected)), strict=True))
+    assert [one.shape for one, _ in pairs] == [other.shape for _, other in pairs]
+    difference = sum(float(np.square(one - other).sum()) for one, other in pairs)
+    return float(np.sqrt(difference / sum(float(np.square(other).sum()) for _, other in pairs)))
 
 
 def has(library: str, dtype: str) -> bool:

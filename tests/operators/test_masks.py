@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operator_cases import ARMS, OPERATORS, SMALL, build, draw, error, reference, run, shapes
+from operator_cases import ARMS, OPERATORS, build, draw, error, reference, run, shapes, small
 
 from mtbench import registry
 from mtbench.errors import Unsupported
@@ -38,8 +38,7 @@ def effect_of_the_future(name: str, problem: Operator, shape: Shape, position: i
 
 
 def problem_of(name: str, causal: bool, **params: Any) -> Operator:
-    problem: Operator = registry.load("operator", name).from_params(SMALL | {"causal": causal} | params)
-    return problem
+    return small(name, causal=causal, **params)
 
 
 def masked_shapes(problem: Operator) -> list[Shape]:

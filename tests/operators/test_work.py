@@ -3,26 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from operator_cases import OPERATORS, build, draw, framework, problems, reference, shapes
+from definitions import table
+from operator_cases import OPERATORS, build, draw, framework, problems, references, shapes
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtbench import registry
-from mtbench.operators.base import ITEM_BYTES, Shape
-
-WITHOUT_PRODUCTS = {"softmax": 5, "layer_norm": 7}
-"""Operators whose work is not in matrix products, with their operations per element."""
+from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Shape
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_flops_are_those_of_the_matrix_products(name: str) -> None:
+    stated = table("FLOPS")
     for problem in problems(name):
         for shape in shapes(problem):
-            if name in WITHOUT_PRODUCTS:
-                elements = shape.batch_size * shape.seq_len * problem.embed_dim
-                assert (
-                    problem.flops(shape)
-                    == (WITHOUT_PRODUCTS[name] - (getattr(problem, "bias", True) is False)) * elements
-                )
+            if name in stated:
+                assert problem.flops(shape) == stated[name](problem, shape)
                 continue
             inputs, weights = draw(problem, shape)
             call = build(problem, "torch", "portable", weights, "float32")
@@ -44,12 +39,20 @@ def hidden_flops(problem: object, shape: Shape) -> int:
 @pytest.mark.parametrize("dtype", ITEM_BYTES)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_bytes_are_those_of_inputs_weights_and_output(name: str, dtype: str) -> None:
+    stated = table("BYTES")
     for problem in problems(name):
         for shape in shapes(problem):
+            if name in stated:
+                assert problem.bytes_moved(shape, dtype) == stated[name](problem, shape, dtype)
+                continue
             inputs, weights = draw(problem, shape)
-            arrays = [*inputs, *vars(weights).values(), reference(problem, inputs, weights)]
-            elements = sum(np.size(values) for values in arrays)
-            assert problem.bytes_moved(shape, dtype) == elements * getattr(torch, dtype).itemsize
+            arrays = [*inputs, *vars(weights).values(), *references(problem, inputs, weights)]
+            moved = sum(
+                np.size(values)
+                * (INDEX_BYTES if np.issubdtype(values.dtype, np.integer) else getattr(torch, dtype).itemsize)
+                for values in arrays
+            )
+            assert problem.bytes_moved(shape, dtype) == moved
 
 
 def test_causal_attention_counts_the_pairs_that_see_each_other() -> None:

@@ -19,11 +19,13 @@ def _erf(x: NDArray[Any]) -> Any:
     return erf(x)
 
 
-def round_to(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
-    """Values rounded to the nearest that a dtype has, ties to even, still held as float64.
+def round_to(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Values rounded to the nearest that a dtype has, ties to even, still held as float64; integers as they are.
 
     bfloat16 is the upper half of a float32, so it is rounded there, in integers.
     """
+    if not np.issubdtype(values.dtype, np.floating):
+        return values
     if dtype != "bfloat16":
         return values.astype(dtype).astype(np.float64)
     bits = values.astype(np.float32).view(np.uint32)

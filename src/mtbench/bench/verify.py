@@ -44,8 +44,8 @@ def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: in
     """
     weights_rng = np.random.default_rng([seed, 0])
     inputs_rng = np.random.default_rng([seed if inputs_seed is None else inputs_seed, 1])
-    weights = {name: _rounded(values, dtype) for name, values in problem.weights(weights_rng).items()}
-    inputs = {name: _rounded(values, dtype) for name, values in problem.inputs(inputs_rng, shape).items()}
+    weights = {name: round_to(values, dtype) for name, values in problem.weights(weights_rng).items()}
+    inputs = {name: round_to(values, dtype) for name, values in problem.inputs(inputs_rng, shape).items()}
     return Case(inputs, weights)
 
 
@@ -83,7 +83,3 @@ def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: f
     if error > tolerance:
         raise Mismatch(f"relative error {error:.2g} exceeds the tolerance {tolerance:.2g}", error)
     return error
-
-
-def _rounded(values: Host, dtype: str) -> Host:
-    return round_to(values, dtype) if np.issubdtype(values.dtype, np.floating) else values

@@ -182,7 +182,8 @@ class Worker:
         ]
         if thorough:
             checks.check_complete(framework, subject, call_ns)
-            checks.check_fresh(framework, subject)
+            if not prepared.problem.updates_inputs:
+                checks.check_fresh(framework, subject)
             warnings += checks.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
             error = max(error, self._check_other_inputs(prepared))
         peaks, suspicions = self._check_rates(prepared, call_ns, peaks)
@@ -289,12 +290,22 @@ class Worker:
 
 
 def build(framework: Framework, problem: Operator, variant: str, weights: SimpleNamespace) -> Callable[..., Any]:
-    """The function to time: the operator's form in this library, or its portable definition where it has none."""
+    """The function to time: the operator's form in this library, or its portable definition where it has none.
+
+    The native form is the operator's own, else the framework's; a definition composed of others takes theirs.
+    """
     try:
         form = problem.form(framework.library, variant)
     except KeyError:
         raise Unsupported(f"{type(problem).__name__} has no variant '{variant}' in {framework.library}.") from None
-    return partial(problem.portable, framework.xp, weights) if form is None else form(weights)
+    if form is not None:
+        return form(weights)
+    if variant == "portable" or not framework.forms:
+        return partial(problem.portable, framework.xp, weights)
+    own = framework.forms.get(problem.key())
+    if own is not None:
+        return own(problem, weights)
+    return partial(problem.portable, SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)
 
 
 def _pin(cpus: list[int]) -> None:

@@ -11,16 +11,20 @@ A framework file defines one class that derives from `Framework`. Requirements, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Call = Callable[..., Any]
+
+Form = Callable[[Any, SimpleNamespace], Call]
+"""Makes an operator's call, with this library's arrays for weights."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Framework(ABC):
     """wait(out) returns when a result is complete. An attribute and not a method, so that the library's own function
     can stand here: it runs inside the timed call, where a frame of ours would be counted."""
 
+    forms: Mapping[str, Form] = MappingProxyType({})
+    """This library's own forms of operators, by the operator's key, for a library that the operators' files do not know:
+    each makes the function to be timed from the operator, with its parameters, and its weights."""
+
     submit: Call = staticmethod(lambda out: None)
     """submit(out) starts work on a result without waiting for it; most libraries have nothing left to do."""
 
@@ -70,7 +78,10 @@ class Framework(ABC):
 
     @abstractmethod
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        """Puts host values on the device in a dtype (float32, float16, bfloat16), waited for; integers stay integers."""
+        """Puts host values on the device in a dtype (float32, float16, bfloat16), waited for.
+
+        Integers become the library's own type for indices, so that no form need convert them while it is timed.
+        """
 
     @abstractmethod
     def host(self, out: Any) -> NDArray[np.float64]:

@@ -47,9 +47,10 @@ class Mlx(Framework):
         self.submit = mx.async_eval
 
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        array = self.mx.array(host.astype(np.float32) if host.dtype == np.float64 else host)
         if np.issubdtype(host.dtype, np.floating):
-            array = array.astype(getattr(self.mx, dtype))
+            array = self.mx.array(host.astype(np.float32)).astype(getattr(self.mx, dtype))
+        else:
+            array = self.mx.array(host.astype(np.int32))  # what MLX itself makes of a Python integer
         self.mx.eval(array)
         return array
 

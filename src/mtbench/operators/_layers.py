@@ -30,7 +30,14 @@ def in_mlx(operator: Any, w: SimpleNamespace) -> Call:
 
 
 def in_portable(xp: Any) -> Build:
-    return lambda operator, w: partial(operator.portable, xp, w)
+    """Parts as their definitions say, or in the forms that the namespace itself brings (`xp.forms`, by operator)."""
+    forms: Mapping[str, Build] = getattr(xp, "forms", {})
+
+    def build(operator: Any, w: SimpleNamespace) -> Call:
+        form = forms.get(operator.key())
+        return partial(operator.portable, xp, w) if form is None else form(operator, w)
+
+    return build
 
 
 def named(part: str, weights: Mapping[str, T]) -> dict[str, T]:

@@ -6,8 +6,9 @@ and must start fast and work where a library is missing or broken.
 
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
 weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed,
-which takes the inputs in the order of `inputs()`. A library without such a method runs `portable`. A variant, chosen by
-`operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
+which takes the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file
+brings (`Framework.forms`), else `portable`. A variant, chosen by `operator.variant=stock`, is a method named
+`<library>_<variant>`, here `torch_stock`.
 """
 
 import math
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 
 from mtbench.errors import ConfigError, unknown
 
-Host = NDArray[np.float64]
+Host = NDArray[Any]
+"""An array in host memory: float64, or int64 where it holds indices."""
 Call = Callable[..., Any]
 Dimensions = tuple[int, ...]
 
@@ -33,6 +35,9 @@ Positive = Annotated[float, POSITIVE]
 """A parameter that is a finite number above 0."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+INDEX_BYTES = 4
+"""Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,19 @@ class Operator(ABC):
     independent_rows = True
     """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid."""
 
+    updates_inputs = False
+    """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing
+    so again must change nothing, since a call is repeated on the same inputs."""
+
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for parameter in fields(self):
             _check_value(parameter.name, getattr(self, parameter.name), hints[parameter.name])
+
+    @classmethod
+    def key(cls) -> str:
+        """The name of the operator's file, under which it is registered."""
+        return cls.__module__.rpartition(".")[2]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -92,10 +106,13 @@ class Operator(ABC):
 
     @abstractmethod
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        """Draws the inputs, float64, in the order in which the timed function takes them; axis 0 is the batch."""
+        """Draws the inputs in the order in which the timed function takes them; axis 0 is the batch.
+
+        float64, which is rounded to the cell's dtype, or int64 for indices, which stay integers.
+        """
 
     def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        """Draws the weights, float64. None by default."""
+        """Draws the weights, like the inputs. None by default."""
         return {}
 
     @abstractmethod

@@ -99,6 +99,9 @@ def doctor() -> None:
 def selftest(
     quick: Annotated[bool, typer.Option("--quick", help="A minute and a half, with few trials.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    only: Annotated[
+        str, typer.Option(help="Some parts alone: busy_wait, twins, injected, rivals, do_bench, twice, cost.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="The JSON file to write; the report looks in multirun.")] = Path(
         "multirun/selftest.json"
     ),
@@ -106,19 +109,27 @@ def selftest(
     """Proves the instrument on this machine: measures what is known, and beside others. Exits with 1 where a goal is missed."""
     from rich.console import Console
 
-    from mtbench.selftest.outcome import write
+    from mtbench.selftest.outcome import Outcome, write
     from mtbench.selftest.run import run
     from mtbench.selftest.table import table
 
+    parts = [name.strip() for name in only.split(",") if name.strip()]
+    kept = False
+
+    def keep(so_far: Outcome) -> None:
+        nonlocal kept
+        write(so_far, out)
+        kept = True
+
     try:
-        outcome = run(device, quick, say=typer.echo)
+        outcome = run(device, quick, say=typer.echo, only=parts, keep=keep)
     except ConfigError as error:
         typer.echo(f"mtbench selftest: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing is kept of a self-test that was not finished.", err=True)
+        finished = f"the parts that were finished are in {out}" if kept else "no part was finished"
+        typer.echo(f"Interrupted; {finished}.", err=True)
         sys.exit(130)
-    write(outcome, out)
     Console().print(table(outcome))
     typer.echo(f"Written to {out}, which `python -m mtbench report` shows as how far to trust its numbers.")
     sys.exit(0 if outcome.passed else 1)

@@ -110,16 +110,20 @@ def test_the_table_shows_every_row_and_what_it_was_measured_on():
 def test_the_exit_code_says_whether_a_goal_was_missed(monkeypatch, tmp_path, verdict, code):
     asked = []
 
-    def measured(device, quick, say):
-        asked.append((device, quick))
+    def measured(device, quick, say, only, keep):
+        asked.append((device, quick, only))
+        keep(outcome("met"))
         say("busy-wait: fine")
+        keep(outcome("met", verdict))
         return outcome("met", verdict)
 
     monkeypatch.setattr(run, "run", measured)
     file = tmp_path / "selftest.json"
-    result = CliRunner().invoke(cli.app, ["selftest", "--quick", "--device", "cpu", "--out", str(file)])
+    result = CliRunner().invoke(
+        cli.app, ["selftest", "--quick", "--device", "cpu", "--only", "busy_wait, twice", "--out", str(file)]
+    )
     assert result.exit_code == code, result.output
-    assert asked == [("cpu", True)]
+    assert asked == [("cpu", True, ["busy_wait", "twice"])]
     assert "busy-wait: fine" in result.output
     assert outcomes.read(file) == outcome("met", verdict)
 
@@ -135,9 +139,24 @@ def test_nothing_is_written_where_nothing_was_measured(monkeypatch, tmp_path, er
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_device_is_a_mistake():
+def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):
+    def interrupted(*_, keep, **__):
+        keep(outcome("met"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", interrupted)
+    file = tmp_path / "selftest.json"
+    result = CliRunner().invoke(cli.app, ["selftest", "--out", str(file)])
+    assert result.exit_code == 130
+    assert str(file) in result.output
+    assert outcomes.read(file) == outcome("met")
+
+
+def test_an_unknown_device_or_part_is_a_mistake():
     with pytest.raises(ConfigError, match=r"Did you mean 'gpu'"):
         run.run("gpus")
+    with pytest.raises(ConfigError, match=r"Did you mean 'twins'"):
+        run.run("cpu", only=["twin"])
 
 
 @pytest.mark.parametrize(

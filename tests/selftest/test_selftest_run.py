@@ -32,7 +32,10 @@ def test_every_row_is_measured_through_real_workers(monkeypatch, tmp_path):
     """With NumPy, whose workers start at once; what needs torch is tested below."""
     monkeypatch.setattr(run, "_library", lambda device: (run._numpy(), "this test does without"))
     told: list[str] = []
-    made = run.run("cpu", extent=TINY, say=told.append)
+    kept: list[outcome.Outcome] = []
+    made = run.run("cpu", extent=TINY, say=told.append, keep=kept.append)
+    assert [len(run.PARTS) - len(one.left_out) for one in kept] == list(range(1, len(run.PARTS) + 1))
+    assert kept[-1] == made
     rows = {row.what: row for row in made.rows}
     assert len(rows) == len(made.rows) == len(told) - 1 == 14
     assert made.device == "cpu"
@@ -53,6 +56,14 @@ def test_every_row_is_measured_through_real_workers(monkeypatch, tmp_path):
     assert 0 < rows["time outside warm-up and timed blocks"].numbers["value"] < 1
     outcome.write(made, tmp_path / outcome.FILE_NAME)
     assert [row.what for row in outcome.read(tmp_path / outcome.FILE_NAME).rows] == list(rows)
+
+
+def test_some_parts_alone_say_what_they_leave_out(monkeypatch):
+    monkeypatch.setattr(run, "_library", lambda device: (run._numpy(), "this test does without"))
+    made = run.run("cpu", extent=TINY, only=["rivals", "do_bench"])
+    assert [row.verdict for row in made.rows] == [NOT_POSSIBLE] * 3
+    assert made.left_out == ("busy_wait", "twins", "injected", "twice", "cost")
+    assert "without busy_wait, twins, injected, twice, cost" in made.summary
 
 
 def test_others_time_the_very_call_that_mtbench_times():

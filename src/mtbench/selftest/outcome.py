@@ -52,6 +52,7 @@ class Outcome:
     machine_id: str
     machine: dict[str, Any]
     mtbench_version: str = __version__
+    left_out: tuple[str, ...] = ()  # parts that were not asked for, or not reached
 
     @property
     def passed(self) -> bool:
@@ -65,6 +66,7 @@ class Outcome:
         parts = [f"{judged.count(MET)} of {len(judged)} goals met"]
         parts += [f"{judged.count(NOT_SHOWN)} not shown either way"] if NOT_SHOWN in judged else []
         parts += [f"{judged.count(MISSED)} missed"] if MISSED in judged else []
+        parts += [f"without {', '.join(self.left_out)}"] if self.left_out else []
         return ", ".join(parts) + "."
 
     @property
@@ -90,7 +92,7 @@ def read(file: Path) -> Outcome:
         if values.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError("another version of mtbench wrote it")
         rows = tuple(Row(**row) for row in values.pop("rows"))
-        return Outcome(rows=rows, **values)
+        return Outcome(rows=rows, left_out=tuple(values.pop("left_out", ())), **values)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the outcome of a self-test ({type(error).__name__})") from None
 

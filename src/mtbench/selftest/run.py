@@ -2,9 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mtbench.selftest.surroundings import Surroundings
 from mtbench.selftest.trials import Broken, Series
 
 Say = Callable[[str], None]
+Keep = Callable[[Outcome], None]
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -68,40 +69,57 @@ class Test:
 
 
 def run(
-    device: str = "auto", quick: bool = False, extent: Extent | None = None, say: Say = lambda line: None
+    device: str = "auto",
+    quick: bool = False,
+    extent: Extent | None = None,
+    say: Say = lambda line: None,
+    only: Sequence[str] = (),
+    keep: Keep = lambda outcome: None,
 ) -> Outcome:
-    """Measures everything that can be measured here. `extent` is that of `quick` or of the full self-test.
+    """Measures everything that can be measured here, or `only` the named parts of it.
 
-    Raises ConfigError where the device does not exist here, and KeyboardInterrupt where the user wants an end.
+    `extent` is that of `quick` or of the full self-test; `keep` gets what is known after each part. Raises ConfigError
+    where the device or a part does not exist, and KeyboardInterrupt where the user wants an end.
     """
     if device not in DEVICES:
         raise ConfigError(unknown("device", device, DEVICES))
+    for name in only:
+        if name not in PARTS:
+            raise ConfigError(unknown("part of the self-test", name, list(PARTS)))
+    wanted = [name for name in PARTS if name in only or not only]
     started = time.monotonic()
     library, no_torch = _library(device)
     on_gpu = library.device == "gpu"
     around = surroundings.look(on_gpu)
     say(f"A {around.kind} machine: {around.why}.")
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="mtbench-selftest-") as folder:
-        for part in (_busy_wait, _twins, _more, _rivals, _do_bench, _sweeps):
-            test = Test(around, extent or (QUICK if quick else FULL), library, no_torch, device, Path(folder))
-            made = part(test)
-            rows += made
-            for row in made:
-                say(f"{row.what}: {row.measured or row.detail} ({row.verdict})")
     description = machine.describe()
-    return Outcome(
-        rows=tuple(rows),
+    outcome = Outcome(
+        rows=(),
         kind=around.kind,
         why=around.why,
         device=library.device_name if on_gpu else "cpu",
         library=f"{library.library} {library.version}",
         quick=quick,
-        seconds=time.monotonic() - started,
+        seconds=0.0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine_id=machine.identity(description),
         machine=description,
+        left_out=tuple(PARTS),
     )
+    with tempfile.TemporaryDirectory(prefix="mtbench-selftest-") as folder:
+        for name in wanted:
+            test = Test(around, extent or (QUICK if quick else FULL), library, no_torch, device, Path(folder))
+            made = PARTS[name](test)
+            outcome = replace(
+                outcome,
+                rows=(*outcome.rows, *made),
+                seconds=time.monotonic() - started,
+                left_out=tuple(part for part in outcome.left_out if part != name),
+            )
+            keep(outcome)
+            for row in made:
+                say(f"{row.what}: {row.measured or row.detail} ({row.verdict})")
+    return outcome
 
 
 def _library(device: str) -> tuple[Description, str | None]:
@@ -206,13 +224,15 @@ def _do_bench(test: Test) -> list[Row]:
     return rows
 
 
-def _sweeps(test: Test) -> list[Row]:
+def _sweep(test: Test) -> list[str]:
+    return [f"framework={test.library.library}", f"device={test.device}", "operator=softmax", "sweep=none"]
+
+
+def _twice(test: Test) -> list[Row]:
     rows: list[Row] = []
     twice, each = "the same sweep twice: times that differ by more than 5 %", "the controller's own time for each job"
-    outside = "time outside warm-up and timed blocks"
-    common = [f"framework={test.library.library}", f"device={test.device}", "operator=softmax", "sweep=none"]
     with _guarded(rows, twice, each):
-        arguments = [*common, _lengths(test.extent.repeated_jobs), *sweeps.SHORT]
+        arguments = [*_sweep(test), _lengths(test.extent.repeated_jobs), *sweeps.SHORT]
         first, cost = sweeps.run(arguments, test.folder / "first")
         second, _ = sweeps.run(arguments, test.folder / "second")
         count, pairs = sweeps.unrepeated(first, second)
@@ -220,8 +240,14 @@ def _sweeps(test: Test) -> list[Row]:
         rows.append(goals.proportion("same sweep twice", test.kind, twice, count, pairs, detail))
         detail = f"a sweep of {cost.jobs} jobs that took {cost.wall_s:.3g} s; all but waiting for workers"
         rows.append(goals.amount("controller", test.kind, each, cost.controller_s, cost.jobs, "s", detail))
+    return rows
+
+
+def _cost(test: Test) -> list[Row]:
+    rows: list[Row] = []
+    outside = "time outside warm-up and timed blocks"
     with _guarded(rows, outside):
-        arguments = [*common, _lengths(test.extent.default_jobs)]
+        arguments = [*_sweep(test), _lengths(test.extent.default_jobs)]
         _, cost = sweeps.run(arguments, test.folder / "default")
         detail = f"{cost.jobs} jobs of one arm with the default protocol, {cost.wall_s:.3g} s: {cost}"
         rows.append(goals.amount("outside", test.kind, outside, cost.outside, cost.jobs, "", detail))
@@ -231,3 +257,15 @@ def _sweeps(test: Test) -> list[Row]:
 def _lengths(jobs: int) -> str:
     """So many shapes, of nearly the same size."""
     return f"shape.seq_len=range(64,{64 + jobs})"
+
+
+PARTS: dict[str, Callable[[Test], list[Row]]] = {
+    "busy_wait": _busy_wait,
+    "twins": _twins,
+    "injected": _more,
+    "rivals": _rivals,
+    "do_bench": _do_bench,
+    "twice": _twice,
+    "cost": _cost,
+}
+"""The parts, in the order in which they are measured, each of which makes some rows of the table."""

@@ -108,7 +108,13 @@ def _folder_resolver(*, _root_: DictConfig) -> str:
 
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
     """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
-    return default if _root_.model.name is None else models.dimension(dimension, _root_.model.config)
+    return default if _root_.model.name is None else models.dimension(dimension, _model_config(_root_))
+
+
+def _model_config(root: DictConfig) -> dict[str, Any]:
+    config = OmegaConf.to_container(root.model.config, resolve=True)
+    assert isinstance(config, dict)
+    return {str(name): value for name, value in config.items()}
 
 
 def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:

@@ -15,6 +15,9 @@ Config = Mapping[str, Any]
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 """The activations of published configurations, in mtbench's words."""
 
+QK_NORM = ("qwen3", "gemma3_text")
+"""The architectures that normalise queries and keys, per head."""
+
 
 def _head_dim(config: Config) -> Any:
     return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -37,6 +40,8 @@ DIMENSIONS: dict[str, Callable[[Config], Any]] = {
     "theta": lambda config: config.get("rope_theta", 10000.0),
     "activation": _activation,
     "bias": lambda config: bool(config.get("attention_bias", False)),
+    "qk_norm": lambda config: config["model_type"] in QK_NORM,
+    "window": lambda config: config.get("sliding_window"),
 }
 """mtbench's words, and how each is read off a configuration in the words of Hugging Face's transformers."""
 

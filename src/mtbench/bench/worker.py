@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -301,11 +300,11 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
     if form is not None:
         return form(weights)
     if variant == "portable" or not framework.forms:
-        return partial(problem.portable, framework.xp, weights)
+        return problem.definition(framework.xp, weights)
     own = framework.forms.get(problem.key())
     if own is not None:
         return own(problem, weights)
-    return partial(problem.portable, SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)
+    return problem.definition(SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)
 
 
 def _pin(cpus: list[int]) -> None:

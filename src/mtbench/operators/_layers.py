@@ -6,7 +6,7 @@ the part's name and a dot.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ def in_portable(xp: Any) -> Build:
 
     def build(operator: Any, w: SimpleNamespace) -> Call:
         form = forms.get(operator.key())
-        return partial(operator.portable, xp, w) if form is None else form(operator, w)
+        return operator.definition(xp, w) if form is None else form(operator, w)
 
     return build
 

@@ -15,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -126,6 +127,11 @@ class Operator(ABC):
     @abstractmethod
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The definition, in array-API functions of the namespace `xp`. On NumPy in float64 it is the reference."""
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        """`portable` with its weights. An operator that is composed of others builds them here, once and not in each call:
+        where slicing a weight copies it, as in eager JAX, that would be most of the time."""
+        return partial(self.portable, xp, w)
 
     def check(self, shape: Shape) -> None:
         """Raises ConfigError where these parameters and this shape cannot go together."""

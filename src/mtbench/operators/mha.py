@@ -120,6 +120,9 @@ class MultiHeadAttention(Operator):
         return call
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
         def split(x: Any, count: int) -> list[Any]:
             batch, length, _ = x.shape
             heads = xp.reshape(x, (batch, length, count, self.num_heads, self.head_size))
@@ -129,7 +132,7 @@ class MultiHeadAttention(Operator):
             batch, _, length, _ = x.shape
             return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (batch, length, self.inner_dim))
 
-        return self.layer(w, in_portable(xp), split, merge)(*inputs)
+        return self.layer(w, in_portable(xp), split, merge)
 
     def torch(self, w: SimpleNamespace) -> Call:
         heads = (self.num_heads, self.head_size)

@@ -20,7 +20,7 @@ from mtbench.operators._layers import (
     residual,
     torch_causal_mask,
 )
-from mtbench.operators._mlp import Activation, Mlp, mlx_activation, torch_activation
+from mtbench.operators._mlp import Activation, Mlp
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
 from mtbench.operators.layer_norm import LayerNorm
 from mtbench.operators.mha import MultiHeadAttention
@@ -113,7 +113,10 @@ class TransformerDecoderLayer(Operator):
         return lambda x, memory: feed_forward(attend_memory(attend(x), memory))
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.layer(w, in_portable(xp))(*inputs)
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_portable(xp))
 
     def torch(self, w: SimpleNamespace) -> Call:
         return self.layer(w, in_torch)
@@ -129,7 +132,7 @@ class TransformerDecoderLayer(Operator):
             self.embed_dim,
             self.num_heads,
             self.mlp.hidden_dim,
-            activation=torch_activation(self.activation),
+            activation=in_torch(self.mlp.act, SimpleNamespace()),
             layer_norm_eps=self.eps,
             batch_first=True,
             norm_first=self.norm_first,
@@ -154,7 +157,7 @@ class TransformerDecoderLayer(Operator):
             self.embed_dim,
             self.num_heads,
             self.mlp.hidden_dim,
-            activation=mlx_activation(self.activation),
+            activation=in_mlx(self.mlp.act, SimpleNamespace()),
             norm_first=self.norm_first,
         )
         weights = named("self_attention", self.self_attn.names_in_mlx(part(w, "self_attn")))

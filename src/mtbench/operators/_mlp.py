@@ -72,7 +72,10 @@ class Mlp(Operator):
         return lambda x: linear2(act(linear1(x)))
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.layer(w, in_portable(xp))(*inputs)
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_portable(xp))
 
     def torch(self, w: SimpleNamespace) -> Call:
         return self.layer(w, in_torch)

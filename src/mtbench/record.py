@@ -79,6 +79,14 @@ class Record:
     energy_kind: str | None = None  # what the counter counts, or why there is none
     flops: float | None = None  # of one call
     bytes_moved: float | None = None  # the least that one call must move
+    flops_per_s: float | None = None  # achieved: flops by throughput_ns
+    bytes_per_s: float | None = None  # achieved: bytes_moved by throughput_ns
+    peak_flops_per_s: float | None = (
+        None  # the best matrix product that any arm of the sweep reached here in this dtype
+    )
+    peak_bytes_per_s: float | None = None  # the best at which a working set like this one was read or written
+    limit_ns: float | None = None  # the shortest time that both peaks allow for flops and bytes_moved
+    limit_fraction: float | None = None  # limit_ns / throughput_ns; 1 is as fast as this machine was seen to be
     # how it was measured
     outliers: int | None = None  # blocks flagged as outlying in latency; none is ever dropped
     canary_drift: float | None = (

@@ -8,6 +8,7 @@ import pytest
 from mtbench.bench import checks
 from mtbench.bench.blocks import Subject
 from mtbench.bench.process import Process
+from mtbench.bench.rates import Rates
 from mtbench.bench.verify import Mismatch
 
 USER = Path(__file__).parent / "user"
@@ -23,7 +24,7 @@ def workers() -> Iterator[dict[tuple[str, str], Process]]:
 
 
 @pytest.fixture(scope="module")
-def peaks() -> dict[tuple[str, str], dict[str, float]]:
+def peaks() -> dict[tuple[str, str], Rates]:
     return {}
 
 
@@ -40,7 +41,7 @@ def judge(workers, peaks):
                 60, "start", framework=framework, file=file, mode=mode, settings={}, protocol=PROTOCOL
             )
             assert started["ok"], started
-            peaks[framework, mode] = process.ask(60, "peaks", dtype="float32")
+            peaks[framework, mode] = Rates.from_json(process.ask(60, "peaks", dtype="float32"))
         process = workers[framework, mode]
         prepared = process.ask(
             60, "prepare", operator=operator, file=str(USER / "operator" / f"{operator}.py"), params={"how": how},
@@ -50,8 +51,8 @@ def judge(workers, peaks):
             return prepared
         process.ask(60, "latency")
         call_ns = process.ask(60, "throughput")["call_ns"]
-        rates = {rate: peaks[framework, mode][rate] for rate in ("flops_per_s", "bytes_per_s")}
-        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=rates)
+        roofs = peaks[framework, mode].at(prepared["bytes_moved"])
+        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=roofs)
 
     return run
 

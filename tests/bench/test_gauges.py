@@ -5,7 +5,7 @@ import pytest
 from mtbench.bench import controller as controllers
 from mtbench.bench import gauges
 from mtbench.bench.controller import Controller
-from mtbench.bench.gauges import Canary, Peaks
+from mtbench.bench.gauges import Canary
 from mtbench.bench.progress import Progress
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.tally import Sweep, Tally
@@ -106,15 +106,3 @@ def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_rea
     controller._cool_down(worked_s=0.0)
     assert len(told) == waits
     assert "cool down" in told[0]
-
-
-def test_the_peak_is_the_best_of_the_arms_that_compute_alike(misbehaving):
-    peaks = Peaks()
-    plain, stock, tf32 = (
-        Tally(misbehaving("well", **arm)) for arm in ({}, {"variant": "stock"}, {"matmul_precision": "tf32"})
-    )
-    for tally, rate in ((plain, 1e9), (stock, 3e9), (tf32, 9e9)):
-        tally.description = {"device": "cpu"}
-        peaks.note(tally, {"flops_per_s": rate, "bytes_per_s": None})
-    assert peaks.best(plain) == {"flops_per_s": 3e9, "bytes_per_s": None}
-    assert peaks.best(tf32)["flops_per_s"] == 9e9

@@ -93,14 +93,14 @@ def check_linear(subject: Subject, calls: int, call_ns: float) -> list[str]:
     return [f"not linear: twice the queued calls took {twice / once:.2f} times as long"]
 
 
-def exceeds(work: float, call_ns: float, peak: float | None) -> bool:
-    """Whether `work` (FLOP or bytes) in that time is more than a peak rate makes likely."""
-    return peak is not None and work / (call_ns * 1e-9) > SUSPECT_FACTOR * peak
+def excess(work: float, call_ns: float, peak: float | None) -> float:
+    """How many times a peak rate `work` (FLOP or bytes) in that time implies; 0 where no peak is known."""
+    return 0.0 if peak is None else work / (call_ns * 1e-9) / peak
 
 
 def check_rate(work: float, call_ns: float, peak: float | None, unit: str) -> list[str]:
     """A warning where `work` in that time exceeds what this machine was measured to reach; Mismatch where by far."""
-    if peak is None or not exceeds(work, call_ns, peak):
+    if peak is None or excess(work, call_ns, peak) <= SUSPECT_FACTOR:
         return []
     rate = work / (call_ns * 1e-9)
     claim = f"implies {rate / 1e9:.3g} G{unit}, more than the {peak / 1e9:.3g} G{unit} that this machine was measured to reach"

@@ -14,10 +14,12 @@ from pathlib import Path
 from mtbench import environments, machine
 from mtbench.bench import memory
 from mtbench.bench.energy import Meter
-from mtbench.bench.gauges import Canary, Peaks
+from mtbench.bench.gauges import Canary
+from mtbench.bench.peaks import Kept, Peaks, Store
 from mtbench.bench.process import Died, Process
 from mtbench.bench.progress import Plan, Progress
 from mtbench.bench.protocol import Protocol, round_order, settled
+from mtbench.bench.rates import Rates
 from mtbench.bench.tally import Sweep, Tally
 from mtbench.bench.wire import Message
 from mtbench.errors import Unsupported
@@ -57,6 +59,8 @@ class Controller:
         self.workers: dict[Arm, Process] = {}
         self.interpreters: dict[Arm, str | None] = {}
         self.peaks = Peaks()
+        self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus)
+        self.told_of_kept_peaks = False
         self.canary = Canary()
         self.meter = Meter(self.protocol.energy_s)
         self.thermal_flag: str | None = None  # of the last visit's rounds
@@ -96,6 +100,7 @@ class Controller:
             self._cool_down(time.monotonic() - started)
         self._end_workers()
         self._note_drift()
+        self._note_peaks()
 
     def _start(self, arms: Sequence[Arm]) -> None:
         """Starts workers side by side; importing a library takes seconds."""
@@ -217,10 +222,10 @@ class Controller:
     def _finish(self, epoch: int, tally: Tally) -> None:
         call_ns = tally.shortest_call_ns
         if call_ns is not None:
-            peaks = self.peaks.best(tally) if not self.protocol.cold_cache else {}
-            answer = self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=peaks)
-            if answer is not None and answer["peaks"] != peaks:
-                self.peaks.note(tally, answer["peaks"])
+            roofs = self.peaks.best(tally).at(tally.facts["bytes_moved"]) if not self.protocol.cold_cache else {}
+            answer = self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=roofs)
+            if answer is not None and answer["peaks"] is not None:
+                self._take_peaks(tally, Rates.from_json(answer["peaks"]))
         if epoch == 0 and self.protocol.energy_s > 0 and not tally.failed:
             self._measure_energy(tally)
 
@@ -237,16 +242,43 @@ class Controller:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
         if self.peaks.has(tally) or tally.failed:
             return
+        if self.protocol.peaks == "cached" and (kept := self.kept_peaks.read(tally)) is not None:
+            self._tell_of_kept_peaks(kept)
+            self.peaks.note(tally, kept.rates)
+            return
         try:
             answer = self.workers[tally.job.arm].ask(self.protocol.timeout_s, "peaks", dtype=tally.job.cell.dtype)
         except Died as death:
             del self.workers[tally.job.arm]
             self.progress.warn(f"{tally.arm} died while its peak rates were measured: {death}")
             self._start([tally.job.arm])
-            answer = {}
-        if not answer.get("ok", True) and answer["status"] != "unsupported":
+            self.peaks.note(tally, Rates())
+            return
+        if answer["ok"]:
+            self._take_peaks(tally, Rates.from_json(answer))
+            return
+        if answer["status"] != "unsupported":
             self.progress.warn(f"the peak rates of {tally.arm} could not be measured: {answer['reason']}")
-        self.peaks.note(tally, answer)
+        self.peaks.note(tally, Rates())
+
+    def _take_peaks(self, tally: Tally, rates: Rates) -> None:
+        self.kept_peaks.write(tally, self.peaks.note(tally, rates))
+
+    def _tell_of_kept_peaks(self, kept: Kept) -> None:
+        if not self.told_of_kept_peaks:
+            self.told_of_kept_peaks = True
+            self.progress.note(
+                f"peak rates as measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them anew"
+            )
+
+    def _note_peaks(self) -> None:
+        """Writes the records again whose peaks a later cell or arm has raised."""
+        for tally in self.tallies:
+            if self._has_old_peaks(tally):
+                self._record(tally)
+
+    def _has_old_peaks(self, tally: Tally) -> bool:
+        return self._recorded_status(tally) == "ok" and tally.peaks != self.peaks.best(tally)
 
     def _ask_canary(self, live: Sequence[Tally]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""
@@ -340,6 +372,7 @@ class Controller:
         return answer
 
     def _record(self, tally: Tally) -> None:
+        tally.peaks = self.peaks.best(tally)
         record = tally.record(self.sweep)
         write(record, tally.job.folder)
         self.records[tally.job.id] = record
@@ -351,7 +384,8 @@ class Controller:
         deadline = time.monotonic() + INTERRUPTED_WRITING_S
         missed = [t for t in self.tallies if t.failed and self._recorded_status(t) != t.status]
         new = [t for t in self.tallies if not t.failed and self._recorded_status(t) is None]
-        for tally in missed + [tally for tally in new if not (tally.job.folder / FILE_NAME).exists()]:
+        new = [tally for tally in new if not (tally.job.folder / FILE_NAME).exists()]
+        for tally in missed + new + [tally for tally in self.tallies if self._has_old_peaks(tally)]:
             if time.monotonic() < deadline:
                 self._record(tally)
 

@@ -1,35 +1,7 @@
-"""What a sweep measures of the machine itself: the peak rates that bound every result, and the canary that tells drift."""
+"""The canary: a fixed product timed beside every operator, whose trend is the machine's own drift."""
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-from mtbench.bench.tally import Tally
-
-RATES = ("flops_per_s", "bytes_per_s")
-
-
-@dataclass
-class Peaks:
-    """Peak rates by arm and dtype, and the best of the arms that compute alike."""
-
-    measured: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-
-    def has(self, tally: Tally) -> bool:
-        return (tally.arm, tally.job.cell.dtype) in self.measured
-
-    def note(self, tally: Tally, answer: Mapping[str, Any]) -> None:
-        alike = (tally.device, tally.job.cell.dtype, tally.job.arm.matmul_precision)
-        rates = {rate: answer.get(rate) for rate in RATES}
-        self.measured[tally.arm, tally.job.cell.dtype] = {"alike": alike, **rates}
-
-    def best(self, tally: Tally) -> dict[str, float | None]:
-        """The best rates of all arms on the same device with the same dtype and matmul precision."""
-        alike = (tally.device, tally.job.cell.dtype, tally.job.arm.matmul_precision)
-        group = [entry for entry in self.measured.values() if entry["alike"] == alike]
-        return {rate: max((e[rate] for e in group if e[rate] is not None), default=None) for rate in RATES}
 
 
 class Canary:

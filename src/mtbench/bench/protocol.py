@@ -7,7 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, unknown
+
+PEAKS = ("cached", "measure")
 
 
 @dataclass
@@ -95,6 +97,11 @@ class Protocol:
     drift: float = 0.02
     """A trend of the canary over an epoch above this fraction marks the records of that epoch's cells as drifted."""
 
+    peaks: str = "cached"
+    """Where the peak rates come from that results are held against: `cached` takes what an earlier sweep of the last week
+    measured here with the same versions, and measures what is missing; `measure` measures anew, some seconds for each
+    library and dtype."""
+
     seed: int = 0
     """Of the order of arms within rounds, and of inputs and weights."""
 
@@ -121,6 +128,8 @@ class Protocol:
             raise ConfigError(
                 "protocol.seed and protocol.cpus must not be negative, and protocol.cold_cache_bytes be 1 or more."
             )
+        if self.peaks not in PEAKS:
+            raise ConfigError(unknown("protocol.peaks", self.peaks, PEAKS))
         if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):
             raise ConfigError(
                 f"protocol.looks={list(self.looks)} must be rising numbers of rounds, such as [10,20,40]."

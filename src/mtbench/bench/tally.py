@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mtbench import __version__
 from mtbench.bench.energy import Energy
 from mtbench.bench.protocol import Protocol
+from mtbench.bench.rates import BYTES, FLOPS, Rates, limit_ns
 from mtbench.bench.wire import Message
 from mtbench.job import Job
 from mtbench.machine.watch import Reading
@@ -51,6 +52,7 @@ class Tally:
     device_ns: list[float] = field(default_factory=list)  # [epoch]
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
+    peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
 
     @property
     def device(self) -> str:
@@ -193,6 +195,7 @@ class Tally:
         record.throughput_ns = throughput.estimate
         record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
         record.confidence = latency.confidence
+        self._hold_against_the_roofs(record)
         record.outliers = len(outliers(blocks))
         half_width = relative_half_width(latency)
         record.converged = latency.confidence >= protocol.confidence and half_width <= protocol.target
@@ -208,6 +211,22 @@ class Tally:
         if record.floor_ns is not None and record.floor_ns > OVERHEAD_FRACTION * latency.estimate:
             share = record.floor_ns / latency.estimate
             record.warnings.append(f"overhead_bound: the cheapest call of this library takes {share:.0%} of this")
+
+    def _hold_against_the_roofs(self, record: Record) -> None:
+        """What the call achieved, and the least time that the measured roofs allow.
+
+        By throughput, since the roofs are measured with queued calls too: latency also holds the waiting.
+        """
+        flops, moved = record.flops, record.bytes_moved
+        if flops is None or moved is None or record.throughput_ns is None:
+            return
+        roofs = self.peaks.at(moved)
+        record.peak_flops_per_s, record.peak_bytes_per_s = roofs[FLOPS], roofs[BYTES]
+        record.flops_per_s = flops / (record.throughput_ns * 1e-9)
+        record.bytes_per_s = moved / (record.throughput_ns * 1e-9)
+        record.limit_ns = limit_ns(flops, moved, roofs[FLOPS], roofs[BYTES])
+        if record.limit_ns is not None:
+            record.limit_fraction = record.limit_ns / record.throughput_ns
 
 
 def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":

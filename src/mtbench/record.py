@@ -81,10 +81,8 @@ class Record:
     bytes_moved: float | None = None  # the least that one call must move
     flops_per_s: float | None = None  # achieved: flops by throughput_ns
     bytes_per_s: float | None = None  # achieved: bytes_moved by throughput_ns
-    peak_flops_per_s: float | None = (
-        None  # the best matrix product that any arm of the sweep reached here in this dtype
-    )
-    peak_bytes_per_s: float | None = None  # the best at which a working set like this one was read or written
+    peak_flops_per_s: float | None = None  # the best matrix product of any arm on this device in this dtype
+    peak_bytes_per_s: float | None = None  # the best at which any arm read or wrote a working set of bytes_moved
     limit_ns: float | None = None  # the shortest time that both peaks allow for flops and bytes_moved
     limit_fraction: float | None = None  # limit_ns / throughput_ns; 1 is as fast as this machine was seen to be
     # how it was measured

@@ -12,7 +12,7 @@ from mtbench.record import Record, to_json
 _LIBRARY = ("python_version", "threads", "blas", "device_kind", "device_name")
 """Columns that tell what ran, besides the library's version; of two different frameworks they are bound to differ."""
 
-_UNTOLD = ("baseline",)
+_UNTOLD = ("baseline", "peaks")
 """Protocol settings that change nothing in a measurement."""
 
 

@@ -1,0 +1,293 @@
+"""The measured roofs, on a machine whose rates are known; how they are kept; and what a record is held against."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mtbench import record as records
+from mtbench.bench import calibration, peaks
+from mtbench.bench.blocks import Subject
+from mtbench.bench.controller import Controller, measure
+from mtbench.bench.peaks import Peaks, Store
+from mtbench.bench.progress import Progress
+from mtbench.bench.protocol import Protocol
+from mtbench.bench.rates import Rates, limit_ns
+from mtbench.bench.tally import Sweep, Tally
+from mtbench.bench.verify import Mismatch
+from mtbench.machine.watch import Watch
+
+MIB = 1 << 20
+PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
+
+
+@dataclass
+class Array:
+    """No values, only a shape and an item's bytes."""
+
+    shape: tuple[int, ...]
+    item: int
+    do: Callable[["Array", int], "Array"]
+
+    @property
+    def count(self) -> int:
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count
+
+    def __getitem__(self, part: slice) -> "Array":
+        return replace(self, shape=(len(range(*part.indices(self.count))),))
+
+    def __add__(self, one: int) -> "Array":
+        return self.do(self, 2 * self.count * self.item)
+
+
+class Machine:
+    """Queues work and completes it when waited for. A product with a transposed matrix is the faster one; what fits in
+    `cache` moves at 100 GB/s, all else at 20 GB/s; each call costs 1 µs, each wait 10 µs."""
+
+    def __init__(self, cache: int = 4 * MIB, memory: int = 1 << 40, lazy: bool = False) -> None:
+        self.cache, self.memory, self.lazy = cache, memory, lazy
+        self.flops_per_s = {4: 1e11, 2: 4e11}
+        self.now_ns = self.queued_ns = self.last_ns = 0.0
+        self.xp = SimpleNamespace(
+            matmul=self.matmul, permute_dims=lambda x, axes: replace(x, shape=("transposed", *x.shape)),
+            sum=lambda x, keepdims: self.move(x, x.count * x.item),
+            concat=lambda parts: self.move(parts[0], 2 * sum(part.count * part.item for part in parts), 0.5),
+            tile=self.tile,
+        )  # fmt: skip
+
+    def array(self, host: Any, dtype: str) -> Array:
+        return Array(host.shape, {"float32": 4, "bfloat16": 2}[dtype], self.move)
+
+    def tile(self, x: Array, repetitions: Sequence[int]) -> Array:
+        shape = tuple(side * times for side, times in zip(x.shape, repetitions, strict=True))
+        made = replace(x, shape=shape)
+        if made.count * made.item > self.memory:
+            raise RuntimeError("out of memory")
+        return made
+
+    def matmul(self, x: Array, w: Array) -> Array:
+        factor = 1.25 if "transposed" in w.shape else 1.0
+        self.queue(2.0 * x.shape[0] ** 3 / (factor * self.flops_per_s[x.item]) * 1e9)
+        return x
+
+    def move(self, x: Array, moved: int, factor: float = 1.0) -> Array:
+        self.queue(moved / (factor * (1e11 if moved <= self.cache else 2e10)) * 1e9)
+        return x
+
+    def queue(self, ns: float) -> None:
+        self.now_ns += 1000
+        self.last_ns = ns
+        self.queued_ns += ns
+
+    def settle(self, out: Any) -> None:
+        self.now_ns += 10_000 + (self.last_ns if self.lazy else self.queued_ns)
+        self.queued_ns = self.last_ns = 0.0
+
+    def subject(self, call: Callable[..., Any], inputs: Any, wait: Callable[..., Any]) -> Subject:
+        return Subject(call, inputs, wait, lambda out: None, lambda: int(self.now_ns))
+
+    def rates(self, dtype: str = "float32", on_gpu: bool = False, **protocol: Any) -> Rates:
+        settings = Protocol(**protocol)
+        return calibration.peak_rates(self, self.subject, dtype, on_gpu, settings, 60.0)  # type: ignore[arg-type]
+
+
+def test_the_peak_product_is_the_better_layout_in_queued_calls():
+    assert Machine().rates().flops_per_s == pytest.approx(1.25e11, rel=0.01)
+
+
+def test_moving_data_has_a_roof_for_each_working_set_up_to_far_beyond_the_cache():
+    table = Machine().rates(cold_cache_bytes=8 * MIB).bytes_per_s
+    assert sorted(table) == [1 << power for power in range(16, 26)]  # to 4 times the 8 MiB
+    assert table[2 * MIB] == pytest.approx(1e11, rel=0.06)
+    assert table[8 * MIB] == pytest.approx(2e10, rel=0.02)
+    assert table[64 << 10] < 0.5e11  # mostly the cost of calling
+    assert max(Machine().rates(on_gpu=True).bytes_per_s) == 1 << 30
+
+
+def test_a_cpu_may_compute_a_half_product_in_float32_and_a_gpu_has_units_for_it():
+    machine = Machine()
+    machine.flops_per_s = {4: 1e11, 2: 1e9}
+    assert machine.rates("bfloat16").flops_per_s == pytest.approx(1.25e11, rel=0.01)
+    assert machine.rates("bfloat16", on_gpu=True).flops_per_s == pytest.approx(1.25e9, rel=0.01)
+
+
+def test_what_does_not_fit_in_memory_leaves_the_smaller_sizes_and_nothing_at_all_is_an_error():
+    table = Machine(memory=MIB).rates().bytes_per_s
+    assert max(table) == MIB
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Machine(memory=1000).rates()
+
+
+def test_a_library_that_never_does_its_queued_work_sets_no_roof():
+    with pytest.raises(Mismatch, match="work is not done"):
+        Machine(lazy=True).rates()
+
+
+def test_the_memory_roof_is_the_best_of_working_sets_of_at_least_half_the_size():
+    rates = Rates(1e12, {64: 1.0, 128: 8.0, 256: 5.0, 512: 2.0, 1024: 3.0})
+    roofs = {size: rates.at(size)["bytes_per_s"] for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}
+    assert roofs == {1: 8.0, 128: 8.0, 256: 8.0, 257: 5.0, 512: 5.0, 513: 3.0, 1024: 3.0, 1 << 40: 3.0}
+    assert Rates().at(100.0) == {"flops_per_s": None, "bytes_per_s": None}
+    assert rates.at(None) == {"flops_per_s": 1e12, "bytes_per_s": None}
+
+
+def test_the_limit_is_that_of_the_lower_roof_and_unknown_where_a_roof_for_the_work_is():
+    assert limit_ns(1e9, 1e6, 1e12, 1e9) == pytest.approx(1e6)  # bytes
+    assert limit_ns(1e9, 1e3, 1e12, 1e9) == pytest.approx(1e6)
+    assert limit_ns(1e10, 1e3, 1e12, 1e9) == pytest.approx(1e7)  # FLOPs
+    assert limit_ns(0, 1e6, None, 1e9) == pytest.approx(1e6)
+    assert limit_ns(1e9, 1e6, None, 1e9) is None
+    assert limit_ns(0, 0, 1e12, 1e9) is None
+
+
+def test_rates_survive_the_wire_and_nonsense_is_refused():
+    rates = Rates(1e12, {64: 1.0, 128: 8.0})
+    assert Rates.from_json(json.loads(json.dumps(rates.to_json()))) == rates
+    for flops, table in ((-1.0, []), (1.0, [[64, 0.0]]), (1.0, [[64]]), ("fast", []), (float("nan"), [])):
+        with pytest.raises((ValueError, TypeError)):
+            Rates.from_json({"flops_per_s": flops, "bytes_per_s": table})
+
+
+def tally(misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", **arm: str) -> Tally:
+    job = misbehaving("well", **arm)
+    made = Tally(replace(job, cell=replace(job.cell, dtype=dtype)))
+    made.description = {"device": ran_on, "version": version, "library": "numpy"}
+    return made
+
+
+def test_the_peak_is_the_best_of_the_arms_that_compute_alike(misbehaving):
+    known = Peaks()
+    plain, mlx, tf32 = (tally(misbehaving, **arm) for arm in ({}, {"framework": "mlx"}, {"matmul_precision": "tf32"}))
+    known.note(plain, Rates(1e9, {64: 5.0, 128: 2.0}))
+    known.note(mlx, Rates(3e9, {64: 1.0, 128: 4.0}))
+    known.note(tf32, Rates(9e9, {64: 100.0}))
+    assert known.best(plain) == known.best(mlx) == Rates(3e9, {64: 5.0, 128: 4.0})
+    assert known.best(tf32).flops_per_s == 9e9
+    assert known.best(tally(misbehaving, dtype="float16")) == Rates()
+
+
+def test_one_mode_of_a_library_is_measured_for_all(misbehaving):
+    known = Peaks()
+    known.note(tally(misbehaving), Rates(1e9))
+    assert known.has(tally(misbehaving, mode="compiled"))
+    assert known.has(tally(misbehaving, variant="portable"))
+    for other in ({"framework": "mlx"}, {"device": "gpu"}, {"matmul_precision": "tf32"}, {"requirement": "numpy==2"}):
+        assert not known.has(tally(misbehaving, **other)), other
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return Store("machine", [])
+
+
+RATES = Rates(1e12, {64: 1.0, 128: 8.0})
+
+
+def test_kept_peaks_serve_the_same_library_on_the_same_machine_and_no_other(store, misbehaving):
+    store.write(tally(misbehaving), RATES)
+    kept = store.read(tally(misbehaving, mode="compiled"))
+    assert kept is not None
+    assert kept.rates == RATES
+    for other in ({"version": "2"}, {"dtype": "float16"}, {"ran_on": "gpu"}, {"matmul_precision": "tf32"}):
+        assert store.read(tally(misbehaving, **other)) is None, other
+    assert Store("another machine", []).read(tally(misbehaving)) is None
+    assert Store("machine", [1]).read(tally(misbehaving)) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"measured_at": "2026-01-01"}', "\0\0", '{"key": {}, "measured_at": 3, "rates": {}}'],
+)
+def test_a_broken_file_is_no_peak_and_is_replaced(store, misbehaving, content):
+    store.write(tally(misbehaving), RATES)
+    (file,) = store.folder.iterdir()
+    file.write_text(content)
+    assert store.read(tally(misbehaving)) is None
+    store.write(tally(misbehaving), RATES)
+    assert store.read(tally(misbehaving)) is not None
+    assert list(store.folder.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("age", "kept"), [(timedelta(days=6), True), (timedelta(days=8), False), (-timedelta(1), False)]
+)
+def test_peaks_are_kept_for_a_week(store, misbehaving, age, kept):
+    store.write(tally(misbehaving), RATES)
+    (file,) = store.folder.iterdir()
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"measured_at": (datetime.now(UTC) - age).isoformat()}))
+    assert (store.read(tally(misbehaving)) is not None) is kept
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_cache(store, misbehaving):
+    store.folder.parent.mkdir(parents=True)
+    store.folder.write_text("in the way")
+    store.write(tally(misbehaving), RATES)
+    assert store.read(tally(misbehaving)) is None
+
+
+def test_a_record_says_what_was_achieved_and_how_much_the_roofs_would_allow(misbehaving):
+    one = tally(misbehaving)
+    one.latency_ns, one.throughput_ns = [[[900] * 5] * 8], [[500.0] * 8]
+    one.facts |= {"flops": 1000.0, "bytes_moved": 128.0}
+    one.peaks = Rates(1e10, {64: 1e9, 128: 1e9})
+    found = one.record(Sweep("s", Protocol(), "m", {}))
+    assert (found.flops_per_s, found.bytes_per_s) == (pytest.approx(2e9), pytest.approx(2.56e8))
+    assert (found.peak_flops_per_s, found.peak_bytes_per_s) == (1e10, 1e9)
+    assert found.limit_ns == pytest.approx(128)  # 100 for the FLOPs
+    assert found.limit_fraction == pytest.approx(128 / 500)
+    one.peaks = Rates()
+    found = one.record(Sweep("s", Protocol(), "m", {}))
+    assert found.flops_per_s == pytest.approx(2e9)
+    assert (found.peak_flops_per_s, found.limit_ns, found.limit_fraction) == (None, None, None)
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_the_second_sweep_takes_the_peaks_of_the_first_and_says_so(store, misbehaving, brief):
+    jobs = [misbehaving("well"), misbehaving("well", variant="portable")]
+    (first, _), _ = measure(jobs, brief, jobs[0].folder.parent, told := Notes())
+    assert told.notes == []
+    (file,) = store.folder.iterdir()
+    content = json.loads(file.read_text())
+    content["rates"] = Rates(7e15, {64: 7e14}).to_json()
+    file.write_text(json.dumps(content))
+    (second, third), _ = measure(jobs, brief, jobs[0].folder.parent, told := Notes())
+    assert {record.peak_flops_per_s for record in (second, third)} == {7e15} != {first.peak_flops_per_s}
+    (note,) = told.notes
+    assert "protocol.peaks=measure" in note
+    (renewed, _), _ = measure(jobs, replace(brief, peaks="measure"), jobs[0].folder.parent, told := Notes())
+    assert renewed.peak_flops_per_s < 7e15
+    assert told.notes == []
+    assert json.loads(file.read_text())["rates"]["flops_per_s"] == renewed.peak_flops_per_s
+
+
+def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(store, misbehaving, brief, monkeypatch):
+    """The first cell has one arm; that of the second, on another library, reaches more."""
+    early, late = misbehaving("well"), misbehaving("well", seq_len=6, framework="plain", framework_file=PLAIN)
+    sweep = Sweep("s", brief, "machine", {})
+    monkeypatch.setattr(peaks, "DESCRIBED", ())  # what the workers will say is not known here
+    for job, rates in ((early, Rates(5e12, {64: 5e11})), (late, Rates(7e12, {64: 9e11}))):
+        Store("machine", []).write(Tally(job), rates)
+    with Watch() as watch:
+        (first, second), _ = Controller([early, late], sweep, Progress(), watch).run(early.folder)
+    assert (first.peak_flops_per_s, first.peak_bytes_per_s) == (second.peak_flops_per_s, second.peak_bytes_per_s)
+    assert first.peak_flops_per_s == 7e12
+    frame, _ = records.read([early.folder / records.FILE_NAME])
+    assert frame["peak_flops_per_s"].to_list() == [7e12]
+    assert frame["limit_fraction"].to_list() == [first.limit_fraction]

@@ -24,7 +24,7 @@ from mtbench.operators.base import Shape
 from mtbench.operators.softmax import Softmax
 from mtbench.record import Record
 from mtbench.terminal import Terminal
-from mtbench.words import clock, duration, interval, one_line
+from mtbench.words import clock, duration, interval, one_line, percent
 
 TORCH, MLX = Arm("torch"), Arm("mlx", "compiled")
 
@@ -383,8 +383,9 @@ def test_nothing_measured_is_no_error() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_no_line_of_the_table_is_wider_than_the_console_and_nothing_is_lost(width: int) -> None:
     arm = Arm("torch", "compiled", "stock", "gpu", "tf32")
+    both = [record(block_ns=[5e4] * 9), record(arm, block_ns=[6e4] * 9, limit_fraction=0.25)]
     console = Console(file=io.StringIO(), width=width)
-    console.print(summary.results([record(block_ns=[5e4] * 9), record(arm, block_ns=[6e4] * 9)], width))
+    console.print(summary.results(both, width))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
     assert "slower" in text
@@ -392,6 +393,28 @@ def test_no_line_of_the_table_is_wider_than_the_console_and_nothing_is_lost(widt
         assert text.count("60.0 µs [60.0, 60.0]") == 1
     if width >= 80:
         assert "1.20x [1.20, 1.20]" in text
+
+
+def test_the_table_says_how_near_each_arm_comes_to_the_limit_where_one_was_measured() -> None:
+    fractions = {TORCH: 0.4321, MLX: None, Arm("numpy"): 0.000321}
+    lines = Pipe().end([record(arm, block_ns=[5e4] * 9, limit_fraction=near) for arm, near in fractions.items()])
+    (head,) = (line for line in lines if "throughput" in line)
+    end = head.index("% of limit") + len("% of limit")
+    cells = {
+        line.split()[0]: line[:end].rpartition("µs")[2].strip()
+        for line in lines
+        if line.startswith(" ") and "µs" in line
+    }
+    assert cells == {"torch": "43 %", "mlx_compiled": "", "numpy": "0.032 %"}
+    assert not any("limit" in line for line in Pipe().end([record(block_ns=[5e4] * 9)]))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(1.04, "104 %"), (0.996, "100 %"), (0.0996, "10 %"), (0.071, "7.1 %"), (0.00999, "1.0 %"), (3.2e-4, "0.032 %")],
+)
+def test_fractions_are_written_with_two_significant_digits(fraction: float, text: str) -> None:
+    assert percent(fraction) == text
 
 
 def test_a_console_without_micro_signs_does_not_end_the_sweep() -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mtbench import verdicts
 from mtbench.record import Record
 from mtbench.stats import Comparison
-from mtbench.words import FAILURE, STYLES, differing, duration, interval, one_line, place, times, title
+from mtbench.words import FAILURE, STYLES, differing, duration, interval, one_line, percent, place, times, title
 
 SHOWN_CELLS = 60  # a sweep of thousands belongs in the report
 
@@ -31,14 +31,17 @@ class Ratio:
         return f"{times(self.ratio, self.low, self.high)} {self.verdict}"
 
 
-COLUMNS = ("arm", "latency", "throughput", "ratio to the baseline")
+COLUMNS = ("arm", "latency", "throughput", "% of limit", "ratio to the baseline")
+NARROWEST = 12  # to which names and ratios are wrapped
+RATIO_ALONE = 18  # of "1.20x [1.15, 1.25]", with the verdict on a line of its own
 
 
 def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> RenderableType:
     """Medians with intervals, sorted into cells, one row per arm in the order measured, each against the cell's baseline.
 
-    Times are for one call. A row without a speed shows its status; `problems` gives the reasons. Ratios are paired
-    comparisons with a verdict, or, unless `paired`, mere ratios of medians.
+    Times are for one call; the limit is what the machine's measured peaks allow (`limit_fraction`), left out where it is
+    not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
+    paired comparisons with a verdict, or, unless `paired`, mere ratios of medians.
     """
     shown = cells_of(records)[:SHOWN_CELLS]
     families = {_family(cell[0]) for cell in shown}
@@ -47,6 +50,9 @@ def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> 
     cells = [(cell[0], [_row(names[r.job_id], r, ratios.get(r.job_id)) for r in cell]) for cell in shown]
     rows = [row for _, cell_rows in cells for row in cell_rows]
     widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
+    least = 2 * NARROWEST + sum(widths[1:-1]) + len(widths) - 1
+    if least > width or not any(record.limit_fraction for cell in shown for record in cell):
+        widths[COLUMNS.index("% of limit")] = 0
     parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
     for first, cell_rows in cells:
         heading = title(first, differing(records, first.operator))
@@ -55,18 +61,20 @@ def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> 
 
 
 def _columns(widths: Sequence[int], width: int, *rows: Sequence[Text]) -> Table:
-    """Rows aligned with those of other cells. Where they don't fit, names and ratios wrap first, times last."""
-    gap = 2 if sum(widths) + 2 * 3 <= width else 1
-    arm, latency, throughput, ratio = widths
-    arm = min(arm, max(width - latency - throughput - ratio - 3 * gap, 12))
-    ratio = min(ratio, max(width - arm - latency - throughput - 3 * gap, 12))
+    """Rows aligned with those of other cells; a column of width 0 is left out. Where they don't fit, names and ratios wrap
+    first, times last."""
+    gaps = sum(size > 0 for size in widths) - 1
+    gap = 2 if sum(widths) + 2 * gaps <= width else 1
+    arm, *numbers, ratio = widths
+    arm = min(arm, max(width - sum(numbers) - min(ratio, RATIO_ALONE) - gaps * gap, NARROWEST))
+    ratio = min(ratio, max(width - arm - sum(numbers) - gaps * gap, NARROWEST))
     table = Table.grid(padding=(0, gap, 0, 0))
-    table.add_column(width=arm, overflow="fold")
-    table.add_column(width=latency, overflow="fold")
-    table.add_column(width=throughput, overflow="fold", justify="right")
-    table.add_column(width=ratio, overflow="fold")
+    shown = [number for number, size in enumerate(widths) if size > 0]
+    for number in shown:
+        justify: JustifyMethod = "right" if COLUMNS[number] in ("throughput", "% of limit") else "left"
+        table.add_column(width=[arm, *numbers, ratio][number], overflow="fold", justify=justify)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[number] for number in shown))
     return table
 
 
@@ -99,11 +107,12 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
 def _row(arm: str, record: Record, ratio: Ratio | None) -> list[Text]:
     name = Text(f" {arm}")
     if record.latency_ns is None:
-        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text("")]
+        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text(""), Text("")]
     latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
     compared = Text("baseline", style="dim") if ratio is None else Text(str(ratio), style=STYLES.get(ratio.verdict, ""))
-    return [name, Text(latency), Text(throughput), compared]
+    limit = "" if record.limit_fraction is None else percent(record.limit_fraction)
+    return [name, Text(latency), Text(throughput), Text(limit), compared]
 
 
 def _family(record: Record) -> tuple[str, str, int | None]:

@@ -50,6 +50,12 @@ def times(ratio: float, low: float | None, high: float | None, digits: int = 3) 
     return f"{_digits(ratio, decimals)}x{bounds}"
 
 
+def percent(fraction: float) -> str:
+    """A fraction in per cent, to two significant digits or whole per cents: "104 %", "7.1 %", "0.032 %"."""
+    value = 100 * float(f"{fraction:.1e}") if fraction < 0.1 else 100 * fraction
+    return f"{_digits(value, max(0, _decimals(value) - 1))} %"
+
+
 def clock(seconds: float) -> str:
     """Seconds as a clock shows them: "0:07", "12:30", "1:02:03"."""
     minutes, seconds = divmod(round(seconds), 60)

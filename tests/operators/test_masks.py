@@ -11,7 +11,11 @@ from mtbench import registry
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Host, Operator, Shape
 
-SEEN_WHOLE = {"transformer_decoder_layer": {"memory"}}
+SEEN_WHOLE = {
+    "transformer_decoder_layer": {"memory"},
+    "gqa": {"cache_k", "cache_v"},
+    "llama_block": {"cache_k", "cache_v"},
+}
 """Inputs that a causal operator may see all of."""
 
 CAUSAL = [name for name in OPERATORS if "causal" in {field.name for field in fields(registry.load("operator", name))}]
@@ -46,7 +50,9 @@ def masked_shapes(problem: Operator) -> list[Shape]:
 
 
 def test_every_attention_has_a_mask_to_test() -> None:
-    assert {"sdpa", "mha", "transformer_encoder_layer", "transformer_decoder_layer"} <= set(CAUSAL)
+    assert {"sdpa", "mha", "gqa", "transformer_encoder_layer", "transformer_decoder_layer", "llama_block"} <= set(
+        CAUSAL
+    )
 
 
 @pytest.mark.parametrize("name", CAUSAL)

@@ -1,5 +1,7 @@
 """The stated work: FLOPs against torch's own counter, bytes against the arrays themselves."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,13 +29,17 @@ def test_flops_are_those_of_the_matrix_products(name: str) -> None:
             assert problem.flops(shape) + hidden_flops(problem, shape) == counter.get_total_flops(), (problem, shape)
 
 
-def hidden_flops(problem: object, shape: Shape) -> int:
+def hidden_flops(problem: Any, shape: Shape) -> int:
     """What the definition spends on pairs of query and key that a causal mask hides, which a good kernel leaves out."""
     if not getattr(problem, "causal", False):
         return 0
-    hidden = sum(range(shape.seq_len))
-    size = problem.head_dim or problem.embed_dim // problem.num_heads  # type: ignore[attr-defined]
-    return 4 * shape.batch_size * problem.num_heads * size * hidden  # type: ignore[attr-defined]
+    queries = shape.seq_len
+    keys = queries if problem.key() == "transformer_decoder_layer" else shape.key_len  # the memory is seen whole
+    window = getattr(problem, "window", None) or keys
+    seen = [range(last + 1)[-window:] for last in range(keys - queries, keys)]
+    hidden = queries * len(set().union(*seen)) - sum(map(len, seen))  # keys that no query sees are left out
+    size = problem.head_dim or problem.embed_dim // problem.num_heads
+    return 4 * shape.batch_size * problem.num_heads * size * hidden
 
 
 @pytest.mark.parametrize("dtype", ITEM_BYTES)

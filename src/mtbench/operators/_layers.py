@@ -1,4 +1,4 @@
-"""What the layers share: the weights of a part, the residual, the causal mask that torch lacks, stock modules' weights.
+"""What the layers share: the weights of a part, the residual, masks that the libraries lack, stock modules' weights.
 
 The layers themselves are composed of the operators beside this file, so that a layer's maths is written once and each
 library brings its own linear, norm and attention. Weights are named as in torch's `state_dict`: a part's weights carry
@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
+
+import numpy as np
 
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Call
@@ -67,6 +69,19 @@ def head_size(embed_dim: int, num_heads: int, head_dim: int | None) -> int:
     return embed_dim // num_heads
 
 
+def head_groups(num_heads: int, num_kv_heads: int | None) -> int:
+    """How many query heads share a head of keys and values: one where `num_kv_heads` is not given. Raises ConfigError."""
+    if num_kv_heads is None:
+        return 1
+    if num_heads % num_kv_heads:
+        divisors = [n for n in range(1, num_heads + 1) if num_heads % n == 0]
+        raise ConfigError(
+            f"num_heads={num_heads} cannot share num_kv_heads={num_kv_heads} equally; "
+            f"num_kv_heads={' or '.join(map(str, divisors))} would do."
+        )
+    return num_heads // num_kv_heads
+
+
 def residual(norm_first: bool, norm: Call, block: Call) -> Call:
     """A block around which the input is added, normalised before the block or after the sum.
 
@@ -78,17 +93,20 @@ def residual(norm_first: bool, norm: Call, block: Call) -> Call:
     return lambda x, *others: norm(x + block(x, *others))
 
 
-def torch_causal_mask(seen: bool) -> Callable[[int, int, Any], Any]:
+def torch_causal_mask(seen: bool, window: int | None = None) -> Callable[[int, int, Any], Any]:
     """A function (queries, keys, device) -> boolean mask, aligned bottom-right, that is `seen` where a query sees a key.
 
     A mask is made once per shape, as its user would do, and is a constant to torch.compile, which would else trace the
-    making of it into every call.
+    making of it into every call. A `window` hides all keys but the last that many that a query would see.
     """
     import torch
 
     @cache
     def make(queries: int, keys: int, device: Any) -> Any:
-        visible = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+        last = keys - queries
+        visible = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(last)
+        if window is not None:
+            visible = visible.triu(last - window + 1)
         return visible if seen else ~visible
 
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator,unused-ignore]
@@ -96,6 +114,19 @@ def torch_causal_mask(seen: bool) -> Callable[[int, int, Any], Any]:
         return make(queries, keys, device)
 
     return mask  # type: ignore[no-any-return,unused-ignore]
+
+
+def mlx_causal_mask(window: int | None = None) -> Callable[[int, int], Any]:
+    """As `torch_causal_mask`, true where a query sees a key, for MLX; a constant to mx.compile too."""
+    import mlx.core as mx
+
+    @cache
+    def mask(queries: int, keys: int) -> Any:
+        last = keys - queries
+        visible = np.tril(np.ones((queries, keys), dtype=bool), last)
+        return mx.array(visible if window is None else np.triu(visible, last - window + 1))
+
+    return mask
 
 
 def load_torch(module: Any, w: SimpleNamespace) -> Call:

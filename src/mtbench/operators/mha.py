@@ -60,7 +60,9 @@ class MultiHeadAttention(Operator):
 
     @property
     def attention(self) -> ScaledDotProductAttention:
-        return ScaledDotProductAttention(self.embed_dim, self.num_heads, self.head_dim, self.causal)
+        return ScaledDotProductAttention(
+            embed_dim=self.embed_dim, num_heads=self.num_heads, head_dim=self.head_dim, causal=self.causal
+        )
 
     @property
     def out_proj(self) -> Linear:

@@ -1,8 +1,7 @@
-"""Softmax, norm, linear, attention and the layers of the original transformer, as torch's modules and loops have them."""
+"""Softmax, norm, linear and the layers of the original transformer, as torch's modules and loops have them."""
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,19 +30,6 @@ def layer_norm(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch
 
 def linear(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
     return loaded(nn.Linear(problem.embed_dim, problem.out_dim or problem.embed_dim, problem.bias), weights)(x)
-
-
-def sdpa(problem: Any, weights: dict[str, Host], *inputs: torch.Tensor) -> torch.Tensor:
-    q, k, v = (values.numpy() for values in inputs)
-    out = np.zeros_like(q)
-    for batch, head, query in np.ndindex(q.shape[:3]):
-        hidden = q.shape[2] - 1 - query if problem.causal else 0
-        keys = range(k.shape[2] - hidden)
-        scores = [np.exp(q[batch, head, query] @ k[batch, head, key] / np.sqrt(q.shape[3])) for key in keys]
-        out[batch, head, query] = sum(s * v[batch, head, key] for key, s in zip(keys, scores, strict=True)) / sum(
-            scores
-        )
-    return torch.from_numpy(out)
 
 
 def mha(problem: Any, weights: dict[str, Host], x: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:

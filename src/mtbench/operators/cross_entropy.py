@@ -57,7 +57,7 @@ class CrossEntropy(Operator):
         from mlx.nn.losses import cross_entropy
 
         # On the CPU MLX works in the dtype of the logits, and its documentation asks for this conversion, with which it is no
-        # slower and half as far off. On the GPU it has a kernel that works in float32.
+        # slower and nearer the truth. On the GPU it has a kernel that works in float32.
         if mx.default_device().type == mx.DeviceType.cpu:
             return lambda logits, targets: cross_entropy(logits.astype(mx.float32), targets).astype(logits.dtype)
         return lambda logits, targets: cross_entropy(logits, targets)

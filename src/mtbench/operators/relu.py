@@ -12,7 +12,7 @@ from mtbench.operators.base import Call, Shape
 class Relu(Elementwise):
     """y = max(x, 0). x: (batch, seq, embed) -> (batch, seq, embed).
 
-    Source: Nair and Hinton 2010, https://www.cs.toronto.edu/~hinton/absps/reluICML.pdf.
+    Source: Nair and Hinton 2010, https://www.cs.toronto.edu/~fritz/absps/reluICML.pdf.
     """
 
     def flops(self, shape: Shape) -> float:

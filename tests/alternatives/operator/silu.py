@@ -1,0 +1,20 @@
+"""Other ways to write SiLU."""
+
+from types import SimpleNamespace
+
+from mtbench import registry
+from mtbench.operators.base import Call
+
+
+class Alternatives(registry.load("operator", "silu")):
+    def torch_other1(self, w: SimpleNamespace) -> Call:
+        """product"""
+        import torch
+
+        return lambda x: x * torch.sigmoid(x)
+
+    def mlx_other1(self, w: SimpleNamespace) -> Call:
+        """product"""
+        import mlx.core as mx
+
+        return lambda x: x * mx.sigmoid(x)

@@ -1,0 +1,35 @@
+"""The other ways to write the operators, with which the forms are compared on a GPU, compute the same."""
+
+from pathlib import Path
+
+import pytest
+from operator_cases import draw, error, framework, outputs, references, shapes, small_parameters
+
+from mtbench import registry
+from mtbench.bench import worker
+from mtbench.errors import Unsupported
+from mtbench.operators.base import Shape
+
+FILES = sorted((Path(__file__).parents[1] / "alternatives" / "operator").glob("*.py"))
+PARAMETERS = {"sampling": {"method": "top_k"}, "gather": {"axis": "embed"}, "sum": {"axis": "embed"}}
+FOR_CUDA = {"flash", "cudnn", "efficient", "private kernel"}
+
+
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_each_alternative_agrees(file: Path, library: str) -> None:
+    alternatives = registry.load("operator", file.stem, str(file))
+    packaged = registry.load("operator", file.stem)
+    problem = alternatives.from_params(small_parameters(packaged) | PARAMETERS.get(file.stem, {}))
+    names = [name for name in vars(alternatives) if name.startswith(f"{library}_")]
+    for name in names:
+        variant = name.removeprefix(f"{library}_")
+        if getattr(alternatives, name).__doc__ in FOR_CUDA:
+            continue
+        inputs, weights = draw(problem, next(shapes(problem, Shape(2, 10), Shape(2, 1, 10))), "float32")
+        arrays = {key: framework(library).array(value, "float32") for key, value in vars(weights).items()}
+        try:
+            call = worker.build(framework(library), problem, variant, type(weights)(**arrays))
+        except Unsupported as why:
+            pytest.skip(str(why))
+        assert error(outputs(call, library, inputs, "float32"), references(problem, inputs, weights)) < 1e-5, name

@@ -69,8 +69,8 @@ class Operator(ABC):
     """Base of every operator. Subclasses are frozen dataclasses; see this module's docstring for the library forms.
 
     Parameters come from the user, so each is checked against its field's type when an operator is made: `Size`,
-    `Positive`, bool, int, float, str, a `Literal` of names, or one of these or None. Raises ConfigError. A subclass with
-    more to check extends `__post_init__`.
+    `Positive`, bool, int, float, str, a `Literal` of names or numbers, or one of these or None. Raises ConfigError. A
+    subclass with more to check extends `__post_init__`.
     """
 
     uses_kv_len = False
@@ -160,8 +160,8 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
         return
     (hint,) = (choice for choice in choices if choice is not NoneType)
     if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(unknown(name, str(value), get_args(hint)))
+        if not any(value == choice and type(value) is type(choice) for choice in get_args(hint)):
+            raise ConfigError(unknown(name, str(value), map(str, get_args(hint))))
         return
     positive = get_origin(hint) is Annotated and POSITIVE in get_args(hint)
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint

@@ -1,0 +1,148 @@
+"""Linear projection whose weight is integer codes with a scale and an offset for each group of them."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+
+from mtbench.errors import ConfigError, Unsupported
+from mtbench.operators.base import ITEM_BYTES, Call, Dimensions, Host, Operator, Shape, Size, array_bytes
+
+WORD_BITS = 32
+"""MLX packs codes into words of so many bits, the first code lowest."""
+
+DEQUANTISE = "operator.variant=portable dequantises the weight in every call instead"
+
+
+@dataclass(frozen=True)
+class QuantizedLinear(Operator):
+    """y = x weight^T, where weight = scale code + bias in each group of `group_size` neighbours of a row.
+
+    x: (batch, seq, embed) -> (batch, seq, out); codes: (out, embed), integers from 0 to 2^bits - 1; scales and biases: (out,
+    embed / group_size), in x's dtype. `out_dim` is `embed_dim` where it is not given. Only the weight is quantised: products
+    are of x's dtype. This is MLX's affine mode,
+    https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html; the codes are drawn as such, so
+    that nothing is lost in quantising. Each library packs them beforehand.
+
+    MLX has a kernel for it. torch has one for 4 bits, which takes weight = scale (code - 8) + zero, the same set of weights:
+    in every dtype on the CPU and on MPS, in bfloat16 alone on CUDA (aten/src/ATen/native/cuda/int4mm.cu). Its kernel for 8
+    bits, _weight_int8pack_mm, has one scale for a whole row and no offset, so that it computes something else.
+    """
+
+    embed_dim: Size = 768
+    out_dim: Size | None = None
+    bits: Literal[8, 4] = 4
+    group_size: Literal[32, 64, 128] = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.embed_dim % self.group_size:
+            raise ConfigError(
+                f"embed_dim={self.embed_dim} cannot be split into groups of group_size={self.group_size}."
+            )
+
+    @property
+    def out_features(self) -> int:
+        return self.out_dim or self.embed_dim
+
+    @property
+    def groups(self) -> Dimensions:
+        return (self.out_features, self.embed_dim // self.group_size)
+
+    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        return {"x": rng.standard_normal((shape.batch_size, shape.seq_len, self.embed_dim))}
+
+    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+        levels = 2**self.bits
+        # weights of variance 1/embed_dim: that of uniform codes is (levels^2 - 1) / 12; offsets centre them, nearly
+        step = (self.embed_dim * (levels**2 - 1) / 12) ** -0.5
+        scales = step * rng.uniform(0.8, 1.2, self.groups)
+        return {
+            "codes": rng.integers(levels, size=(self.out_features, self.embed_dim)),
+            "scales": scales,
+            "biases": -scales * (levels - 1) / 2 + rng.normal(scale=0.1 * self.embed_dim**-0.5, size=self.groups),
+        }
+
+    def flops(self, shape: Shape) -> float:
+        # the matrix product alone, as of `linear`
+        return 2.0 * shape.batch_size * shape.seq_len * self.embed_dim * self.out_features
+
+    def bytes_moved(self, shape: Shape, dtype: str) -> float:
+        rows = (shape.batch_size, shape.seq_len)
+        arrays = {
+            "x": (*rows, self.embed_dim),
+            "out": (*rows, self.out_features),
+            "scales": self.groups,
+            "biases": self.groups,
+        }
+        return array_bytes(arrays, dtype) + self.out_features * self.embed_dim * self.bits / 8
+
+    def host_bytes(self, shape: Shape) -> float:
+        unpacked = self.out_features * self.embed_dim * (ITEM_BYTES["float64"] - self.bits / 8)  # codes are int64
+        return super().host_bytes(shape) + unpacked
+
+    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        (x,) = inputs
+        codes = xp.astype(xp.reshape(w.codes, (*self.groups, self.group_size)), x.dtype)
+        weight = w.scales[..., None] * codes + w.biases[..., None]
+        return x @ xp.reshape(weight, (self.out_features, self.embed_dim)).T
+
+    def torch(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        device, dtype = w.codes.device.type, w.scales.dtype
+        self._refuse_torch(torch, device, dtype)
+        multiply: Call
+        if device == "cpu":
+            multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
+            packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(w.codes.int(), 1)  # which ignores the 1
+        else:
+            multiply = torch.ops.aten._weight_int4pack_mm
+            inner_tiles = next(tiles for tiles in (8, 4, 2) if self.embed_dim % (16 * tiles) == 0)  # 16 columns each
+            pairs = (w.codes[:, ::2] << 4 | w.codes[:, 1::2]).to(torch.uint8)
+            packed = torch.ops.aten._convert_weight_to_int4pack(pairs.contiguous(), inner_tiles)
+        zeros = w.biases.float() + 8 * w.scales.float()
+        scales_and_zeros = torch.stack([w.scales.T.float(), zeros.T], dim=-1).to(dtype).contiguous()
+
+        def call(x: Any) -> Any:
+            out = multiply(x.reshape(-1, self.embed_dim), packed, self.group_size, scales_and_zeros)
+            return out.reshape(*x.shape[:-1], self.out_features)
+
+        return call
+
+    def _refuse_torch(self, torch: Any, device: str, dtype: Any) -> None:
+        """Raises Unsupported where torch has no kernel for these parameters, this device and this dtype."""
+        if self.bits != 4:
+            raise Unsupported(
+                f"torch has no kernel for bits={self.bits} with groups: _weight_int8pack_mm takes one scale per row and no "
+                f"offset; {DEQUANTISE}."
+            )
+        if device == "cuda" and dtype != torch.bfloat16:
+            raise Unsupported(f"torch's 4-bit kernel for CUDA takes dtype=bfloat16 only; {DEQUANTISE}.")
+        if device == "cuda" and torch.cuda.get_device_capability() < (8, 0):
+            raise Unsupported(f"torch's 4-bit kernel for CUDA needs compute capability 8.0 or newer; {DEQUANTISE}.")
+        multiple = 16 if device == "cpu" else 8
+        if self.out_features % multiple:
+            raise Unsupported(
+                f"torch's 4-bit kernel takes out_dim in multiples of {multiple} on {device}, and not "
+                f"{self.out_features}; {DEQUANTISE}."
+            )
+
+    def mlx(self, w: SimpleNamespace) -> Call:
+        import mlx.core as mx
+
+        per_word = WORD_BITS // self.bits
+        codes = w.codes.astype(mx.uint32).reshape(self.out_features, -1, per_word)
+        packed = mx.sum(codes << (self.bits * mx.arange(per_word, dtype=mx.uint32)), axis=-1)
+        on_cpu = mx.default_device().type == mx.DeviceType.cpu
+        # On the CPU the kernel sums in x's dtype: a row of 768 comes out 3 % wrong in bfloat16. On GPUs it sums in float32.
+        scales, biases = (each.astype(mx.float32) if on_cpu else each for each in (w.scales, w.biases))
+        mx.eval(packed, scales, biases)
+
+        def multiply(x: Any) -> Any:
+            return mx.quantized_matmul(x, packed, scales, biases, group_size=self.group_size, bits=self.bits)
+
+        if on_cpu:
+            return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
+        return multiply

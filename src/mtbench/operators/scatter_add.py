@@ -1,0 +1,29 @@
+"""Adding rows into the rows that an index names."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from mtbench.operators._scatter import Scatter
+from mtbench.operators.base import Call
+
+
+@dataclass(frozen=True)
+class ScatterAdd(Scatter):
+    """out = base, and then out[index[i]] += updates[i] for every i.
+
+    base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
+    batch * seq, and each is named `updates_per_row` times, in random order. Source: torch.index_add,
+    https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html.
+    """
+
+    def reduce(self, xp: Any, base: Any, updates: Any) -> Any:
+        return base + xp.sum(updates, axis=1)
+
+    def torch(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        return lambda base, index, updates: torch.index_add(base, 0, index, updates)
+
+    def mlx(self, w: SimpleNamespace) -> Call:
+        return lambda base, index, updates: base.at[index].add(updates)

@@ -1,0 +1,197 @@
+"""What single fundamental operators promise beyond agreeing with their reference at a few sizes."""
+
+import re
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from definitions import definition
+from operator_cases import TOLERANCES, build, draw, error, framework, outputs, reference, references, run, small
+
+from mtbench import registry
+from mtbench.bench import verify
+from mtbench.errors import ConfigError, Unsupported
+from mtbench.operators.base import Operator, Shape
+
+
+def operator(name: str, **params: Any) -> Operator:
+    made: Operator = registry.load("operator", name).from_params(params)
+    return made
+
+
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"groups": 1, "kernel_size": 1, "padding": 0},
+        {"groups": 8, "kernel_size": 4, "padding": 3},
+        {"groups": 1, "stride": 1, "out_channels": 5, "bias": False},
+        {"groups": 2, "stride": 3, "kernel_size": 5, "padding": 0},
+    ],
+)
+@pytest.mark.parametrize("name", ["conv1d", "conv2d"])
+def test_convolutions_of_many_kinds(name: str, params: dict[str, Any], library: str) -> None:
+    import torch
+
+    problem, shape = small(name, **params), Shape(2, 9)
+    inputs, weights = draw(problem, shape, "float32")
+    expected = references(problem, inputs, weights)
+    defined = definition(name)(problem, vars(weights), *map(torch.from_numpy, inputs))
+    np.testing.assert_allclose(expected[0], defined.numpy(), rtol=1e-9, atol=1e-12)
+    out = outputs(build(problem, library, "native", weights, "float32"), library, inputs, "float32")
+    assert error(out, expected) < TOLERANCES["float32"]
+    assert problem.flops(shape) == 2 * expected[0].size * weights.weight[0].size
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d"])
+def test_torch_convolves_in_its_channels_last_format_without_a_copy(name: str) -> None:
+    import torch
+
+    problem = small(name)
+    inputs, weights = draw(problem, Shape(2, 9), "float32")
+    call = build(problem, "torch", "native", weights, "float32")
+    arrays = [framework("torch").array(values, "float32") for values in inputs]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        out = call(*arrays)
+    names = {event.name for event in profile.events()}
+    assert any("conv" in each for each in names)
+    assert not names & {"aten::contiguous", "aten::copy_", "aten::clone"}
+    assert out.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "shape", "says"),
+    [
+        ("conv1d", {"groups": 5}, Shape(1, 8), "in_channels=768 cannot be split into groups=5"),
+        ("conv1d", {"groups": 4, "out_channels": 6}, Shape(1, 8), "out_channels=6"),
+        ("conv2d", {"padding": -1}, Shape(1, 8), "padding=-1"),
+        ("conv2d", {"kernel_size": 7, "padding": 1}, Shape(1, 4), "kernel_size=7 is longer"),
+        ("sampling", {"k": 33000}, Shape(1, 1), "k=33000 exceeds vocab_size=32000"),
+        ("sum", {"axis": "sequence"}, Shape(1, 1), "No axis 'sequence'. Did you mean 'seq'?"),
+        ("concat", {"axis": "all"}, Shape(1, 1), "No axis 'all'"),
+        ("quantized_linear", {"bits": 3}, Shape(1, 1), "No bits '3'"),
+        ("quantized_linear", {"bits": 4.0}, Shape(1, 1), "No bits '4.0'"),
+        (
+            "quantized_linear",
+            {"embed_dim": 96},
+            Shape(1, 1),
+            "embed_dim=96 cannot be split into groups of group_size=64",
+        ),
+        ("gather", {}, Shape(1, 4, 8), "key length"),
+    ],
+)
+def test_what_cannot_be_is_refused(name: str, params: dict[str, Any], shape: Shape, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        operator(name, **params).check(shape)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("axis", ["batch", "seq", "embed", "all"])
+def test_maxima_are_unique_in_every_dtype(axis: str, dtype: str) -> None:
+    (x,), _ = draw(operator("argmax", embed_dim=300, axis=axis), Shape(3, 50), dtype)
+    rows = x.reshape(1, -1) if axis == "all" else np.moveaxis(x, ("batch", "seq", "embed").index(axis), -1)
+    first, second = np.sort(rows, axis=-1)[..., -1], np.sort(rows, axis=-1)[..., -2]
+    assert (first >= second + 2).all()
+
+
+@pytest.mark.parametrize("name", ["scatter_add", "scatter_max"])
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+def test_a_scatter_leaves_its_base_as_it_was(name: str, library: str) -> None:
+    problem, shape = small(name, updates_per_row=3), Shape(2, 5)
+    inputs, weights = draw(problem, shape)
+    assert (np.bincount(inputs[1]) == 3).all()
+    base = framework(library).array(inputs[0], "float32")
+    before = framework(library).host(base)
+    call = build(problem, library, "native", weights, "float32")
+    out = call(base, *(framework(library).array(values, "float32") for values in inputs[1:]))
+    framework(library).wait(out)
+    np.testing.assert_array_equal(framework(library).host(base), before)
+    assert (framework(library).host(out) != before).any()
+
+
+def test_an_embedding_reads_no_row_twice_while_others_are_unread() -> None:
+    problem = operator("embedding", vocab_size=10, embed_dim=4)
+    (ids,), _ = draw(problem, Shape(2, 3))
+    assert len(np.unique(ids)) == 6
+    (ids,), _ = draw(problem, Shape(4, 6))
+    assert set(np.bincount(ids.ravel(), minlength=10)) == {2, 3}
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.8, 5.0])
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_samples_are_the_same_tokens_in_every_library(dtype: str, temperature: float) -> None:
+    problem = operator("sampling", vocab_size=4000, k=50, temperature=temperature)
+    inputs, weights = draw(problem, Shape(3, 40), dtype)
+    expected = reference(problem, inputs, weights)
+    for library, variant in product(("torch", "mlx"), ("native", "portable")):
+        out = run(build(problem, library, variant, weights, dtype), library, inputs, dtype)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_samples_depend_on_noise_and_temperature_and_k() -> None:
+    shape, params = Shape(2, 100), {"vocab_size": 16000}
+    inputs, weights = draw(operator("sampling", **params), shape)
+    logits, noise = inputs
+    sample = reference(operator("sampling", **params), inputs, weights)
+    assert np.mean(sample != logits.argmax(-1)) > 0.3  # it is not greedy
+    assert np.mean(sample != (logits / 0.8 + noise).argmax(-1)) > 0.1  # nor over the whole vocabulary
+    assert np.mean(sample != reference(operator("sampling", **params, temperature=0.3), inputs, weights)) > 0.1
+    assert np.mean(sample != reference(operator("sampling", **params, k=10), inputs, weights)) > 0.3
+
+
+def test_frequencies_of_samples_are_the_softmax_of_the_candidates() -> None:
+    # one row of logits, and noise as it is drawn, without the margin that makes a winner unique
+    rng, problem = np.random.default_rng(0), operator("sampling", vocab_size=6, k=3, temperature=0.5)
+    logits, draws = np.array([0.3, 1.0, -2.0, 0.8, 0.6, -1.0]), 40_000
+    chosen = reference(problem, [np.tile(logits, (1, draws, 1)), rng.gumbel(size=(1, draws, 6))], SimpleNamespace())
+    weights = np.where(logits >= 0.6, np.exp(logits / 0.5), 0)
+    np.testing.assert_allclose(np.bincount(chosen.ravel(), minlength=6) / draws, weights / weights.sum(), atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("bits", "group_size"), list(product((8, 4), (32, 64, 128))))
+def test_a_quantised_weight_is_exact_at_a_models_width(bits: int, group_size: int, dtype: str) -> None:
+    problem = operator("quantized_linear", embed_dim=1024, out_dim=256, bits=bits, group_size=group_size)
+    inputs, weights = draw(problem, Shape(2, 3), dtype)
+    expected = reference(problem, inputs, weights)
+    for library in ("torch", "mlx"):
+        try:
+            call = build(problem, library, "native", weights, dtype)
+        except Unsupported:
+            assert (library, bits) == ("torch", 8)
+            continue
+        # closer than the tolerances: a code, scale or offset in the wrong place must be seen
+        assert error(run(call, library, inputs, dtype), expected) < TOLERANCES[dtype] / 5
+
+
+def refusal(device: str, dtype: str, capability: tuple[int, int] = (9, 0), **params: Any) -> str | None:
+    """What torch's form says of a device that need not be here."""
+    fake = SimpleNamespace(bfloat16="bfloat16", cuda=SimpleNamespace(get_device_capability=lambda: capability))
+    try:
+        operator("quantized_linear", **params)._refuse_torch(fake, device, dtype)  # type: ignore[attr-defined]
+    except Unsupported as why:
+        return str(why)
+    return None
+
+
+def test_torch_says_which_quantised_products_it_cannot_do() -> None:
+    assert "one scale per row" in str(refusal("cpu", "float32", bits=8))
+    assert "dtype=bfloat16 only" in str(refusal("cuda", "float16"))
+    assert "8.0" in str(refusal("cuda", "bfloat16", capability=(7, 5)))
+    assert "multiples of 16 on cpu, and not 24" in str(refusal("cpu", "float32", out_dim=24))
+    assert "multiples of 8 on mps, and not 12" in str(refusal("mps", "float32", out_dim=12))
+    for device, dtype in (("cpu", "float16"), ("cuda", "bfloat16"), ("mps", "float32")):
+        assert refusal(device, dtype) is None
+
+
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+@pytest.mark.parametrize("axis", ["seq", "all"])
+def test_long_sums_keep_the_tolerance(axis: str, library: str) -> None:
+    for dtype, tolerance in TOLERANCES.items():
+        problem = operator("sum", axis=axis)
+        case = verify.draw(problem, Shape(4, 512), dtype, 0)
+        inputs = list(case.inputs.values())
+        call = build(problem, library, "native", SimpleNamespace(), dtype)
+        assert error(run(call, library, inputs, dtype), reference(problem, inputs, SimpleNamespace())) < tolerance

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mtbench.bench.rates import limit_ns
 from mtbench.record import Record, to_json, write
 from mtbench.stats import median_interval
 
@@ -102,7 +103,18 @@ def with_samples(found: Record, latency: list[list[list[int]]], throughput: list
         )
     found.rounds, found.epochs = len(medians), len(latency)
     found.first_call_ns, found.floor_ns, found.peak_bytes = int(medians[0] * 30), 2100.0, 123456789
-    found.flops, found.bytes_moved = 1e9, 1e7
+    return with_limit(found, 1e9, 1e7, 4e14, 2e12)
+
+
+def with_limit(found: Record, flops: float, moved: float, peak_flops: float | None, peak_bytes: float | None) -> Record:
+    """The record with this work, held against these peaks as a sweep would."""
+    found.flops, found.bytes_moved = flops, moved
+    if found.throughput_ns is None:
+        return found
+    found.flops_per_s, found.bytes_per_s = (work / found.throughput_ns * 1e9 for work in (flops, moved))
+    found.peak_flops_per_s, found.peak_bytes_per_s = peak_flops, peak_bytes
+    found.limit_ns = limit_ns(flops, moved, peak_flops, peak_bytes)
+    found.limit_fraction = None if found.limit_ns is None else found.limit_ns / found.throughput_ns
     return found
 
 

@@ -9,7 +9,7 @@ from synthetic_records import Grid, write_grid
 
 from mtbench.report import build
 
-PAGES = ("index.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
+PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
 
 
 def marks(figure: Any, kind: str) -> int:
@@ -32,7 +32,7 @@ def test_each_page_draws_its_charts_without_a_complaint_or_a_request_to_anywhere
     figures = visit.page.query_selector_all(".chart:not([hidden])")
     assert bool(figures) == (name != "linear.html")  # of linear nothing was measured
     for figure in figures:
-        kind = "rect" if figure.get_attribute("data-kind") != "time" else "symbol"
+        kind = {"time": "symbol", "roofline": "symbol"}.get(figure.get_attribute("data-kind"), "rect")
         assert marks(figure, kind) > 0, figure.query_selector(".drawing").get_attribute("id")
     outside = [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))]
     assert outside == []

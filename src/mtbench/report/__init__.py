@@ -1,8 +1,8 @@
 """The report: records in, one folder of pages out, which opens offline and asks nothing of any network.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
-called and how they are drawn), `marks` (the rows of the charts), `charts`, `pages`, and `publish`, which puts the
-finished folder in place.
+called and how they are drawn), `marks` and `roofline` (the rows of the charts), `charts`, `pages`, and `publish`, which puts
+the finished folder in place.
 """
 
 import logging
@@ -20,7 +20,7 @@ import vl_convert
 
 from mtbench import __version__
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import charts, marks, pages, tables
+from mtbench.report import charts, marks, pages, roofline, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
@@ -37,11 +37,11 @@ PNG_SCALE = 2  # pixels per chart pixel, as a page on a high-density screen has
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on a page. `name` is unique in a report and names its file."""
+    """A chart on a page. `name` is unique in a report and names its file; `metric` is None where it is not to be chosen."""
 
     name: str
-    metric: Metric
-    kind: str  # time, ratio or overview
+    metric: Metric | None
+    kind: str  # time, ratio, overview, roofline or distance
     spec: dict[str, Any]
 
 
@@ -113,6 +113,9 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
             where=_where(records),
         )
         (folder / names[operator]).write_text(html, encoding="utf-8")
+    limits, under = _limits(read.charted, style)
+    html = pages.page("roofline.html", **everywhere, grounds=limits, where=_where(read.records))
+    (folder / "roofline.html").write_text(html, encoding="utf-8")
     overviews = _overviews(compared, style, pair, _where(read.records))
     html = pages.page(
         "index.html",
@@ -133,7 +136,7 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     (assets / "vega.js").write_text(_vega(), encoding="utf-8")
     for name in ("report.js", "report.css"):
         (assets / name).write_text(pages.asset(name), encoding="utf-8")
-    return [*overviews, *drawn]
+    return [*overviews, *drawn, *under]
 
 
 def _sections(
@@ -180,6 +183,25 @@ def _overviews(
             rows = rows.sort(pl.col("b").cast(order), "operator")
             found.append(Chart(f"overview-{metric.name}", metric, "overview", charts.overview_chart(rows, pair, text)))
     return found
+
+
+def _limits(charted: pl.DataFrame, style: dict[str, Style]) -> tuple[list[dict[str, Any]], list[Chart]]:
+    """What the page of the measured limits shows of each device and dtype, and all its charts."""
+    shown: list[dict[str, Any]] = []
+    for ground in roofline.grounds(charted):
+        drawn = []
+        if ground.roofs is not None and len(ground.points):
+            text = "The roofs are measured; a point is a contender in one cell, by the time of queued calls."
+            title = f"Roofline, {ground.heading}"
+            spec = charts.roofline_chart(
+                ground.points, ground.roofs.flops_per_s, ground.roofs.memory, style, title, text
+            )
+            drawn.append(Chart(ground.stem, None, "roofline", spec))
+        text = "Median over cells, nearest operator first; 100 % is what the measured roofs allow."
+        spec = charts.distance_chart(ground.bars, style, f"Distance from the limit, {ground.heading}", text)
+        drawn.append(Chart(f"{ground.stem}-distance", None, "distance", spec))
+        shown.append({"heading": ground.heading, "charts": drawn, "rows": ground.listed})
+    return shown, [chart for one in shown for chart in one["charts"]]
 
 
 @cache

@@ -6,12 +6,13 @@ page; colours of contenders from their styles, since they must not.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import polars as pl
 
+from mtbench.report import units
 from mtbench.report.arms import Style
 
 Spec = dict[str, Any]
@@ -48,6 +49,7 @@ def theme(name: str) -> Spec:
         "header": {"labelColor": ink["text"], "titleColor": ink["text"], "labelFontWeight": 600, "labelFontSize": 11},
         "legend": {"labelColor": ink["text"], "titleColor": ink["text"], "labelLimit": 0, "titleFontWeight": 500},
         "text": {"color": ink["text"]},
+        "rule": {"color": ink["text"]},
         "range": {"diverging": [low, ink["middle"], high]},
     }
 
@@ -64,16 +66,7 @@ def time_chart(points: pl.DataFrame, styles: Mapping[str, Style], title: str, su
     present = [style for style in styles.values() if style.label in set(points["label"])]
     names = [style.label for style in present]
     picked = alt.selection_point(name="picked", fields=["label"], bind="legend")
-    legend = alt.Legend(
-        title=None,
-        orient="top",
-        columns=_legend_columns(names, columns * (width + 22)),
-        symbolOpacity=1,
-        symbolStrokeWidth=0,
-        symbolSize=70,
-        columnPadding=22,
-        offset=10,
-    )
+    legend = _legend(names, columns * (width + 22))
     domain = alt.Scale(domain=names, range=[style.colour for style in present])
     base = alt.Chart(alt.NamedData("points")).encode(
         x=alt.X(
@@ -148,6 +141,117 @@ def overview_chart(summary: pl.DataFrame, pair: tuple[str, str], subtitle: str) 
     return _with_rows(chart, "cells", summary)
 
 
+def roofline_chart(
+    points: pl.DataFrame,
+    flops_per_s: float,
+    memory: Sequence[tuple[float, float]],
+    styles: Mapping[str, Style],
+    title: str,
+    subtitle: str,
+) -> Spec:
+    """FLOP/s achieved against intensity, both axes logarithmic, under the measured roofs, each with its number on it.
+
+    `points` has label, intensity, flops_per_s, and text columns for the tooltip; `memory` holds bytes/s and the working set
+    at which it was measured, the slowest first.
+    """
+    width, height = 960, 460
+    ridges = [flops_per_s / rate for rate, _ in memory]
+    x = _padded([*points["intensity"], *ridges], 4)
+    y = _padded([*points["flops_per_s"], flops_per_s], 2.2)
+    # Proportionality is a line of one slope between logarithmic axes, along which its name is written.
+    slope = -math.degrees(math.atan2(height / math.log(y[1] / y[0]), width / math.log(x[1] / x[0])))
+    roofs, names = [], []
+    for (rate, working_set), ridge in zip(memory, ridges, strict=True):
+        start = max(x[0], y[0] / rate)
+        roofs.append({"x": start, "y": start * rate, "x2": ridge, "y2": flops_per_s})
+        middle = math.sqrt(start * ridge)
+        text = f"{units.rate(rate, 'B/s')} at {units.size(working_set)}"
+        names.append({"x": middle, "y": middle * rate, "text": text, "angle": slope})
+    flat = math.sqrt(ridges[0] * x[1])
+    roofs.append({"x": min(ridges), "y": flops_per_s, "x2": x[1], "y2": flops_per_s})
+    names.append({"x": flat, "y": flops_per_s, "text": units.rate(flops_per_s, "FLOP/s"), "angle": 0.0})
+
+    present = [style for style in styles.values() if style.label in set(points["label"])]
+    labels = [style.label for style in present]
+    legend = _legend(labels, width)
+    picked = alt.selection_point(name="picked", fields=["label"], bind="legend")
+    horizontal = alt.X(
+        "intensity:Q",
+        title="intensity, FLOP per byte",
+        scale=alt.Scale(type="log", domain=x, nice=False),
+        axis=alt.Axis(format="~r", values=_decades(x), labelOverlap="greedy"),
+    )
+    vertical = alt.Y(
+        "flops_per_s:Q",
+        title="FLOP/s achieved",
+        scale=alt.Scale(type="log", domain=y, nice=False),
+        axis=alt.Axis(format="~s", values=_decades(y), labelOverlap="greedy"),
+    )
+    placed = {"x": alt.X("x:Q", title=horizontal["title"]), "y": alt.Y("y:Q", title=vertical["title"])}
+    chart = alt.layer(
+        alt.Chart(alt.NamedData("points"))
+        .mark_point(filled=True, size=60, clip=True)
+        .encode(
+            x=horizontal,
+            y=vertical,
+            color=alt.Color(
+                "label:N", scale=alt.Scale(domain=labels, range=[one.colour for one in present]), legend=legend
+            ),
+            shape=alt.Shape(
+                "label:N", scale=alt.Scale(domain=labels, range=[one.shape for one in present]), legend=legend
+            ),
+            opacity=alt.when(picked).then(alt.value(0.85)).otherwise(alt.value(0.08)),
+            tooltip=_tooltip(points, _ROOF_TOOLTIP),
+        )
+        .add_params(picked),
+        alt.Chart(alt.NamedData("roofs")).mark_rule(strokeWidth=1.75, clip=True).encode(**placed, x2="x2:Q", y2="y2:Q"),
+        alt.Chart(alt.NamedData("names"))
+        .mark_text(dy=-9, fontSize=12, fontWeight=600)
+        .encode(**placed, text="text:N", angle=alt.Angle("angle:Q", scale=None)),
+    ).properties(
+        width=width, height=height, title=alt.Title(title, subtitle=subtitle), description=f"{title}. {subtitle}"
+    )
+    datasets = {"points": points.to_dicts(), "roofs": roofs, "names": names}
+    return _with_rows(chart, "points", points) | {"datasets": datasets}
+
+
+def distance_chart(bars: pl.DataFrame, styles: Mapping[str, Style], title: str, subtitle: str) -> Spec:
+    """The part of the limit that each contender reaches in each operator, in the order of the rows.
+
+    `bars` has operator, label, fraction, low, high, and text columns for the label and the tooltip.
+    """
+    present = [style for style in styles.values() if style.label in set(bars["label"])]
+    labels = [style.label for style in present]
+    most = max(1.0, *bars["high"])
+    order = bars["operator"].unique(maintain_order=True).to_list()
+    base = alt.Chart(alt.NamedData("bars")).encode(
+        y=alt.Y("operator:N", title=None, sort=order, axis=_flat(labelLimit=0)),
+        yOffset=alt.YOffset("label:N", sort=labels, scale=alt.Scale(domain=labels, paddingInner=0.15)),
+    )
+    along = alt.X(
+        "fraction:Q",
+        title="part of the limit reached, median over cells; the line is from the farthest cell to the nearest",
+        scale=alt.Scale(domain=[0, 1.1 * most], nice=False),
+        axis=alt.Axis(format="~%", values=[tick / 5 for tick in range(math.floor(5 * most) + 1)], grid=True),
+    )
+    colour = alt.Color(
+        "label:N",
+        scale=alt.Scale(domain=labels, range=[style.colour for style in present]),
+        legend=_legend(labels, PAGE_WIDTH - 300),
+    )
+    chart = alt.layer(
+        base.mark_bar().encode(x=along, color=colour, tooltip=_tooltip(bars, _BAR_TOOLTIP)),
+        base.mark_rule(strokeWidth=1).encode(x=alt.X("low:Q", title=along["title"]), x2="high:Q"),
+        base.mark_text(align="left", dx=5, fontSize=11).encode(x=alt.X("high:Q", title=along["title"]), text="text:N"),
+    ).properties(
+        width=PAGE_WIDTH - 300,
+        height=alt.Step(17, **{"for": "offset"}),
+        title=alt.Title(title, subtitle=subtitle),
+        description=f"{title}. {subtitle}",
+    )
+    return _with_rows(chart, "bars", bars)
+
+
 def _heat(base: alt.Chart, cells: pl.DataFrame, note: str) -> alt.LayerChart | alt.FacetChart:
     colour = alt.Color(
         "log2_ratio:Q",
@@ -200,6 +304,16 @@ _POINT_TOOLTIP = {
     "versions": "versions",
     "machine": "machine",
 }
+_ROOF_TOOLTIP = {
+    "operator": "operator",
+    "params": "parameters",
+    "shape": "shape",
+    "label": "arm",
+    "work": "achieved",
+    "per_call": "time per call",
+    "limit": "of the limit",
+}
+_BAR_TOOLTIP = {"operator": "operator", "label": "arm", "text": "median", "range": "of all cells", "cells": "cells"}
 _RATIO_TOOLTIP = {
     "b": "time of",
     "a": "relative to",
@@ -231,6 +345,11 @@ def _padded(values: list[Any], factor: float) -> list[float]:
     return [min(values) / factor, max(values) * factor]
 
 
+def _decades(ends: list[float]) -> list[float]:
+    """Powers of ten along a logarithmic axis that goes over several."""
+    return [10.0**power for power in range(math.ceil(math.log10(ends[0])), math.floor(math.log10(ends[1])) + 1)]
+
+
 def _ticks(values: list[float]) -> list[float]:
     """Round times along a logarithmic axis, about as many as can be read: powers of ten, or 1-2-5, or finer."""
     low, high = min(values) / 1.12, max(values) * 1.12
@@ -240,6 +359,19 @@ def _ticks(values: list[float]) -> list[float]:
         if len(ticks) >= 3:
             return ticks
     return [low + (high - low) * part / 4 for part in range(5)] if high > low else [low]
+
+
+def _legend(names: list[str], width: int) -> alt.Legend:
+    return alt.Legend(
+        title=None,
+        orient="top",
+        columns=_legend_columns(names, width),
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        symbolSize=70,
+        columnPadding=22,
+        offset=10,
+    )
 
 
 def _legend_columns(names: list[str], width: int) -> int:

@@ -42,8 +42,8 @@ def asset(name: str) -> str:
 
 
 def page_names(operators: Iterable[str]) -> dict[str, str]:
-    """A file name for each operator's page, fit for any file system and never the index's."""
-    taken = {"index"}
+    """A file name for each operator's page, fit for any file system and never that of another page."""
+    taken = {"index", "roofline"}
     names = {}
     for operator in operators:
         name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)

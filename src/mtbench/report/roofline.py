@@ -1,0 +1,154 @@
+"""How far from the machine's limit: the measured roofs, each charted record under them, and a summary by operator.
+
+After Williams, Waterman and Patterson 2009 (https://doi.org/10.1145/1498765.1498785). Roofs hold for one device, dtype and
+matmul precision of a machine, so each of these has charts of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from mtbench.report import marks, units
+from mtbench.report.arms import machine_name
+from mtbench.report.pages import as_yaml
+from mtbench.report.tables import THROUGHPUT, differing, parameters, sections
+
+Row = dict[str, Any]
+
+ALIKE = ("machine_id", "device", "dtype", "matmul_precision")
+"""The columns of what shares its roofs."""
+
+SAME_ROOF = 1.1
+"""Memory roofs that differ by less are drawn as one."""
+
+POINT = ("label", "operator", "intensity", "flops_per_s", "limit_fraction")
+POINT_WORDS = ("params", "shape", "work", "per_call", "limit")
+BAR_WORDS = ("text", "cells", "range")
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """What a device reaches with a dtype: FLOP/s, and one or two (bytes/s, working set in bytes), the slowest first."""
+
+    flops_per_s: float
+    memory: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The records that share their roofs. `points` and `bars` are the rows of the two charts, `roofs` None where no record
+    knows any that can be drawn; `listed` are the rows of the table."""
+
+    heading: str
+    stem: str
+    roofs: Roofs | None
+    points: pl.DataFrame
+    bars: pl.DataFrame
+    listed: list[Row]
+
+
+def grounds(charted: pl.DataFrame) -> list[Ground]:
+    """Each machine, device, dtype and precision of which a record knows its limit. Takes charted records only."""
+    known = charted.filter(pl.col("limit_fraction").is_not_null()).with_columns(
+        intensity=pl.when(pl.col("bytes_moved") > 0).then(pl.col("flops") / pl.col("bytes_moved"))
+    )
+    several = known["machine_id"].n_unique() > 1
+    found = []
+    for number, (_, own) in enumerate(known.sort(ALIKE).group_by(ALIKE, maintain_order=True), 1):
+        first = own.row(0, named=True)
+        parts = [machine_name(first["machine"], first["machine_id"])] if several else []
+        parts += [first["device"], first["dtype"]] + ([] if first["matmul_precision"] == "highest" else ["TF32"])
+        heading, stem = ", ".join(parts), f"roofline-{number}"
+        found.append(Ground(heading, stem, _roofs(own), _points(own), bars(own), list(_listed(own))))
+    return found
+
+
+def bars(known: pl.DataFrame) -> pl.DataFrame:
+    """The median fraction of the limit over the cells of each operator and contender, nearest operator first."""
+    by_arm = known.group_by("operator", "label").agg(
+        pl.col("limit_fraction").median().alias("fraction"),
+        pl.col("limit_fraction").min().alias("low"),
+        pl.col("limit_fraction").max().alias("high"),
+        pl.len().alias("count"),
+    )
+    nearest = pl.col("fraction").max().over("operator")
+    rows = by_arm.sort(nearest, "operator", "label", descending=[True, False, False])
+    words = [
+        {
+            "text": fraction(row["fraction"]),
+            "cells": str(row["count"]),
+            "range": f"{fraction(row['low'])} to {fraction(row['high'])}",
+        }
+        for row in rows.iter_rows(named=True)
+    ]
+    said = pl.DataFrame(words, schema=dict.fromkeys(BAR_WORDS, pl.String))
+    return pl.concat([rows.drop("count"), said], how="horizontal")
+
+
+def fraction(value: float) -> str:
+    """A fraction of the limit in per cent, two significant digits or whole per cents."""
+    return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.2g} %"
+
+
+def bound(row: Row) -> str:
+    """Which roof is the lower one for a record's work."""
+    if not row["flops"] or not row["peak_flops_per_s"]:
+        return "memory"
+    by_memory = (row["bytes_moved"] or 0.0) / (row["peak_bytes_per_s"] or float("inf"))
+    return "memory" if by_memory >= row["flops"] / row["peak_flops_per_s"] else "compute"
+
+
+def _roofs(own: pl.DataFrame) -> Roofs | None:
+    """The roofs to draw: of memory, the one of the largest working sets and, where it is another, the highest."""
+    flops = own["peak_flops_per_s"].max()
+    tops = own.select("bytes_moved", "peak_bytes_per_s").drop_nulls().sort("bytes_moved").rows()
+    if flops is None or not tops:
+        return None
+    (large, slow), (small, fast) = tops[-1], max(tops, key=lambda top: (top[1], top[0]))
+    memory = [(slow, large)] + ([(fast, small)] if fast > SAME_ROOF * slow else [])
+    return Roofs(float(flops), memory)  # type: ignore[arg-type]
+
+
+def _points(own: pl.DataFrame) -> pl.DataFrame:
+    """One row per record that computes and moves something; without either it has no place between logarithmic axes."""
+    placed = own.filter(pl.col("intensity") > 0, pl.col("flops_per_s") > 0)
+    rows = [{name: row[name] for name in POINT} | _words(row) for row in placed.iter_rows(named=True)]
+    numbers = dict.fromkeys(POINT[2:], pl.Float64)
+    return pl.DataFrame(rows, schema={name: numbers.get(name, pl.String) for name in (*POINT, *POINT_WORDS)})
+
+
+def _words(row: Row) -> Row:
+    return {
+        "params": ", ".join(f"{name} {as_yaml(value)}" for name, value in parameters(row).items()),
+        "shape": marks.shape(row),
+        "work": f"{units.rate(row['flops_per_s'], 'FLOP/s')}, {units.rate(row['bytes_per_s'], 'B/s')}",
+        "per_call": f"{units.duration(row[THROUGHPUT.ns])}; at the limit {units.duration(row['limit_ns'])}",
+        "limit": f"{fraction(row['limit_fraction'])} of that of {bound(row)}",
+    }
+
+
+def _listed(own: pl.DataFrame) -> Iterator[Row]:
+    telling = {
+        operator: differing([parameters(section) for section in sections(of_operator)])
+        for (operator,), of_operator in own.group_by("operator")
+    }
+    for row in own.sort("limit_fraction", descending=True).iter_rows(named=True):
+        params = parameters(row)
+        yield {
+            "operator": row["operator"],
+            "label": row["label"],
+            "shape": marks.shape(row).removesuffix(f", {row['dtype']}"),
+            "params": {name: params[name] for name in telling[row["operator"]] if name in params},
+            "every_param": _words(row)["params"],
+            "bound": bound(row),
+            "numbers": [
+                (row["limit_fraction"], fraction(row["limit_fraction"])),
+                (row[THROUGHPUT.ns], units.duration(row[THROUGHPUT.ns])),
+                (row["limit_ns"], units.duration(row["limit_ns"])),
+                (row["intensity"], units.NOTHING if row["intensity"] is None else units.significant(row["intensity"])),
+                (row["flops_per_s"], units.rate(row["flops_per_s"], "FLOP/s")),
+                (row["bytes_per_s"], units.rate(row["bytes_per_s"], "B/s")),
+            ],
+        }

@@ -19,8 +19,9 @@ class KvCacheUpdate(Operator):
     is not given.
 
     torch writes in place, MLX by slice assignment, as mlx-lm does (mlx_lm/models/cache.py): it puts the new array in the
-    old one's place, and so may use its memory. A compiled MLX function returns other arrays instead, and where the caller
-    still holds the old ones, as here, the whole cache is copied. So it is in `portable`, which writes into no array.
+    old one's place and uses its memory, if nothing else holds that. Something does in two cases, and the whole cache is
+    copied: a compiled function, which returns other arrays while the caller still holds the old ones; and, as seen on
+    MLX's CPU, an update that is queued while the one before is under way, as in throughput. `portable` always copies.
     Only the new keys and values count as moved.
     """
 

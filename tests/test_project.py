@@ -84,6 +84,7 @@ APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sw
         ("jinja2", ["mtbench/report/"]),
         ("torch", ["mtbench/frameworks/torch.py", "mtbench/operators/", "mtbench/selftest/"]),
         ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/operators/"]),
+        ("jax", ["mtbench/frameworks/jax.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/cli.py"]),
         (
@@ -111,7 +112,7 @@ def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]
     assert offenders(package, *allowed) == []
 
 
-@pytest.mark.parametrize("package", ["torch", "mlx", "scipy", "array_api_compat"])
+@pytest.mark.parametrize("package", ["torch", "mlx", "jax", "scipy", "array_api_compat"])
 def test_heavy_packages_are_imported_when_needed(package: str) -> None:
     """The controller reads these modules too, and must start fast and work where a library is missing or broken."""
     assert offenders(package, at_load_only=True) == []

@@ -1,8 +1,12 @@
 """What the worker relies on in each framework: exact arrays, honest leaves, and a reason where it cannot run."""
 
+import importlib
 import importlib.abc
+import os
 import sys
+import time
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +18,10 @@ from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.reference import round_to
 
-FRAMEWORKS = registry.names("framework")
+OPTIONAL = {"jax"}
+"""Frameworks whose library comes with an extra of its own."""
+
+FRAMEWORKS = [name for name in registry.names("framework") if name not in OPTIONAL or find_spec(name)]
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -133,6 +140,10 @@ def gpu_of(name: str) -> bool:
         import torch
 
         return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+    if name == "jax":
+        import jax
+
+        return any(device.platform == "gpu" for device in jax.devices())
     import mlx.core as mx
 
     return bool(mx.metal.is_available() or mx.cuda.is_available())
@@ -167,7 +178,12 @@ def test_precision_is_set_to_one_meaning_in_both_libraries(precision: str, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "says"), [("torch", "torch", "pip install torch"), ("mlx", "mlx.core", "pip install mlx")]
+    ("name", "module", "says"),
+    [
+        ("torch", "torch", "pip install torch"),
+        ("mlx", "mlx.core", "pip install mlx"),
+        ("jax", "jax", r"pip install 'mtbench\[jax\]'"),
+    ],
 )
 def test_a_missing_library_is_unsupported(name: str, module: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -192,7 +208,7 @@ def break_import(monkeypatch: pytest.MonkeyPatch, module: str, error: ImportErro
     monkeypatch.setattr(sys, "meta_path", [Broken(module, error), *sys.meta_path])
 
 
-@pytest.mark.parametrize(("name", "module"), [("torch", "torch"), ("mlx", "mlx.core")])
+@pytest.mark.parametrize(("name", "module"), [("torch", "torch"), ("mlx", "mlx.core"), ("jax", "jax")])
 def test_a_broken_installation_is_not_taken_for_a_missing_one(
     name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +221,63 @@ def test_mlx_without_a_backend_says_which_to_install(monkeypatch: pytest.MonkeyP
     break_import(monkeypatch, "mlx.core", ImportError("libmlx.so: cannot open shared object file"))
     with pytest.raises(Unsupported, match=r"mlx\[cpu\]"):
         start("mlx")
+
+
+@pytest.mark.skipif("jax" not in FRAMEWORKS, reason="JAX is not installed")
+class TestJax:
+    def test_precision_is_set(self) -> None:
+        for precision, name in {"tf32": "tensorfloat32", "highest": "highest"}.items():
+            jax = start("jax", device="cpu", matmul_precision=precision)
+            assert jax.describe().details["default_matmul_precision"] == name
+
+    def test_gpu_memory_is_left_to_others(self) -> None:
+        start("jax", device="cpu")
+        assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+    def test_a_compilation_is_counted_in_both_modes(self) -> None:
+        jax = start("jax", device="cpu")
+        x, longer = (jax.array(np.ones(size), "float32") for size in (1031, 1033))  # lengths that no other test has
+        for call in (lambda x: x * 3, jax.compile(lambda x: x * 3)):
+            counts = [jax.compilations() for argument in (x, x, longer) if jax.wait(call(argument)) is not None]
+            assert counts[0] == counts[1]
+            assert counts[1] < counts[2]  # type: ignore[operator]
+
+    def test_weights_are_arguments_of_compiled_code_and_no_constants(self) -> None:
+        jax = start("jax", device="cpu")
+        weight = jax.array(np.arange(300 * 300.0).reshape(300, 300) / 300**2, "float32")
+        before = jax.compilations()
+        call = jax.compile(lambda x: (x @ weight, [x + weight.sum()]))
+        for rows in (2, 5):  # another shape is compiled anew, for the same weights
+            x = np.ones((rows, 300))
+            out = jax.leaves(call(jax.array(x, "float32")))
+            np.testing.assert_allclose(jax.host(out[0]), x @ jax.host(weight), rtol=1e-5)
+            np.testing.assert_allclose(jax.host(out[1]), x + jax.host(weight).sum(), rtol=1e-5)
+        assert jax.compilations() == before + 2  # type: ignore[operator]
+        jitted = next(cell.cell_contents for cell in call.__closure__ or () if hasattr(cell.cell_contents, "lower"))
+        code = jitted.lower([weight], jax.array(np.ones((2, 300)), "float32")).as_text()
+        assert len(code) < 10_000
+
+    def test_queued_work_is_done_in_order(self) -> None:
+        # what throughput mode rests on: it waits for the last result alone
+        jax = start("jax", device="cpu")
+        long, short = (jax.array(np.ones((size, size)), "float32") for size in (1000, 8))
+        product = jax.compile(lambda x: x @ x @ x @ x)
+        for x in (long, short):
+            jax.wait(product(x))
+        first = product(long)
+        jax.wait(product(short))
+        assert first.is_ready()
+
+    def test_an_idle_process_does_not_spin(self) -> None:
+        jax = start("jax", device="cpu")
+        x = jax.array(np.ones((500, 500)), "float32")
+        shares = []
+        for _ in range(10):
+            jax.wait(x @ x)
+            before = time.process_time()
+            time.sleep(0.02)
+            shares.append((time.process_time() - before) / 0.02)
+        assert min(shares) < 0.1
 
 
 def test_mps_is_refused_where_it_may_fall_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +312,8 @@ NAMES_USED_ON_OTHER_MACHINES = [
     "torch.cuda.is_bf16_supported",
     "torch.cuda.Event",
     "torch.nn.attention.bias.causal_lower_right",
+    "jax.block_until_ready",
+    "jax.nn.dot_product_attention",
     "mlx.core.metal.is_available",
     "mlx.core.cuda.is_available",
     "mlx.core.device_info",
@@ -252,11 +327,12 @@ NAMES_USED_ON_OTHER_MACHINES = [
 
 @pytest.mark.parametrize("name", NAMES_USED_ON_OTHER_MACHINES)
 def test_what_other_machines_need_exists_in_the_library(name: str) -> None:
-    import mlx.core
-    import torch
-    import torch.nn.attention.bias
+    import torch.nn.attention.bias  # noqa: F401
 
-    found: Any = {"torch": torch, "mlx": mlx}[name.split(".", 1)[0]]
+    if name.startswith("jax"):
+        pytest.importorskip("jax")
+    importlib.import_module("mlx.core")
+    found: Any = importlib.import_module(name.split(".", 1)[0])
     for attribute in name.split(".")[1:]:
         found = getattr(found, attribute)
     assert callable(found)

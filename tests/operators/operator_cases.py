@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
+from importlib.util import find_spec
 from itertools import combinations
 from types import NoneType, SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -19,7 +20,7 @@ from mtbench.operators.base import Host, Operator, Positive, Shape, Size
 from mtbench.reference import array_namespace, round_to
 
 OPERATORS = registry.names("operator")
-LIBRARIES = ("torch", "mlx", "numpy")
+LIBRARIES = ("torch", "mlx", "numpy", *(["jax"] if find_spec("jax") else []))
 TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
 SMALL = {"embed_dim": 32, "num_heads": 4, "num_kv_heads": 2, "vocab_size": 50}
 SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
@@ -102,6 +103,20 @@ def problems(name: str, changes: int = 1) -> list[Operator]:
         with suppress(ConfigError):
             made.append(operator_class.from_params(params))
     return made
+
+
+def cases(name: str, library: str, dtype: str, changes: int = 1) -> Iterator[tuple[Operator, Shape]]:
+    """What a form is tried with: every problem in every shape.
+
+    JAX compiles every function anew for every shape, in eager mode too, so it gets each problem and each shape once.
+    """
+    for number, problem in enumerate(problems(name, changes)):
+        found = list(shapes(problem))
+        if library == "jax" and (number or dtype != "float32"):
+            found = found[:1]
+        yield from ((problem, shape) for shape in found)
+        if library == "jax" and dtype != "float32":
+            return
 
 
 def draw(problem: Operator, shape: Shape, dtype: str = "float64", seed: int = 0) -> tuple[list[Host], SimpleNamespace]:

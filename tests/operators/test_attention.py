@@ -114,7 +114,7 @@ def test_rotated_products_depend_on_distance_alone() -> None:
     assert product(5, 2) != pytest.approx(product(5, 3), rel=1e-3)
 
 
-@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("window", [None, 1, 2, 4])
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("name", ["gqa", "llama_block"])
 def test_decoding_with_a_cache_continues_the_whole_sequence(name: str, qk_norm: bool, window: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from mtbench.bench.blocks import Subject
 from mtbench.bench.process import Process
 from mtbench.bench.rates import Rates
 from mtbench.bench.verify import Mismatch
+from mtbench.bench.worker import Worker
 
 USER = Path(__file__).parent / "user"
 PROTOCOL = {"block_ms": 2, "warmup_s": 0.01, "warmup_cap_s": 0.3}
@@ -131,3 +133,25 @@ def test_a_rate_above_the_peak_is_suspect_and_one_far_above_impossible():
     with pytest.raises(Mismatch, match="not done"):
         checks.check_rate(2.01e9, 1e9, 1e9, "FLOP/s")
     assert checks.check_rate(1e30, 1.0, None, "FLOP/s") == []
+
+
+def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_each_time():
+    asked: list[tuple[str, float]] = []
+
+    class Judge(Worker):
+        def peaks(self, dtype, factor=1.0):
+            asked.append((dtype, factor))
+            return Rates(1.2e9, {1024: 1e12}).to_json()
+
+    judge = Judge()
+    work = SimpleNamespace(flops=lambda shape: 1.05, bytes_moved=lambda shape, dtype: 1.0)
+    prepared = SimpleNamespace(problem=work, shape=None, dtype="float32")
+    roofs = {"flops_per_s": 1e9, "bytes_per_s": 1e12}
+    assert judge._check_rates(prepared, 1.1, roofs) == (None, [])  # 0.95 of the peak
+    again, warnings = judge._check_rates(prepared, 1.0, roofs)
+    assert again == Rates(1.2e9, {1024: 1e12})
+    assert warnings == []
+    assert judge._check_rates(prepared, 1.0, roofs) == (None, [])
+    assert judge._check_rates(prepared, 0.9, roofs) == (again, [])  # 1.17 of the old peak, 0.97 of the new one
+    assert judge._check_rates(prepared, 0.75, roofs)[1] != []  # 1.17 of the new one
+    assert asked == [("float32", 2.0)] * 3

@@ -44,6 +44,7 @@ def test_looks_share_the_error_they_may_make():
         ("confidence", 1.0),
         ("block_ms", -1),
         ("warmup_s", -0.1),
+        ("peaks", "never"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(setting, value):

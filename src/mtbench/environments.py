@@ -20,6 +20,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from mtbench import paths
 from mtbench.errors import Unsupported
 from mtbench.job import Arm
 from mtbench.machine import nvidia
@@ -59,9 +60,8 @@ def variables() -> dict[str, str]:
 
 
 def cache_folder() -> Path:
-    """Where environments are kept: below $XDG_CACHE_HOME, else ~/Library/Caches on macOS and ~/.cache elsewhere."""
-    usual = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or usual).absolute() / "mtbench" / "environments"
+    """Where environments are kept."""
+    return paths.cache() / "environments"
 
 
 def _environment(arm: Arm, requirement: str, announce: Announce) -> str:

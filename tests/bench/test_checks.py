@@ -1,6 +1,8 @@
 """Each way of cheating is caught, by the check that is meant for it; and honest work is not accused."""
 
+import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +54,7 @@ def judge(workers, peaks):
         if not prepared["ok"]:
             return prepared
         process.ask(60, "latency")
+        process.ask(60, "canary")  # whose own first call may compile
         call_ns = process.ask(60, "throughput")["call_ns"]
         roofs = peaks[framework, mode].at(prepared["bytes_moved"])
         return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=roofs)
@@ -59,7 +62,10 @@ def judge(workers, peaks):
     return run
 
 
-@pytest.mark.parametrize("framework", ["numpy", "mlx"])
+HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
+
+
+@pytest.mark.parametrize("framework", ["numpy", "mlx", pytest.param("jax", marks=HAS_JAX)])
 def test_honest_work_is_not_accused(judge, framework):
     answer = judge(framework, "honestly")
     assert answer["ok"], answer["reason"]
@@ -79,6 +85,9 @@ def test_honest_work_is_not_accused(judge, framework):
         ("numpy", "leaves a thread at work", "went on computing"),
         ("numpy", "claims too much", "GFLOP/s, more than"),
         ("numpy", "claims too many bytes", "GB/s, more than"),
+        pytest.param("jax", "hides its result", "not an array", marks=HAS_JAX),
+        pytest.param("jax", "keeps its answer", "existed before", marks=HAS_JAX),
+        pytest.param("jax", "goes on with something else", "work went on|went on computing", marks=HAS_JAX),
         ("forgetful", "honestly", "work went on"),
         ("unsynchronised", "honestly", "work went on"),
     ],
@@ -86,7 +95,7 @@ def test_honest_work_is_not_accused(judge, framework):
 def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
     answer = judge(framework, how, batch=4096 if framework == "forgetful" else 64)
     assert answer["status"] == "mismatch", answer
-    assert reason in answer["reason"]
+    assert re.search(reason, answer["reason"])
 
 
 def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):

@@ -10,7 +10,8 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 from types import SimpleNamespace
@@ -52,7 +53,7 @@ class Prepared:
     call_ns: float
     latency_calls: int
     throughput_calls: int
-    compilations: int | None
+    recompiled: bool = False
 
 
 class Worker:
@@ -146,7 +147,6 @@ class Worker:
             warmth.call_ns,
             latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol),
             throughput_calls=blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol),
-            compilations=framework.compilations(),
         )
         return {
             "first_call_ns": first_call_ns,
@@ -162,13 +162,23 @@ class Worker:
     def latency(self) -> Message:
         """One block in latency mode."""
         prepared = self._ready()
-        samples = blocks.latency_block(prepared.subject, prepared.latency_calls, self.protocol)
+        with self._noting_compilations():
+            samples = blocks.latency_block(prepared.subject, prepared.latency_calls, self.protocol)
         return {"samples_ns": samples, "median_ns": median(samples)}
 
     def throughput(self) -> Message:
         """One block in throughput mode."""
         prepared = self._ready()
-        return {"call_ns": blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)}
+        with self._noting_compilations():
+            call_ns = blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)
+        return {"call_ns": call_ns}
+
+    @contextmanager
+    def _noting_compilations(self) -> Iterator[None]:
+        """Notes whether the library compiles anything: in a block, since the canary beside it may well be compiled."""
+        before = self.framework.compilations()
+        yield
+        self._ready().recompiled |= self.framework.compilations() != before
 
     def finish(self, thorough: bool, call_ns: float, peaks: dict[str, float | None]) -> Message:
         """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
@@ -181,7 +191,7 @@ class Worker:
         subject, framework = prepared.subject, self.framework
         error = self._check(subject.last, prepared.expected)
         warnings = []
-        if framework.compilations() != prepared.compilations:
+        if prepared.recompiled:
             warnings.append("recompiled while it was timed")
         device_ns = [
             timing

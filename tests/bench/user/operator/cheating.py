@@ -57,6 +57,22 @@ class Cheating(Operator):
 
         return call
 
+    def jax(self, w: SimpleNamespace) -> Call:
+        kept: dict[str, Any] = {}
+
+        def call(x: Any) -> Any:
+            if self.how == "hides its result":
+                return Box(2 * x)
+            if self.how == "keeps its answer":
+                return kept.setdefault("answer", 2 * x)
+            out = 2 * x
+            if self.how == "goes on with something else":
+                for _ in range(20):
+                    kept["behind"] = w.ballast @ w.ballast
+            return out
+
+        return call
+
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 

@@ -19,6 +19,7 @@ from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError, unknown
 from mtbench.job import Arm, Cell, Job, relative_folder
 from mtbench.operators.base import Operator, Shape
+from mtbench.record import to_json
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
 
@@ -98,6 +99,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("mtbench.folder", _folder_resolver, replace=True)
     OmegaConf.register_new_resolver("mtbench.model", _model_resolver, replace=True)
+    OmegaConf.register_new_resolver("mtbench.model_config", _model_config_resolver, replace=True)
 
 
 def _folder_resolver(*, _root_: DictConfig) -> str:
@@ -109,6 +111,11 @@ def _folder_resolver(*, _root_: DictConfig) -> str:
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
     """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
     return default if _root_.model.name is None else models.dimension(dimension, _model_config(_root_))
+
+
+def _model_config_resolver(*, _root_: DictConfig) -> str | None:
+    """${mtbench.model_config:}: the chosen model's whole configuration as JSON, or null."""
+    return None if _root_.model.name is None else to_json(_model_config(_root_))
 
 
 def _model_config(root: DictConfig) -> dict[str, Any]:

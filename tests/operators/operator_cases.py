@@ -46,6 +46,12 @@ def small(name: str, **params: Any) -> Operator:
     return problem
 
 
+def default(name: str) -> Operator:
+    """An operator at its defaults; a small one where it has none to stand alone with."""
+    problem: Operator = small(name) if name == "causal_lm" else registry.load("operator", name)()
+    return problem
+
+
 def parameters(operator_class: type[Operator], changes: int = 1) -> list[dict[str, Any]]:
     """A small operator's parameters, and the same with up to so many of them changed, each to all that it can be."""
     names = [field.name for field in fields(operator_class)]
@@ -83,6 +89,8 @@ def shapes(problem: Operator, *wanted: Shape) -> Iterator[Shape]:
 
 def variants(operator_class: type[Operator], library: str) -> list[str]:
     """All variants that an operator has in a library."""
+    if operator_class.own_forms_only:
+        return ["native"] if hasattr(operator_class, library) else []
     stock = [name.removeprefix(f"{library}_") for name in dir(operator_class) if name.startswith(f"{library}_")]
     return ["native", "portable", *stock]
 

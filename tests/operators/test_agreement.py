@@ -11,6 +11,7 @@ from operator_cases import (
     TOLERANCES,
     build,
     cases,
+    default,
     draw,
     error,
     framework,
@@ -24,6 +25,7 @@ from operator_cases import (
 )
 
 from mtbench import registry
+from mtbench.bench import worker
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 
@@ -78,7 +80,7 @@ def test_each_form_agrees_when_compiled(
         shape = next(shape for shape in shapes(problem, Shape(2, 10), Shape(2, 1, 10)))
         inputs, weights = draw(problem, shape, dtype)
         try:
-            call = framework(library).compile(build(problem, library, variant, weights, dtype))
+            call = worker.compiled(framework(library), build(problem, library, variant, weights, dtype))
         except Unsupported:
             continue
         out = outputs(call, library, inputs, dtype)
@@ -104,7 +106,7 @@ def test_a_causal_layer_compiles_once_for_a_shape(variant: str, compiled_afresh:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_the_defaults_agree_at_their_full_width(operator: str, library: str, dtype: str) -> None:
     # sums over a whole row are where a low precision goes wrong
-    problem = registry.load("operator", operator)()
+    problem = default(operator)
     inputs, weights = draw(problem, next(shape for shape in shapes(problem, Shape(1, 4), Shape(1, 1, 4))), dtype)
     try:
         call = build(problem, library, "native", weights, dtype)

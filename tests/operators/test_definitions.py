@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from definitions import definition, table
-from operator_cases import OPERATORS, draw, problems, references, shapes, small
+from operator_cases import OPERATORS, default, draw, problems, references, shapes, small
 
 from mtbench import registry
 from mtbench.operators.base import Shape
@@ -50,7 +50,7 @@ def test_rows_of_the_batch_are_independent(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_outputs_are_of_unit_scale(name: str) -> None:
     # where tolerances are relative to the whole, a scale far from 1 overflows or drowns in low precision
-    problem = registry.load("operator", name)()
+    problem = default(name)
     low, high = table("SCALE").get(name, (0.1, 4))
     inputs, weights = draw(problem, next(shape for shape in shapes(problem, Shape(1, 16), Shape(1, 1, 16))))
     for out in references(problem, inputs, weights):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from operator_cases import OPERATORS, draw, error, framework, outputs, references, run, shapes, small
 
+from mtbench import registry
 from mtbench.bench import worker
 
 
@@ -27,7 +28,7 @@ def other(forms: Forms) -> Any:
     return SimpleNamespace(library="other", xp=framework("numpy").xp, forms=forms)
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", [name for name in OPERATORS if not registry.load("operator", name).own_forms_only])
 def test_a_definitions_parts_are_built_once(name: str) -> None:
     # `Operator.definition` is for that; to build them in `portable` would be timed with every call
     problem, forms = small(name), Forms(another=None)

@@ -40,7 +40,7 @@ def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
     """The estimate for one arm, from the operator's own count of the bytes that it reads and writes once."""
     return Needed(
         device=WORKING_COPIES * problem.bytes_moved(shape, dtype),
-        host=HOST_COPIES * problem.bytes_moved(shape, "float64"),
+        host=HOST_COPIES * problem.host_bytes(shape),
     )
 
 

@@ -7,8 +7,9 @@ and must start fast and work where a library is missing or broken.
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
 weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed,
 which takes the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file
-brings (`Framework.forms`), else `portable`. A variant, chosen by `operator.variant=stock`, is a method named
-`<library>_<variant>`, here `torch_stock`.
+brings (`Framework.forms`), else `portable`. A call with state of its own, which a compiler must not swallow, has a method
+`compiled`: given the library's compiler, it returns the call with its pure part compiled. A variant, chosen by
+`operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
 """
 
 import math
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, g
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.errors import ConfigError, unknown
+from mtbench.errors import ConfigError, Unsupported, unknown
 
 Host = NDArray[Any]
 """An array in host memory: float64, or int64 where it holds indices."""
@@ -83,6 +84,12 @@ class Operator(ABC):
     """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing
     so again must change nothing, since a call is repeated on the same inputs."""
 
+    own_forms_only = False
+    """Whether its own native forms alone may run it, since `portable` is a reference here and no contender."""
+
+    counts_tokens = False
+    """Whether a call takes whole tokens through a model, so that rates per token say something."""
+
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for parameter in fields(self):
@@ -124,6 +131,19 @@ class Operator(ABC):
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         """The fewest bytes that one call must move: each input and weight read once, each output written once."""
 
+    def host_bytes(self, shape: Shape) -> float:
+        """What one copy of inputs, weights and outputs takes in host memory, in float64, while a job is built."""
+        return self.bytes_moved(shape, "float64")
+
+    def tokens(self, shape: Shape) -> int:
+        """How many tokens one call takes in."""
+        return shape.batch_size * shape.seq_len
+
+    @property
+    def gives_first_token(self) -> bool:
+        """Whether a call ends with the first token that a prompt is answered with, so that its latency is the time to it."""
+        return False
+
     @abstractmethod
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The definition, in array-API functions of the namespace `xp`. On NumPy in float64 it is the reference."""
@@ -141,8 +161,12 @@ class Operator(ABC):
     def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
         """The builder of this operator's form in a library, or None where only `portable` can serve.
 
-        Raises KeyError where the library has no form of that variant.
+        Raises KeyError where the library has no form of that variant, Unsupported where it has none that may run.
         """
+        if self.own_forms_only and (variant != "native" or not hasattr(self, library)):
+            raise Unsupported(
+                f"{type(self).__name__} has no {variant} form in {library}, and runs in its own forms alone."
+            )
         if variant == "portable":
             return None
         if variant == "native":

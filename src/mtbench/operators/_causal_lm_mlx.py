@@ -1,0 +1,131 @@
+"""mlx-lm: its model, and its caches of keys and values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import Unsupported
+from mtbench.operators.base import Call
+
+
+def load(folder: Path, like: Any) -> Any:
+    """The model, with `like`'s dtype."""
+    try:
+        from mlx_lm.utils import load_model
+    except ModuleNotFoundError as error:
+        if error.name != "mlx_lm":
+            raise
+        raise Unsupported("mlx-lm is not installed; install it with: pip install 'mtbench[lm]'") from None
+    import mlx.core as mx
+
+    model, config = load_model(folder, lazy=True)
+    if config["model_type"] == "gemma3_text" and like.dtype == mx.float32:
+        scale = config["hidden_size"] ** 0.5
+        rounded = mx.array(scale, mx.bfloat16).item()
+        if rounded != scale:
+            raise Unsupported(
+                f"mlx-lm rounds the scale of Gemma's embeddings to bfloat16 ({rounded:g} for {scale:.4g}), so in float32 its "
+                "logits are not the model's; use bfloat16 or float16."
+            )
+    model.set_dtype(like.dtype)
+    model.eval()
+    mx.eval(model.parameters())
+    return model
+
+
+def _logits(model: Any, tokens: Any, cache: Any) -> Any:
+    """Of the last position; mlx-lm's own call would multiply all positions by the vocabulary."""
+    last = model.model(tokens, cache=cache)[:, -1]
+    args = model.args
+    tied = model.tie_word_embeddings if hasattr(model, "tie_word_embeddings") else args.tie_word_embeddings
+    return model.model.embed_tokens.as_linear(last) if tied else model.lm_head(last)
+
+
+def _new_cache(model: Any) -> Any:
+    from mlx_lm.models.cache import make_prompt_cache
+
+    return make_prompt_cache(model)
+
+
+class Prefill:
+    """tokens -> logits of the last position, through a cache that is new in each call."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, tokens: Any) -> Any:
+        return _logits(self._model, tokens, _new_cache(self._model))
+
+
+class Decode:
+    """token, keys, values -> logits, through a cache with these keys and values, which is set back to their length.
+
+    Appending overwrites the position behind them or, in a full window, the oldest one, which the token does not see; so
+    that the arrays that a call leaves are those that the next one needs.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._states: dict[tuple[int, int], tuple[Any, ...]] = {}
+
+    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
+        cache = self._state(keys, values)
+        logits = _logits(self._model, token, cache)
+        for layer in cache:
+            _set_back(layer, keys.shape[3])
+        return logits
+
+    def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        def pure(token: Any, context: int, *arrays: Any) -> Any:
+            cache = _new_cache(self._model)
+            for layer, layer_keys, layer_values in zip(cache, arrays[::2], arrays[1::2], strict=True):
+                layer.keys, layer.values = layer_keys, layer_values
+                _set_back(layer, context)
+            logits = _logits(self._model, token, cache)
+            return logits, *(array for layer in cache for array in (layer.keys, layer.values))
+
+        step = compile_call(pure)
+
+        def call(token: Any, keys: Any, values: Any) -> Any:
+            cache = self._state(keys, values)
+            arrays = [array for layer in cache for array in (layer.keys, layer.values)]
+            for layer in cache:
+                layer.keys = layer.values = None  # so that the step may write into them
+            logits, *arrays = step(token, keys.shape[3], *arrays)
+            for layer, layer_keys, layer_values in zip(cache, arrays[::2], arrays[1::2], strict=True):
+                layer.keys, layer.values = layer_keys, layer_values
+            return logits
+
+        return call
+
+    def _state(self, keys: Any, values: Any) -> Any:
+        """The cache of these inputs; they are kept beside it, so that their identities stay theirs."""
+        import mlx.core as mx
+
+        known = (id(keys), id(values))
+        if known not in self._states:
+            cache = _new_cache(self._model)
+            for index, layer in enumerate(cache):
+                layer.keys, layer.values = (_with_room(layer, each[:, index]) for each in (keys, values))
+                _set_back(layer, keys.shape[3])
+            mx.eval([(layer.keys, layer.values) for layer in cache])
+            self._states[known] = (cache, keys, values)
+        return self._states[known][0]
+
+
+def _with_room(layer: Any, held: Any) -> Any:
+    """What a cache holds, with room for a token: in steps, as the cache itself grows, up to its window."""
+    import mlx.core as mx
+
+    length, window = held.shape[2], getattr(layer, "max_size", None)
+    if window is not None and length >= window:
+        return mx.contiguous(held[:, :, length - window :])
+    room = (length // layer.step + 1) * layer.step
+    room = room if window is None else min(room, window)
+    return mx.concatenate([held, mx.zeros((*held.shape[:2], room - length, held.shape[3]), held.dtype)], axis=2)
+
+
+def _set_back(layer: Any, context: int) -> None:
+    layer.offset = context
+    if hasattr(layer, "max_size"):
+        layer._idx = min(context, layer.max_size)

@@ -1,0 +1,136 @@
+"""Hugging Face's transformers: its model, and its caches of keys and values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import Unsupported
+from mtbench.operators.base import Call
+
+ROOM = 64
+"""A static cache has a multiple of so many positions: attention's kernels work on aligned blocks."""
+
+
+def load(folder: Path, like: Any) -> Any:
+    """The model, with `like`'s dtype and on its device."""
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise
+        raise Unsupported("transformers is not installed; install it with: pip install 'mtbench[lm]'") from None
+    transformers.utils.logging.disable_progress_bar()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=like.dtype, attn_implementation="sdpa", local_files_only=True
+    )
+    return model.to(like.device).eval().requires_grad_(False)
+
+
+class Prefill:
+    """tokens -> logits of the last position, through a cache that is new in each call."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, tokens: Any) -> Any:
+        return self._model(tokens, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+    def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        buffers: dict[Any, list[Any]] = {}
+        step = compile_call(self._static)
+
+        def call(tokens: Any) -> Any:
+            if tokens.shape not in buffers:
+                buffers[tokens.shape] = _empty_layers(self._model, *tokens.shape)
+            return step(tokens, *buffers[tokens.shape])
+
+        return call
+
+    def _static(self, tokens: Any, *arrays: Any) -> Any:
+        cache = _static_cache(self._model, arrays, 0)
+        return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+
+class Decode:
+    """token, keys, values -> logits, through a cache with these keys and values, which stays as it is."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._states: dict[tuple[int, int], tuple[Any, ...]] = {}
+
+    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
+        cache, held = self._state(self._dynamic_cache, keys, values)
+        for layer, (layer_keys, layer_values) in zip(cache.layers, held, strict=True):
+            layer.keys, layer.values = layer_keys, layer_values  # which appending replaces, and does not write into
+            if layer.is_sliding:
+                layer.cumulative_length = keys.shape[3]
+        return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+    def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        def static(token: Any, context: int, *arrays: Any) -> Any:
+            cache = _static_cache(self._model, arrays, context)
+            return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+        step = compile_call(static)
+
+        def call(token: Any, keys: Any, values: Any) -> Any:
+            return step(token, keys.shape[3], *self._state(self._static_arrays, keys, values))
+
+        return call
+
+    def _state(self, make: Callable[[Any, Any], Any], keys: Any, values: Any) -> Any:
+        """What was made of these inputs; they are kept beside it, so that their identities stay theirs."""
+        known = (id(keys), id(values))
+        if known not in self._states:
+            self._states[known] = (make(keys, values), keys, values)
+        return self._states[known][0]
+
+    def _dynamic_cache(self, keys: Any, values: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        held = []
+        for index, layer in enumerate(cache.layers):
+            layer.lazy_initialization(keys[:, index], values[:, index])
+            start = max(0, keys.shape[3] - layer.sliding_window + 1) if layer.is_sliding else 0
+            held.append(tuple(each[:, index, :, start:].contiguous() for each in (keys, values)))
+        return cache, held
+
+    def _static_arrays(self, keys: Any, values: Any) -> list[Any]:
+        batch, context = keys.shape[0], keys.shape[3]
+        arrays = _empty_layers(self._model, batch, -(-(context + 1) // ROOM) * ROOM)
+        for index, layer_keys in enumerate(arrays[::2]):
+            length = min(context, layer_keys.shape[2])  # a full window's oldest is dropped when the token comes in
+            layer_keys[:, :, :length] = keys[:, index, :, context - length :]
+            arrays[2 * index + 1][:, :, :length] = values[:, index, :, context - length :]
+        return arrays
+
+
+def _empty_layers(model: Any, batch: int, length: int) -> list[Any]:
+    """Keys and values of each layer of a static cache, in turn."""
+    from transformers import StaticCache
+
+    config = model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    lengths = [layer.max_cache_len for layer in StaticCache(config=config, max_cache_len=length).layers]
+    like = model.get_input_embeddings().weight
+    return [like.new_zeros(batch, config.num_key_value_heads, each, size) for each in lengths for _ in range(2)]
+
+
+def _static_cache(model: Any, arrays: tuple[Any, ...], context: int) -> Any:
+    """transformers' own static cache over these arrays, at a context's end. It is made within the compiled graph, so that
+    the arrays are the graph's inputs and its length a constant: no call needs setting back."""
+    import torch
+    from transformers import StaticCache
+
+    cache = StaticCache(config=model.config, max_cache_len=max(each.shape[2] for each in arrays))
+    for layer, keys, values in zip(cache.layers, arrays[::2], arrays[1::2], strict=True):
+        if layer.is_sliding:
+            layer.cumulative_length_int = context
+            if context >= layer.max_cache_len:  # it is shifted along, and must be found again as it was
+                keys, values = keys.clone(), values.clone()
+        layer.keys, layer.values = keys, values
+        layer.dtype, layer.device = keys.dtype, keys.device
+        layer.cumulative_length = torch.full((), context, dtype=torch.long, device=keys.device)
+        layer.is_initialized = True
+    return cache

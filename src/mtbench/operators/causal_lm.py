@@ -1,0 +1,164 @@
+"""A whole language model, as the libraries' own users run it: transformers on torch, mlx-lm on MLX."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+
+from mtbench import paths
+from mtbench.errors import ConfigError
+from mtbench.operators import _causal_lm_mlx, _causal_lm_torch
+from mtbench.operators._checkpoint import ROWS_AT_ONCE, Checkpoint, drawn, kept
+from mtbench.operators._language_model import LanguageModel, last_logits, parse
+from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape
+
+REFERENCE_FILE = "logits.npy"
+
+
+@dataclass(frozen=True)
+class CausalLM(Operator):
+    """One forward pass of a decoder-only language model with a cache of keys and values. Nothing is sampled.
+
+    prefill: `shape.seq_len` prompt tokens through an empty cache. tokens: (batch, seq) -> logits of the last position
+    (batch, vocab), the time to the first token.
+
+    decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1), keys and values: (batch, layers,
+    kv_heads, kv_len, head_dim) -> logits (batch, vocab), the time of a token. What the cache holds is drawn, keys as if
+    rotated, since its values cost nothing. The first call with a context puts it into the library's own cache; each call
+    then appends its token to the same kv_len, for which the cache's length is set back, and its arrays are not copied.
+
+    transformers: the model with SDPA and a `DynamicCache`, its default; compiled, one graph with a `StaticCache`, of a
+    multiple of 64 positions in decode. mlx-lm: the model with its own caches; compiled, they are explicit state. Both read
+    the same weights, which are drawn once for a configuration and a seed, or a local checkpoint's. The first call includes
+    whatever the libraries load on it. `config` is a published config.json as text, which `model=...` fills in, and
+    `checkpoint` a folder with config.json and model*.safetensors.
+
+    FLOPs: 2 per matrix weight and token, the output projection of the last position alone, and attention over the pairs
+    that see each other. Bytes: weights once, of the embedding table the rows that are looked up unless it is the output
+    projection too, and the cache as far as it is read and written.
+    """
+
+    config: str | None = None
+    phase: Literal["prefill", "decode"] = "prefill"
+    checkpoint: str | None = None
+
+    uses_kv_len = True
+    own_forms_only = True
+    counts_tokens = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folder is None and self.config is None:
+            raise ConfigError("causal_lm runs a whole model; choose one, such as model=smollm2_135m.")
+        if self.folder is not None:
+            published = self.folder / "config.json"
+            if not published.is_file():
+                raise ConfigError(f"operator.params.checkpoint={self.checkpoint}: there is no config.json in it.")
+            if self.config is not None and parse(self.config) != parse(published.read_text()):
+                raise ConfigError(
+                    f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
+                )
+        self.model  # noqa: B018  raises where there is no such model
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self.checkpoint is None else Path(self.checkpoint).expanduser()
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        if self.config is not None:
+            return parse(self.config)
+        assert self.folder is not None
+        return parse((self.folder / "config.json").read_text())
+
+    @property
+    def gives_first_token(self) -> bool:
+        return self.phase == "prefill"
+
+    def check(self, shape: Shape) -> None:
+        super().check(shape)
+        if self.phase == "prefill" and shape.kv_len is not None:
+            raise ConfigError("prefill starts with an empty cache; leave shape.kv_len out, or use phase=decode.")
+        if self.phase == "decode" and (shape.seq_len != 1 or shape.kv_len is None):
+            raise ConfigError(
+                f"decode takes one token, through a cache that holds others; give shape.seq_len=1, not {shape.seq_len}, "
+                "and shape.kv_len."
+            )
+
+    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        tokens = rng.integers(self.model.vocab_size, size=(shape.batch_size, shape.seq_len))
+        if self.phase == "prefill":
+            return {"tokens": tokens}
+        return {"token": tokens} | {name: rng.standard_normal(self._cached(shape)) for name in ("keys", "values")}
+
+    def _cached(self, shape: Shape) -> tuple[int, ...]:
+        model = self.model
+        return (shape.batch_size, len(model.layers), model.num_kv_heads, self._context(shape), model.head_dim)
+
+    def _context(self, shape: Shape) -> int:
+        return 0 if shape.kv_len is None else shape.kv_len
+
+    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+        """What a form needs to load the weights itself, which would be gigabytes here: the dtype and the device, by example,
+        and the seed of those that are drawn."""
+        return {"like": np.ones(1), "seed": rng.integers(2**31, size=1)}
+
+    def stored(self, seed: int) -> Checkpoint:
+        """The weights on disk, which are drawn if need be."""
+        if self.folder is not None:
+            return Checkpoint(self.folder)
+        assert self.config is not None
+        tensors = {name: (shape, *self.model.spread(name)) for name, shape in self.model.tensors().items()}
+        return drawn(json.loads(self.config), tensors, seed)
+
+    def flops(self, shape: Shape) -> float:
+        return self.model.flops(shape, self._context(shape))
+
+    def bytes_moved(self, shape: Shape, dtype: str) -> float:
+        model, tokens = self.model, shape.batch_size * shape.seq_len
+        looked_up = 0 if model.tied else tokens * model.embed_dim
+        unread = 0 if model.tied else model.vocab_size * model.embed_dim  # the table that rows are looked up in
+        weights = sum(int(np.prod(size)) for size in model.tensors().values()) - unread
+        context = self._context(shape)
+        read = sum(model.held(layer, context) for layer in model.layers)
+        written = sum(model.held(layer, shape.seq_len) for layer in model.layers)
+        cache = 2 * shape.batch_size * model.num_kv_heads * model.head_dim * (read + written)
+        numbers = weights + looked_up + cache + shape.batch_size * model.vocab_size
+        return float(numbers * ITEM_BYTES[dtype] + tokens * INDEX_BYTES)
+
+    def host_bytes(self, shape: Shape) -> float:
+        model, rows = self.model, min(shape.batch_size, 2)
+        cache = 0 if self.phase == "prefill" else 2 * int(np.prod(self._cached(shape)))
+        layer = sum(int(np.prod(size)) for size in model.layer_tensors(0).values())
+        table = min(ROWS_AT_ONCE, model.vocab_size) * model.embed_dim
+        keys = self._context(shape) + shape.seq_len
+        work = rows * shape.seq_len * (3 * model.mlp_dim + model.num_heads * keys)
+        return float(ITEM_BYTES["float64"] * (cache + max(layer, table) + work))
+
+    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept
+        on disk, since several arms and epochs ask for the same."""
+        tokens, *cache = inputs
+        stored = self.stored(int(w.seed[0]))
+        digest = hashlib.sha256(f"{stored.identity} {self.model}".encode())
+        for each in inputs:
+            digest.update(np.ascontiguousarray(each).tobytes() + str(each.shape).encode())
+
+        def write(folder: Path) -> None:
+            logits = last_logits(xp, self.model, stored.read, tokens, tuple(cache) or None, ROWS_AT_ONCE)
+            np.save(folder / REFERENCE_FILE, logits)
+
+        return np.load(kept(paths.cache() / "references" / digest.hexdigest()[:32], write) / REFERENCE_FILE)
+
+    def torch(self, w: SimpleNamespace) -> Call:
+        model = _causal_lm_torch.load(self.stored(int(w.seed)).folder, w.like)
+        return (_causal_lm_torch.Prefill if self.phase == "prefill" else _causal_lm_torch.Decode)(model)
+
+    def mlx(self, w: SimpleNamespace) -> Call:
+        model = _causal_lm_mlx.load(self.stored(int(w.seed.item())).folder, w.like)
+        return (_causal_lm_mlx.Prefill if self.phase == "prefill" else _causal_lm_mlx.Decode)(model)

@@ -15,8 +15,7 @@ class KvCacheUpdate(Operator):
     """cache_k[:, :, kv_len - seq :] = k; cache_v likewise; both caches are returned.
 
     cache_k, cache_v: (batch, kv_heads, kv_len, head_dim), made beforehand; k, v: (batch, kv_heads, seq, head_dim): the step
-    of a decoder that keeps its past keys and values, here as the last positions of the cache. `shape.kv_len` is seq where it
-    is not given.
+    of a decoder that keeps its past keys and values, here as the last positions of the cache, which is longer.
 
     torch writes in place, MLX by slice assignment, as mlx-lm does (mlx_lm/models/cache.py): it puts the new array in the
     old one's place and uses its memory, if nothing else holds that. Something does in two cases, and the whole cache is
@@ -33,10 +32,10 @@ class KvCacheUpdate(Operator):
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        if shape.key_len < shape.seq_len:
+        if shape.key_len <= shape.seq_len:  # MLX would take k and v for the caches, and write nothing
             raise ConfigError(
-                f"a cache of shape.kv_len={shape.key_len} has no room for shape.seq_len={shape.seq_len} new positions; "
-                "give kv_len >= seq_len."
+                f"a cache of {shape.key_len} positions keeps none beside shape.seq_len={shape.seq_len} new ones; "
+                "give shape.kv_len > seq_len."
             )
 
     def positions(self, shape: Shape, count: int) -> Dimensions:

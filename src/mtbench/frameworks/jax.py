@@ -68,6 +68,28 @@ def _rms_norm(problem: Any, w: SimpleNamespace) -> Call:
     return call
 
 
+def _convolution(problem: Any, w: SimpleNamespace) -> Call:
+    from jax.lax import conv_general_dilated
+
+    weight, bias = w.weight, getattr(w, "bias", None)
+    axes = weight.ndim - 2
+    places = "DHW"[-axes:]
+    convolve = partial(
+        conv_general_dilated,
+        window_strides=(problem.stride,) * axes,
+        padding=((problem.padding, problem.padding),) * axes,
+        dimension_numbers=(f"N{places}C", f"O{places}I", f"N{places}C"),
+        feature_group_count=problem.groups,
+    )
+    return (lambda x: convolve(x, weight)) if bias is None else (lambda x: convolve(x, weight) + bias)
+
+
+def _leaky_relu(problem: Any, w: SimpleNamespace) -> Call:
+    from jax.nn import leaky_relu
+
+    return partial(leaky_relu, negative_slope=problem.negative_slope)
+
+
 def _gelu(problem: Any, w: SimpleNamespace) -> Call:
     from jax.nn import gelu
 
@@ -145,6 +167,13 @@ FORMS: dict[str, Form] = {
     "sigmoid": _function_of_nn("sigmoid"),
     "silu": _function_of_nn("silu"),
     "gelu": _gelu,
+    "leaky_relu": _leaky_relu,
+    "selu": _function_of_nn("selu"),
+    "softplus": _function_of_nn("softplus"),
+    "conv1d": _convolution,
+    "conv2d": _convolution,
+    "scatter_add": lambda problem, w: lambda base, index, updates: base.at[index].add(updates),
+    "scatter_max": lambda problem, w: lambda base, index, updates: base.at[index].max(updates),
     "sdpa": _sdpa,
 }
 """The operators for which JAX has something better than their definition in its array functions."""

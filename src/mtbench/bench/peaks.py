@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mtbench import paths
 from mtbench.bench.rates import Rates
 from mtbench.bench.tally import Tally
-from mtbench.environments import cache_folder
 
 METHOD = 1
 """Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
@@ -83,7 +83,7 @@ class Store:
     def __init__(self, machine_id: str, cpus: list[int]) -> None:
         self.machine_id = machine_id
         self.cpus = cpus
-        self.folder = cache_folder().parent / "peaks"
+        self.folder = paths.cache() / "peaks"
 
     def key(self, tally: Tally) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""

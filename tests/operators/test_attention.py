@@ -187,8 +187,8 @@ def test_eager_updates_leave_a_cache_where_it_is() -> None:
         ("rope", {"max_seq_len": 8}, Shape(1, 9), "give max_seq_len=9."),
         ("gqa", {}, Shape(1, 5, 3), "give kv_len >= seq_len."),
         ("llama_block", {}, Shape(1, 5, 3), "give kv_len >= seq_len."),
-        ("kv_cache_update", {}, Shape(1, 5, 3), "give shape.kv_len > seq_len."),
-        ("kv_cache_update", {}, Shape(1, 5), "give shape.kv_len > seq_len."),
+        ("kv_cache_update", {}, Shape(1, 5, 3), "give kv_len > seq_len."),
+        ("kv_cache_update", {}, Shape(1, 5, 5), "give kv_len > seq_len."),
     ],
 )
 def test_what_cannot_be_is_refused(name: str, params: dict[str, Any], shape: Shape | None, says: str) -> None:

@@ -15,7 +15,8 @@ class KvCacheUpdate(Operator):
     """cache_k[:, :, kv_len - seq :] = k; cache_v likewise; both caches are returned.
 
     cache_k, cache_v: (batch, kv_heads, kv_len, head_dim), made beforehand; k, v: (batch, kv_heads, seq, head_dim): the step
-    of a decoder that keeps its past keys and values, here as the last positions of the cache, which is longer.
+    of a decoder that keeps its past keys and values, here as the last positions of the cache. `shape.kv_len` is 2 seq where
+    it is not given.
 
     torch writes in place, MLX by slice assignment, as mlx-lm does (mlx_lm/models/cache.py): it puts the new array in the
     old one's place and uses its memory, if nothing else holds that. Something does in two cases, and the whole cache is
@@ -32,17 +33,21 @@ class KvCacheUpdate(Operator):
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        if shape.key_len <= shape.seq_len:  # MLX would take k and v for the caches, and write nothing
+        if self.cache_len(shape) <= shape.seq_len:  # MLX would take k and v for the caches, and write nothing
             raise ConfigError(
-                f"a cache of {shape.key_len} positions keeps none beside shape.seq_len={shape.seq_len} new ones; "
-                "give shape.kv_len > seq_len."
+                f"a cache of shape.kv_len={shape.kv_len} keeps nothing beside shape.seq_len={shape.seq_len} new positions; "
+                "give kv_len > seq_len."
             )
+
+    def cache_len(self, shape: Shape) -> int:
+        return 2 * shape.seq_len if shape.kv_len is None else shape.kv_len
 
     def positions(self, shape: Shape, count: int) -> Dimensions:
         return (shape.batch_size, self.num_kv_heads, count, self.head_dim)
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        lengths = {"cache_k": shape.key_len, "cache_v": shape.key_len, "k": shape.seq_len, "v": shape.seq_len}
+        cache, new = self.cache_len(shape), shape.seq_len
+        lengths = {"cache_k": cache, "cache_v": cache, "k": new, "v": new}
         return {name: rng.standard_normal(self.positions(shape, length)) for name, length in lengths.items()}
 
     def flops(self, shape: Shape) -> float:

@@ -1,74 +1,123 @@
-"""How far each operator's form is from the fastest way to write it, as a Markdown table.
+"""How far each operator's form is from the fastest other way to write it, as a Markdown table.
 
-Measure, then read the records (on a machine without a GPU at smaller shapes, and other grids with `operator=...`):
+    python tests/alternatives/fastest.py torch,mlx [DEVICE [OPERATOR,...]]
 
-    python -m mtbench --config-dir tests/alternatives +experiment=alternatives device=gpu hydra.sweep.dir=DIR -m
-    python tests/alternatives/fastest.py DIR
-
-The other forms are called other1, other2... whatever the operator, since each name is a process of its own; what each does
-is said by its docstring. Ratios are of the time per queued call, native over the fastest other form, paired by rounds: below
-1 the native form is the fastest. `device` has the same of the device's own clock, where the library has one.
+The other ways are methods of the classes in the files here, named as variants are. For each cell of `cells.yaml`, in
+bfloat16, all of them and the definition run in one process, queued, block by block in random order. Ratios are of the time
+per call, native over the fastest other form, with the interval of the paired comparison: below 1 the native form is the
+fastest. `device` has the same ratio of the device's own clock, where the library has one. Answers that differ from the native
+form's are not compared. For a GPU: the cells are far too large for a CPU.
 """
 
+import random
 import sys
-from collections import defaultdict
+import time
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from mtbench import record, registry
-from mtbench.verdicts import compare, throughput_blocks
+import numpy as np
+import yaml
+
+from mtbench import registry
+from mtbench.bench import blocks, worker
+from mtbench.bench.protocol import Protocol
+from mtbench.frameworks.base import Framework, Settings
+from mtbench.operators.base import Shape
+from mtbench.stats import compare_paired
+
+HERE = Path(__file__).parent
+DTYPE, TOLERANCE = "bfloat16", 2e-2
+ROUNDS, DEVICE_TIMINGS = 16, 5
+PROTOCOL = Protocol(block_ms=3.0, keep_warm_ms=2.0, warmup_gpu_s=0.05, warmup_cap_s=1.0)
+COLUMNS = ("operator", "library", "native µs", "fastest other", "its µs", "ratio", "interval", "device", "to portable")
 
 
-def main(folder: Path) -> None:
-    frame, problems = record.read(record.find([folder]))
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    cells: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
-    for row in frame.sort("started_at").iter_rows(named=True):
-        if row["status"] == "ok":
-            cells[row["cell_id"], row["framework"]][row["variant"]] = SimpleNamespace(**row)
-        elif row["status"] != "unsupported":
-            print(f"{row['operator']} {row['arm']}: {row['status']}: {row['reason']}", file=sys.stderr)
-    print(
-        "| operator | library | native µs | fastest other | µs | native / it | interval | device | native / portable |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for (_, library), forms in cells.items():
-        native = forms.pop("native", None)
-        others = {name: form for name, form in forms.items() if name != "portable"}
-        if native is None or not forms:
+def main(libraries: str, device: str = "gpu", only: str = "") -> None:
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for library in libraries.split(","):
+        framework = registry.load("framework", library)(Settings(device))
+        for cell in yaml.safe_load((HERE / "cells.yaml").read_text()):
+            if only and cell["operator"] not in only.split(","):
+                continue
+            try:
+                print(f"| {' | '.join(row(framework, device, **cell))} |", flush=True)
+            except Exception as error:  # the other cells are worth having
+                print(f"{cell}: {type(error).__name__}: {error}", file=sys.stderr)
+            framework.clear()
+
+
+def row(framework: Framework, device: str, operator: str, params: dict[str, Any], shape: dict[str, int]) -> list[str]:
+    problem = registry.load("operator", operator, str(HERE / f"{operator}.py")).from_params(params)
+    rng = np.random.default_rng(0)
+    inputs = [framework.array(value, DTYPE) for value in problem.inputs(rng, Shape(**shape)).values()]
+    arrays = {name: framework.array(value, DTYPE) for name, value in problem.weights(rng).items()}
+    others = [name for name in vars(type(problem)) if name.startswith(f"{framework.library}_")]
+    subjects = {}
+    for variant in ("native", "portable", *(name.partition("_")[2] for name in others)):
+        try:
+            call = worker.build(framework, problem, variant, SimpleNamespace(**arrays))
+            out = call(*inputs)
+            framework.settle(out)
+        except Exception as error:
+            if variant == "native":
+                raise
+            print(f"{operator} {framework.library} {variant}: {str(error).splitlines()[0][:150]}", file=sys.stderr)
             continue
-        name, best = min((others or forms).items(), key=lambda item: item[1].throughput_ns)
-        found = compare(throughput_blocks(best), throughput_blocks(native))
-        device = native.device_ns / best.device_ns if native.device_ns and best.device_ns else None
-        portable = forms.get("portable")
-        cells_of_row = [
-            f"{native.operator} {_shape(native)}",
-            library,
-            f"{native.throughput_ns / 1e3:.1f}",
-            _said(native.operator, library, name),
-            f"{best.throughput_ns / 1e3:.1f}",
-            f"{found.ratio:.3f}" if found else "",
-            f"{found.low:.3f}–{found.high:.3f}" if found else "",
-            f"{device:.3f}" if device else "",
-            f"{native.throughput_ns / portable.throughput_ns:.2f}" if portable else "",
-        ]
-        print(f"| {' | '.join(cells_of_row)} |")
+        answer = first_row(framework, out)
+        if variant == "native":
+            expected = answer
+        if (off := np.linalg.norm(answer - expected) / np.linalg.norm(expected)) > TOLERANCE:
+            print(f"{operator} {framework.library} {variant}: another answer ({off:.2g})", file=sys.stderr)
+            continue
+        subjects[variant] = blocks.Subject(
+            call, [inputs], framework.wait, framework.submit, time.perf_counter_ns, on_gpu=device == "gpu"
+        )
+    return compared(framework, subjects, [f"{operator} {described(params, shape)}", framework.library])
 
 
-def _said(operator: str, library: str, variant: str) -> str:
-    """What the docstring of an alternative calls it."""
-    if variant == "portable":
-        return variant
-    file = Path(__file__).parent / "operator" / f"{operator}.py"
-    return str(getattr(registry.load("operator", operator, str(file)), f"{library}_{variant}").__doc__)
+def first_row(framework: Framework, out: Any) -> Any:
+    """Enough of an answer to tell it from a wrong one, without copying all of it."""
+    return np.concatenate([framework.host(leaf[:1] if leaf.ndim else leaf).ravel() for leaf in framework.leaves(out)])
 
 
-def _shape(row: Any) -> str:
-    keys = "" if row.kv_len is None else f", {row.kv_len} keys"
-    return f"{row.batch_size}×{row.seq_len}{keys}"
+def compared(framework: Framework, subjects: dict[str, blocks.Subject], names: list[str]) -> list[str]:
+    calls = {}
+    for variant, subject in subjects.items():
+        warmth = blocks.warm_up(subject, PROTOCOL)
+        calls[variant] = blocks.calls_for_throughput(subject, warmth.call_ns, PROTOCOL)
+    times: dict[str, list[float]] = {variant: [] for variant in subjects}
+    order = list(subjects)
+    for number in range(ROUNDS):
+        random.Random(number).shuffle(order)
+        for variant in order:
+            times[variant].append(blocks.throughput_block(subjects[variant], calls[variant], PROTOCOL))
+    device = {
+        variant: [framework.device_ns(subject.call, subject.inputs[0], calls[variant]) for _ in range(DEVICE_TIMINGS)]
+        for variant, subject in subjects.items()
+    }
+    others = [variant for variant in times if variant not in ("native", "portable")] or ["portable"]
+    best = min(others, key=lambda variant: median(times[variant]))
+    found = compare_paired(times[best], times["native"])
+    by_device = median(device["native"]) / median(device[best]) if device["native"][0] else None
+    return [
+        *names,
+        f"{median(times['native']) / 1e3:.1f}",
+        best.replace("_", " "),
+        f"{median(times[best]) / 1e3:.1f}",
+        f"{found.ratio:.3f}",
+        f"{found.low:.3f}–{found.high:.3f}",
+        "" if by_device is None else f"{by_device:.3f}",
+        f"{median(times['native']) / median(times['portable']):.2f}" if "portable" in times else "",
+    ]
+
+
+def described(params: dict[str, Any], shape: dict[str, int]) -> str:
+    keys = f", {shape['kv_len']} keys" if "kv_len" in shape else ""
+    said = "".join(f", {name} {str(value).lower()}" for name, value in params.items())
+    return f"{shape['batch_size']}×{shape['seq_len']}{keys}{said}"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*sys.argv[1:])

@@ -1,0 +1,18 @@
+"""Other ways to write a scatter with addition."""
+
+from types import SimpleNamespace
+
+from mtbench import registry
+from mtbench.operators.base import Call
+
+
+class Alternatives(registry.load("operator", "scatter_add")):
+    def torch_scatter(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        return lambda base, index, updates: torch.scatter_add(base, 0, index[:, None].expand_as(updates), updates)
+
+    def torch_index_put(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        return lambda base, index, updates: torch.index_put(base, (index,), updates, accumulate=True)

@@ -1,0 +1,80 @@
+"""Other ways to write attention."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from mtbench import registry
+from mtbench.operators.base import Call
+
+
+class Alternatives(registry.load("operator", "sdpa")):
+    def torch_flash(self, w: SimpleNamespace) -> Call:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        native = self.torch(w)
+
+        def call(*inputs: Any) -> Any:
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                return native(*inputs)
+
+        return call
+
+    def torch_cudnn(self, w: SimpleNamespace) -> Call:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        native = self.torch(w)
+
+        def call(*inputs: Any) -> Any:
+            with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                return native(*inputs)
+
+        return call
+
+    def torch_efficient(self, w: SimpleNamespace) -> Call:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        native = self.torch(w)
+
+        def call(*inputs: Any) -> Any:
+            with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+                return native(*inputs)
+
+        return call
+
+    def torch_repeated_heads(self, w: SimpleNamespace) -> Call:
+        from torch.nn.functional import scaled_dot_product_attention
+
+        def call(q: Any, k: Any, v: Any) -> Any:
+            k, v = (x.repeat_interleave(self.groups, dim=1) for x in (k, v))
+            causal = self.causal and q.shape[2] > 1
+            return scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+        return call
+
+    def torch_shared_heads(self, w: SimpleNamespace) -> Call:
+        from torch.nn.functional import scaled_dot_product_attention
+
+        return lambda q, k, v: scaled_dot_product_attention(
+            q, k, v, is_causal=self.causal and q.shape[2] > 1, enable_gqa=True
+        )
+
+    def mlx_repeated_heads(self, w: SimpleNamespace) -> Call:
+        import mlx.core as mx
+
+        def call(q: Any, k: Any, v: Any) -> Any:
+            k, v = (mx.repeat(x, self.groups, axis=1) for x in (k, v))
+            mask = "causal" if self.causal and q.shape[2] > 1 else None
+            return mx.fast.scaled_dot_product_attention(q, k, v, scale=self.head_size**-0.5, mask=mask)
+
+        return call
+
+    def mlx_array_mask(self, w: SimpleNamespace) -> Call:
+        import mlx.core as mx
+
+        def call(q: Any, k: Any, v: Any) -> Any:
+            mask = None
+            if self.causal:
+                mask = mx.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2], dtype=mx.float32).astype(mx.bool_)
+            return mx.fast.scaled_dot_product_attention(q, k, v, scale=self.head_size**-0.5, mask=mask)
+
+        return call

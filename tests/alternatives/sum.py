@@ -1,0 +1,25 @@
+"""Other ways to write a sum."""
+
+from types import SimpleNamespace
+
+from mtbench import registry
+from mtbench.operators.base import Call
+
+
+class Alternatives(registry.load("operator", "sum")):
+    def torch_product(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        # along embed alone
+        return lambda x: (x @ torch.ones(self.embed_dim, 1, dtype=x.dtype, device=x.device))[..., 0]
+
+    def mlx_in_its_dtype(self, w: SimpleNamespace) -> Call:
+        import mlx.core as mx
+
+        return lambda x: mx.sum(x, axis={"batch": 0, "seq": 1, "embed": 2, "all": None}[self.axis])
+
+    def mlx_product(self, w: SimpleNamespace) -> Call:
+        import mlx.core as mx
+
+        # along embed alone
+        return lambda x: (x @ mx.ones((self.embed_dim, 1), dtype=x.dtype))[..., 0]

@@ -73,6 +73,9 @@ class Record:
     floor_ns: float | None = None  # the library's cheapest call, waited for; not subtracted from anything
     peak_bytes: int | None = None
     peak_kind: str | None = None  # what peak_bytes counts
+    tokens: int | None = None  # that one call takes through a language model: batch_size * seq_len
+    tokens_per_s: float | None = None  # by throughput_ns
+    time_to_first_token_ns: float | None = None  # latency_ns of a prompt; latency_samples_ns has it call by call
     energy_joule: float | None = None  # of one call, above idle
     energy_joule_per_token: float | None = None  # the same, by batch_size * seq_len
     idle_watt: float | None = None  # what was taken off

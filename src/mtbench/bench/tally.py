@@ -111,7 +111,7 @@ class Tally:
         shape = self.job.cell.shape
         self.facts |= {
             "energy_joule": energy.joule,
-            "energy_joule_per_token": energy.joule / (shape.batch_size * shape.seq_len),
+            "energy_joule_per_token": energy.joule / self.job.cell.problem.tokens(shape),
             "idle_watt": energy.idle_watt,
             "energy_kind": energy.covers,
         }
@@ -195,6 +195,12 @@ class Tally:
         record.throughput_ns = throughput.estimate
         record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
         record.confidence = latency.confidence
+        problem = self.job.cell.problem
+        if problem.counts_tokens:
+            record.tokens = problem.tokens(self.job.cell.shape)
+            record.tokens_per_s = record.tokens * 1e9 / throughput.estimate
+        if problem.gives_first_token:
+            record.time_to_first_token_ns = latency.estimate
         self._hold_against_the_roofs(record)
         record.outliers = len(outliers(blocks))
         half_width = relative_half_width(latency)

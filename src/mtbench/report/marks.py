@@ -71,6 +71,8 @@ def _point_words(row: Row, metric: Metric) -> Row:
         for amount, unit in ((row["flops"], "FLOP/s"), (row["bytes_moved"], "B/s"))
         if amount
     ]
+    if row["tokens"]:
+        work.append(units.tokens(row["tokens"] / seconds))
     per_second = row[THROUGHPUT.ns] and f"{units.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
     queued = units.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
     versions = [

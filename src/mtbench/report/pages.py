@@ -125,6 +125,8 @@ def _job_row(row: Row, telling: list[str]) -> Row:
             }
             for metric in METRICS
         ],
+        "tokens": (row["tokens_per_s"], units.tokens(row["tokens_per_s"])),
+        "first_token": (row["time_to_first_token_ns"], units.duration(row["time_to_first_token_ns"])),
         "first_call": (row["first_call_ns"], units.duration(row["first_call_ns"])),
         "floor": (
             row["floor_ns"],

@@ -18,6 +18,7 @@ DESCRIPTIVE = "no verdict"
 
 SCHEMA: dict[str, Any] = {
     "operator": pl.String,
+    "model": pl.String,
     "params": pl.String,
     "kv_len": pl.Int64,
     "dtype": pl.String,

@@ -48,10 +48,10 @@ METRICS = (LATENCY, THROUGHPUT)
 
 SPEEDS = tuple(column for metric in METRICS for column in (metric.ns, metric.low_ns, metric.high_ns))
 
-CELL = ("operator", "params", "kv_len", "dtype", "batch_size", "seq_len")
+CELL = ("operator", "model", "params", "kv_len", "dtype", "batch_size", "seq_len")
 """The columns that are held equal between contenders."""
 
-SECTION = ("operator", "params", "kv_len")
+SECTION = ("operator", "model", "params", "kv_len")
 """What may not be mixed within one chart."""
 
 _FILES_AT_ONCE = 200
@@ -124,8 +124,13 @@ def sections(records: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def parameters(section: dict[str, Any]) -> dict[str, Any]:
-    """An operator's parameters and, where it was given, the key length."""
+    """An operator's parameters, the model that they are from, and the key length, where these were given.
+
+    The model's name stands for its configuration where that is a parameter as a whole.
+    """
     params: dict[str, Any] = dict(json.loads(section["params"]))
+    if section["model"] is not None:
+        params = {"model": section["model"]} | {name: value for name, value in params.items() if name != "config"}
     return params if section["kv_len"] is None else params | {"kv_len": section["kv_len"]}
 
 
@@ -195,7 +200,7 @@ def _marked(records: pl.DataFrame) -> pl.DataFrame:
             repeated=checked & ~pl.col("newest"),
         )
         .drop("newest")
-        .sort("operator", "params", "kv_len", "dtype", "batch_size", "seq_len", "label", "row")
+        .sort("operator", "model", "params", "kv_len", "dtype", "batch_size", "seq_len", "label", "row")
     )
 
 

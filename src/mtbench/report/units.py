@@ -37,6 +37,11 @@ def rate(per_second: float | None, unit: str) -> str:
     return _scaled(per_second, _RATES, unit)
 
 
+def tokens(per_second: float | None) -> str:
+    """A rate as those who run language models give it: `1230 tokens/s`."""
+    return NOTHING if per_second is None else f"{significant(per_second)} tokens/s"
+
+
 def significant(value: float) -> str:
     """Three significant digits, without an exponent and without trailing zeros that say nothing."""
     if value == 0 or not math.isfinite(value):

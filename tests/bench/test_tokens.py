@@ -1,0 +1,56 @@
+"""Rates per token, where a call takes tokens through a whole model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtbench import registry
+from mtbench.bench.energy import Energy
+from mtbench.bench.protocol import Protocol
+from mtbench.bench.tally import Sweep, Tally
+from mtbench.job import Arm, Cell, Job
+from mtbench.operators.base import Shape
+from mtbench.record import Record
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "vocab_size": 8,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+}
+
+
+def recorded(operator: str, shape: Shape, **params: Any) -> Record:
+    cell = Cell(operator, registry.load("operator", operator), tuple(sorted(params.items())), "float32", shape)
+    tally = Tally(Job(cell, Arm("numpy"), 1e-5, Path("nowhere")))
+    tally.latency_ns, tally.throughput_ns = [[[4000, 4000, 4000]] * 8], [[2000.0] * 8]
+    tally.note_energy(Energy(joule=6.0, idle_watt=0.0, covers="all"))
+    return tally.record(Sweep("s", Protocol(), "m", {}))
+
+
+def test_a_prompt_has_tokens_a_second_and_a_first_token() -> None:
+    record = recorded("causal_lm", Shape(2, 30), config=json.dumps(CONFIG), phase="prefill")
+    assert record.tokens == 60
+    assert record.tokens_per_s == pytest.approx(60 / 2000e-9)  # by throughput
+    assert record.time_to_first_token_ns == 4000  # by latency
+    assert record.energy_joule_per_token == pytest.approx(0.1)
+
+
+def test_a_step_has_a_token_a_sequence() -> None:
+    record = recorded("causal_lm", Shape(3, 1, 50), config=json.dumps(CONFIG), phase="decode")
+    assert record.tokens == 3
+    assert record.tokens_per_s == pytest.approx(3 / 2000e-9)
+    assert record.time_to_first_token_ns is None
+    assert record.energy_joule_per_token == 2.0
+
+
+def test_a_single_operator_claims_no_rate_of_tokens() -> None:
+    record = recorded("softmax", Shape(3, 2))
+    assert (record.tokens, record.tokens_per_s, record.time_to_first_token_ns) == (None, None, None)
+    assert record.energy_joule_per_token == 1.0

@@ -1,10 +1,12 @@
 """mlx-lm: its model, and its caches of keys and values."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import Unsupported
+from mtbench.operators._language_model import flat
 from mtbench.operators.base import Call
 
 
@@ -18,7 +20,8 @@ def load(folder: Path, like: Any) -> Any:
         raise Unsupported("mlx-lm is not installed; install it with: pip install 'mtbench[lm]'") from None
     import mlx.core as mx
 
-    model, config = load_model(folder, lazy=True)
+    config = flat(json.loads((folder / "config.json").read_text()))
+    model, _ = load_model(folder, lazy=True, model_config=config)
     if config["model_type"] == "gemma3_text" and like.dtype == mx.float32:
         scale = config["hidden_size"] ** 0.5
         rounded = mx.array(scale, mx.bfloat16).item()

@@ -191,25 +191,42 @@ def _activation(kind: str) -> str:
     return "gelu_pytorch_tanh" if kind == "gemma3_text" else "silu"
 
 
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with its rotary embedding told as it was before transformers 5, which nests it in `rope_parameters`;
+    mlx-lm does not read that for every architecture."""
+    found = dict(config)
+    nested = found.get("rope_parameters") or {}
+    if config["model_type"] == "gemma3_text":
+        found["sliding_window_pattern"] = _pattern(config)
+        if nested:
+            found["rope_local_base_freq"] = nested["sliding_attention"]["rope_theta"]
+            nested = nested["full_attention"]
+    if nested:
+        found["rope_theta"] = nested.get("rope_theta", found.get("rope_theta"))
+        found["rope_scaling"] = None if nested.get("rope_type", "default") == "default" else nested
+    return found
+
+
+def _pattern(config: Mapping[str, Any]) -> int:
+    """Gemma's: every how manyth layer sees all positions."""
+    kinds = config.get("layer_types") or []
+    if "full_attention" in kinds:
+        return int(kinds.index("full_attention")) + 1
+    return int(config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6)
+
+
 def _layers(config: Mapping[str, Any], kind: str) -> Iterator[Layer]:
-    count = int(config["num_hidden_layers"])
+    count, told = int(config["num_hidden_layers"]), flat(config)
+    everywhere = Layer(_rope(told["rope_theta"], told.get("rope_scaling") or {}), None)
     if kind != "gemma3_text":
-        # transformers from 5 on write theta and scaling into one
-        nested = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        theta = nested["rope_theta"] if "rope_theta" in nested else config["rope_theta"]
-        yield from [Layer(_rope(theta, nested), None)] * count
+        yield from [everywhere] * count
         return
-    nested = config.get("rope_parameters") or {}
-    theta_all = nested["full_attention"]["rope_theta"] if nested else config["rope_theta"]
-    theta_window = nested["sliding_attention"]["rope_theta"] if nested else config["rope_local_base_freq"]
-    everywhere = Layer(_rope(theta_all, nested.get("full_attention") or config.get("rope_scaling") or {}), None)
-    windowed = Layer(_rope(theta_window, {}), int(config["sliding_window"]))
-    pattern = int(config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6)
+    windowed = Layer(_rope(told["rope_local_base_freq"], {}), int(config["sliding_window"]))
+    pattern = _pattern(config)
     usual = ["sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)]
-    kinds = config.get("layer_types") or usual
-    if kinds != usual:
+    if config.get("layer_types") not in (None, usual):
         raise ConfigError(f"{PARAMETER}: layer_types other than every {pattern}th seeing all positions are not known.")
-    yield from (windowed if kind == "sliding_attention" else everywhere for kind in kinds)
+    yield from (windowed if each == "sliding_attention" else everywhere for each in usual)
 
 
 def _rope(theta: Any, scaling: Mapping[str, Any]) -> Rope:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mtbench import paths
-from mtbench.errors import ConfigError
+from mtbench import paths, registry
+from mtbench.errors import ConfigError, unknown
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measures transformer operators.", rich_markup_mode=None
@@ -15,8 +15,25 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_names() -> None:
-    """What can be measured: every name of every group, with a line on each."""
+def list_names(
+    of_support: Annotated[
+        bool, typer.Option("--support", help="Which operator runs how in which library, and what they say here.")
+    ] = False,
+    output: Annotated[str, typer.Option("--format", help="table or markdown, of --support.")] = "table",
+) -> None:
+    """What can be measured: every name of every group, with a line on each; with --support, what runs where and how."""
+    if of_support:
+        from mtbench import support
+
+        if output not in ("table", "markdown"):
+            typer.echo(f"mtbench list: {unknown('format', output, ('table', 'markdown'))}", err=True)
+            sys.exit(2)
+        matrix = support.matrix()
+        if output == "markdown":
+            typer.echo(support.markdown(matrix))
+        else:
+            typer.echo("\n".join(support.lines(matrix, support.ask(registry.names("framework")))))
+        return
     folder = paths.conf()
     for group in ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
         typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")

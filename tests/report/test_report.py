@@ -298,6 +298,7 @@ def test_a_second_report_replaces_the_first_and_leaves_the_users_files_alone(tmp
         "results.parquet",
         "roofline.html",
         "softmax.html",
+        "support.html",
     }
     assert (out / "notes.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

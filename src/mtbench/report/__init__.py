@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from mtbench import __version__
+from mtbench import __version__, support
 from mtbench.errors import ConfigError, unknown
 from mtbench.report import charts, marks, pages, roofline, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
@@ -116,6 +116,8 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     limits, under = _limits(read.charted, style)
     html = pages.page("roofline.html", **everywhere, grounds=limits, where=_where(read.records))
     (folder / "roofline.html").write_text(html, encoding="utf-8")
+    html = pages.page("support.html", **everywhere, rows=pages.support_rows(read.records), meanings=support.MEANINGS)
+    (folder / "support.html").write_text(html, encoding="utf-8")
     overviews = _overviews(compared, style, pair, _where(read.records))
     html = pages.page(
         "index.html",

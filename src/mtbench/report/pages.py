@@ -11,6 +11,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
+from mtbench import support
 from mtbench.report import units
 from mtbench.report.arms import machine_name
 from mtbench.report.tables import METRICS, differing, parameters, sections
@@ -43,7 +44,7 @@ def asset(name: str) -> str:
 
 def page_names(operators: Iterable[str]) -> dict[str, str]:
     """A file name for each operator's page, fit for any file system and never that of another page."""
-    taken = {"index", "roofline"}
+    taken = {"index", "roofline", "support"}
     names = {}
     for operator in operators:
         name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)
@@ -68,6 +69,54 @@ def status_counts(records: pl.DataFrame) -> list[Row]:
     counts = Counter(records["status"].to_list())
     order = sorted(counts, key=[*STATUS_MEANINGS, *counts].index)
     return [{"status": s, "count": counts[s], "meaning": STATUS_MEANINGS.get(s, "")} for s in order]
+
+
+def support_rows(records: pl.DataFrame) -> list[Row]:
+    """The matrix of operators and libraries, each cell with what the records say of it: measured, or unsupported and why.
+
+    Operators and libraries that only records know, a user's own, are there with what these say.
+    """
+    said: dict[tuple[str, str], list[Row]] = {}
+    key = ["operator", "framework", "mode", "variant", "dtype", "where"]
+    told = records.with_columns(where=pl.coalesce("device_kind", "device")).filter(
+        pl.col("status").is_in(["ok", "unsupported"])
+    )
+    for row in told.sort("finished_at", nulls_last=False).unique(key, keep="last").sort(key).to_dicts():
+        said.setdefault((row["operator"], row["framework"]), []).append(row)
+    rows = support.by_operator(support.matrix())
+    libraries = list(
+        dict.fromkeys([*(one.library for one in next(iter(rows.values()))), *(name for _, name in sorted(said))])
+    )
+    return [
+        {
+            "operator": operator,
+            "cells": {
+                library: _support_cell(
+                    next((support.cell(one) for one in rows.get(operator, ()) if one.library == library), ""),
+                    said.get((operator, library), []),
+                )
+                for library in libraries
+            },
+        }
+        for operator in sorted({*rows, *(name for name, _ in said)})
+    ]
+
+
+def _support_cell(by_code: str, said: list[Row]) -> Row:
+    """`how` as the code has it, or the records where nothing of it was possible; `measured` and `refused` by contender."""
+    measured: dict[str, list[str]] = {}
+    refused: dict[str, list[str]] = {}
+    for row in said:
+        place = " ".join(filter(None, [row["mode"], *([row["variant"]] * (row["variant"] != "native")), row["where"]]))
+        if row["status"] == "ok":
+            measured.setdefault(place, []).append(row["dtype"])
+        else:
+            refused.setdefault(f"{place}: {' '.join((row['reason'] or '').split())}", []).append(row["dtype"])
+    return {
+        "how": by_code if measured or not refused else "unsupported",
+        "measured": [f"{place}: {', '.join(dtypes)}" for place, dtypes in measured.items()],
+        "refused": [f"{', '.join(dtypes)} {place}" for place, dtypes in refused.items()],
+    }
 
 
 def machines(records: pl.DataFrame) -> list[Row]:

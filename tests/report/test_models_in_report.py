@@ -25,7 +25,11 @@ def test_sections_of_models_are_headed_by_them(tmp_path: Path) -> None:
     same = {"operator": "linear", "params": to_json({"embed_dim": 768})}
     html, _ = page(tmp_path, timed(**same), timed(**same, model="qwen3_0_6b"), timed(**same, model="gemma3_1b"))
     headings = re.findall(r"<h2>(.*?)</h2>", html)
-    assert [heading for heading in headings if "model" in heading] == ["model gemma3_1b", "model qwen3_0_6b"]
+    assert [heading for heading in headings if "model" in heading] == [
+        "without model",
+        "model gemma3_1b",
+        "model qwen3_0_6b",
+    ]
     read = tables.load([tmp_path / "sweep"])
     assert len(read.charted) == 3  # one does not stand for another
 

@@ -154,7 +154,8 @@ def _sections(
     found = []
     for number, one in enumerate(sets, 1):
         params = tables.parameters(one)
-        heading = ", ".join(f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params)
+        said = [f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params]
+        heading = ", ".join(said or [f"without {name}" for name in differing])
         title = f"{one['operator']}{heading and f': {heading}'}"
         own = tables.of_section(records, one)
         shown = []

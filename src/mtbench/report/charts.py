@@ -126,15 +126,27 @@ def ratio_chart(cells: pl.DataFrame, pair: tuple[str, str], subtitle: str) -> Sp
     return _with_rows(faceted, "cells", cells)
 
 
+OPERATORS_SIDE_BY_SIDE = 8
+"""As many as a page is wide; more stand below each other."""
+
+
 def overview_chart(summary: pl.DataFrame, pair: tuple[str, str], subtitle: str) -> Spec:
     """Every contender against one, by operator: the geometric mean of the ratio, and how many cells it is over.
 
     `summary` has operator, a, b, ratio, note, and text columns for the tooltip. Which one is set by the signal `arm_a`.
     """
-    base = _chosen(pair, only_baseline=True).encode(
-        x=alt.X("operator:N", title=None, axis=_flat(labelAngle=0, labelExpr="split(datum.label, '_')")),
-        y=alt.Y("b:N", title=None, sort=summary["b"].unique(maintain_order=True).to_list(), axis=_flat(labelLimit=0)),
-    )
+    contenders = summary["b"].unique(maintain_order=True).to_list()
+    if summary["operator"].n_unique() > OPERATORS_SIDE_BY_SIDE:  # a page is longer than it is wide
+        split = _flat(labelAngle=0, orient="top", labelExpr="split(datum.label, ' ')")
+        base = _chosen(pair, only_baseline=True).encode(
+            x=alt.X("b:N", title=None, sort=contenders, axis=split),
+            y=alt.Y("operator:N", title=None, axis=_flat(labelLimit=0)),
+        )
+    else:
+        base = _chosen(pair, only_baseline=True).encode(
+            x=alt.X("operator:N", title=None, axis=_flat(labelAngle=0, labelExpr="split(datum.label, '_')")),
+            y=alt.Y("b:N", title=None, sort=contenders, axis=_flat(labelLimit=0)),
+        )
     chart = _heat(base, summary, "note:N").properties(
         width=alt.Step(112), height=alt.Step(42), title=_overview_title(subtitle)
     )

@@ -137,7 +137,8 @@ def overview_chart(summary: pl.DataFrame, pair: tuple[str, str], subtitle: str) 
     """
     contenders = summary["b"].unique(maintain_order=True).to_list()
     if summary["operator"].n_unique() > OPERATORS_SIDE_BY_SIDE:  # a page is longer than it is wide
-        split = _flat(labelAngle=0, orient="top", labelExpr="split(datum.label, ' ')")
+        lines = max(len(str(label).split(" ")) for label in contenders)
+        split = _flat(labelAngle=0, orient="top", labelPadding=12 * lines - 8, labelExpr="split(datum.label, ' ')")
         base = _chosen(pair, only_baseline=True).encode(
             x=alt.X("b:N", title=None, sort=contenders, axis=split),
             y=alt.Y("operator:N", title=None, axis=_flat(labelLimit=0)),
@@ -302,7 +303,7 @@ def _overview_title(subtitle: str) -> alt.Title:
 
 
 def _flat(**options: Any) -> alt.Axis:
-    return alt.Axis(domain=False, ticks=False, labelPadding=6, **options)
+    return alt.Axis(domain=False, ticks=False, **{"labelPadding": 6, **options})
 
 
 _POINT_TOOLTIP = {

@@ -159,3 +159,15 @@ def test_a_records_reason_wins_over_the_code() -> None:
     assert rows["mha"]["mlx"]["measured"] == ["eager gpu: float32"]
     assert rows["mha"]["mlx"]["refused"] == ["float16 eager gpu: no half"]
     assert rows["relu2"]["other"]["measured"] == ["eager gpu: float32"]
+
+
+def test_a_parameter_that_a_library_cannot_do_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {group: registry.names(group) for group in ("operator", "framework")} | {
+        "operator": ["quantized_linear", "linear"]
+    }
+    monkeypatch.setattr(registry, "names", known.__getitem__)
+    found = support.answer("torch", "cpu").forms
+    assert list(found) == ["quantized_linear"]
+    ((form, why),) = found["quantized_linear"].items()
+    assert form == "native bits=8"
+    assert "bits=8" in why

@@ -7,10 +7,11 @@ refuses its parameters) is asked of it in a process of its own: `python -m mtben
 import json
 import subprocess
 import sys
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -45,8 +46,9 @@ class Support:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a library said on one device: why it cannot run at all, or why it lacks a dtype, a compiler or a form (by
-    operator, and variant or variant and dtype, at default parameters). What is not named is there."""
+    """What a library said on one device: why it cannot run at all, or why it lacks a dtype, a compiler or a form: by
+    operator, and by variant, with a dtype or a changed parameter where these matter ("native bits=8"). What is not named
+    is there."""
 
     library: str
     device: str
@@ -118,25 +120,47 @@ def answer(library: str, device: str) -> Answer:
 
 
 def _refused_forms(framework: Framework, dtypes: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Why forms cannot be built with default parameters, by operator and by variant, or variant and dtype."""
+    """Why forms cannot be built, by operator and by variant: with default parameters, and with each choice of each."""
     refused: dict[str, dict[str, str]] = {}
     for name in registry.names("operator"):
         operator: type[Operator] = registry.load("operator", name)
         native = ["native"] if hasattr(operator, framework.library) else []
         for variant in (*native, *_variants(operator, framework.library)):
-            reasons = {dtype: why for dtype in dtypes if (why := _refused_form(framework, operator, variant, dtype))}
-            if len(reasons) == len(dtypes) and len(set(reasons.values())) == 1:
-                reasons = {"": reasons[dtypes[0]]}
-            for dtype, why in reasons.items():
-                refused.setdefault(name, {})[f"{variant} {dtype}".rstrip()] = why
+            found: dict[str, str] = {}
+            for choice, problem in _problems(operator):
+                reasons = {dtype: why for dtype in dtypes if (why := _refused_form(framework, problem, variant, dtype))}
+                if len(reasons) == len(dtypes) and len(set(reasons.values())) == 1:
+                    reasons = {"": reasons[dtypes[0]]}
+                for dtype, why in reasons.items():
+                    if why not in found.values():  # else it is the default's own reason, or that of another choice
+                        found[" ".join(filter(None, (variant, choice, dtype)))] = why
+            if found:
+                refused[name] = found
     return refused
 
 
-def _refused_form(framework: Framework, operator: type[Operator], variant: str, dtype: str) -> str | None:
+def _problems(operator: type[Operator]) -> Iterator[tuple[str, Operator]]:
+    """An operator with its default parameters, and with each other value that one of them can be chosen from."""
     try:
-        problem = operator()
-    except ConfigError:  # it has no default parameters, such as a model that the user chooses
-        return None
+        default = operator()
+    except ConfigError:  # it has none, such as a model that the user chooses
+        return
+    yield "", default
+    hints = get_type_hints(operator, include_extras=True)
+    for parameter in fields(operator):
+        hint = hints[parameter.name]
+        choices = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
+        for choice in choices:
+            if choice != parameter.default:
+                with suppress(ConfigError):  # not without changing another
+                    yield f"{parameter.name}={_said(choice)}", replace(default, **{parameter.name: choice})
+
+
+def _said(choice: Any) -> str:
+    return str(choice).lower() if isinstance(choice, bool) else str(choice)
+
+
+def _refused_form(framework: Framework, problem: Operator, variant: str, dtype: str) -> str | None:
     drawn = problem.weights(np.random.default_rng(0))
     weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in drawn.items()})
     method = framework.library if variant == "native" else f"{framework.library}_{variant}"
@@ -166,7 +190,7 @@ def lines(supports: Sequence[Support], answers: Sequence[Answer]) -> list[str]:
         for name, forms in answer.forms.items()
         for form, why in forms.items()
     ]
-    return shown + (["", "Not with default parameters:", *reasons] if reasons else [])
+    return shown + (["", "Not with every parameter:", *reasons] if reasons else [])
 
 
 def _refused(answers: Sequence[Answer]) -> set[tuple[str, str, str]]:

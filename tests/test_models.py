@@ -9,8 +9,11 @@ import polars as pl
 import pytest
 import yaml
 
-from mtbench import models, paths
+from mtbench import models, paths, registry, terminal, words
 from mtbench.errors import ConfigError
+from mtbench.job import Cell
+from mtbench.operators.base import Shape
+from mtbench.record import Record, to_json
 
 PRESETS = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
 BRIEF = ["protocol=quick", "protocol.epochs=1", "protocol.looks=[3]", "protocol.warmup_cap_s=0.1", "sweep=none"]
@@ -115,3 +118,48 @@ def test_a_mistake_with_a_model_is_one_line(
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert says in line
+
+
+def test_a_terminal_names_the_model_and_not_its_configuration() -> None:
+    params = to_json({"config": '{"hidden_size": 1}', "phase": "decode"})
+    records = [
+        Record(
+            operator="causal_lm", framework="torch", mode="eager", variant="native", arm="torch", device="cpu",
+            dtype="bfloat16", matmul_precision="highest", batch_size=1, seq_len=1, kv_len=64, params=params,
+            sweep_id="s", cell_id=model, job_id=model, status="ok", model=model,
+        )
+        for model in ("qwen3_0_6b", "gemma3_1b")
+    ]  # fmt: skip
+    titles = [words.title(record, words.differing(records, "causal_lm")) for record in records]
+    assert titles == [f"causal_lm {model} bfloat16 batch 1 seq 1 kv 64" for model in ("qwen3_0_6b", "gemma3_1b")]
+    cell = Cell(
+        "causal_lm", registry.load("operator", "causal_lm"), tuple(sorted(json.loads(params).items())), "bfloat16",
+        Shape(1, 1, 64), model="gemma3_1b",
+    )  # fmt: skip
+    assert terminal._named(cell) == "causal_lm gemma3_1b bfloat16 b1_s1_k64 phase=decode"
+
+
+def test_a_whole_model_is_measured_in_both_libraries(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    config = {
+        "model_type": "qwen3", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64, "rms_norm_eps": 1e-6,
+        "rope_theta": 1000.0, "max_position_embeddings": 64, "tie_word_embeddings": True, "hidden_act": "silu",
+    }  # fmt: skip
+    (tmp_path / "mine/model/tiny.yaml").write_text(yaml.safe_dump({"name": "tiny", "source": None, "config": config}))
+    result = run(
+        tmp_path, "--config-dir", "mine", "operator=causal_lm", "model=tiny", "framework=torch,mlx,mlx_compiled,numpy",
+        "operator.params.phase=decode", "shape.seq_len=1", "shape.kv_len=9", "device=cpu", *BRIEF,
+        "hydra.sweep.dir=out", "-m",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    frame = pl.read_parquet(f"{tmp_path}/out/**/record.parquet").sort("framework", "mode", descending=[False, True])
+    assert frame.select("framework", "mode", "status").rows() == [
+        ("mlx", "eager", "ok"), ("mlx", "compiled", "ok"), ("numpy", "eager", "unsupported"), ("torch", "eager", "ok"),
+    ]  # fmt: skip
+    assert frame.filter(status="ok")["warnings"].list.join(" ").str.contains("recompiled").any() is False
+    assert frame.filter(status="ok")["tokens"].to_list() == [1, 1, 1]
+    assert "own forms alone" in frame.filter(status="unsupported")["reason"].item()
+    missing = run(tmp_path, "operator=causal_lm", "shape.seq_len=4", "hydra.run.dir=none")
+    assert missing.returncode == 2
+    assert "model=smollm2_135m" in missing.stderr

@@ -210,6 +210,11 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
         return scan(good), problems
 
 
+def named(params: dict[str, Any], model: str | None) -> dict[str, Any]:
+    """Parameters as they are told to people: the model that they are from stands first, and for its whole configuration."""
+    return params if model is None else {"model": model} | {n: value for n, value in params.items() if n != "config"}
+
+
 def to_json(value: Any) -> str:
     """JSON with sorted keys, the form in which nested facts stand in a record."""
     return json.dumps(value, sort_keys=True)

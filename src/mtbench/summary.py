@@ -115,9 +115,9 @@ def _row(arm: str, record: Record, ratio: Ratio | None) -> list[Text]:
     return [name, Text(latency), Text(throughput), Text(limit), compared]
 
 
-def _family(record: Record) -> tuple[str, str, int | None]:
+def _family(record: Record) -> tuple[str, str | None, str, int | None]:
     """The comparisons that are made together and corrected for their number, as in a section of the report."""
-    return record.operator, record.params, record.kv_len
+    return record.operator, record.model, record.params, record.kv_len
 
 
 def _ratios(records: Sequence[Record], paired: bool) -> dict[str, Ratio]:

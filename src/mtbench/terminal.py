@@ -23,7 +23,7 @@ from rich.text import Text
 from mtbench import summary
 from mtbench.bench.progress import Plan, Progress
 from mtbench.job import Arm, Cell
-from mtbench.record import Record
+from mtbench.record import Record, named
 from mtbench.summary import cells_of, problems, results
 from mtbench.words import FAILURE, STYLES, clock, duration, never_fail_on_a_character, one_line, plural, title
 
@@ -268,7 +268,8 @@ def _bar(fraction: float, width: int) -> RenderableType:
 def _named(cell: Cell) -> str:
     """A cell with the parameters in which it is not the operator's default."""
     defaults = {field.name: field.default for field in fields(cell.operator_class)}
-    return f"{cell}" + "".join(f" {name}={value}" for name, value in cell.params if defaults.get(name) != value)
+    told = {name: value for name, value in named(dict(cell.params), cell.model).items() if name != "model"}
+    return f"{cell}" + "".join(f" {name}={value}" for name, value in told.items() if defaults.get(name) != value)
 
 
 def _asked(record: Record) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mtbench.record import Record
+from mtbench.record import Record, named
 
 UNITS = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
 
@@ -94,7 +94,7 @@ def one_line(message: str) -> str:
 def place(record: Record) -> tuple[Any, ...]:
     """Where a cell stands in a table: a sorting key."""
     r = record
-    return r.operator, _natural(r.params), r.dtype, r.batch_size, r.seq_len, r.kv_len or 0, r.cell_id
+    return r.operator, r.model or "", _natural(r.params), r.dtype, r.batch_size, r.seq_len, r.kv_len or 0, r.cell_id
 
 
 def _natural(text: str) -> list[str | int]:
@@ -104,17 +104,19 @@ def _natural(text: str) -> list[str | int]:
 
 def differing(records: Sequence[Record], operator: str) -> list[str]:
     """Parameters in which an operator's cells differ."""
-    seen = [json.loads(params) for params in {record.params for record in records if record.operator == operator}]
+    found = {(record.params, record.model) for record in records if record.operator == operator}
+    seen = [named(json.loads(params), model) for params, model in found]
     return sorted(
         {name for params in seen for name in params if any(other.get(name) != params[name] for other in seen)}
     )
 
 
 def title(record: Record, parameters: Sequence[str] = ()) -> str:
-    params = json.loads(record.params)
+    params = named(json.loads(record.params), record.model)
+    model = "" if record.model is None else f" {record.model}"
     keys = "" if record.kv_len is None else f" kv {record.kv_len}"
-    differing = "".join(f" {name}={params[name]}" for name in parameters if name in params)
-    return f"{record.operator} {record.dtype} batch {record.batch_size} seq {record.seq_len}{keys}{differing}"
+    differing = "".join(f" {name}={params[name]}" for name in parameters if name in params and name != "model")
+    return f"{record.operator}{model} {record.dtype} batch {record.batch_size} seq {record.seq_len}{keys}{differing}"
 
 
 def plural(count: int, noun: str) -> str:

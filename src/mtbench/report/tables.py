@@ -128,9 +128,7 @@ def parameters(section: dict[str, Any]) -> dict[str, Any]:
 
     The model's name stands for its configuration where that is a parameter as a whole.
     """
-    params: dict[str, Any] = dict(json.loads(section["params"]))
-    if section["model"] is not None:
-        params = {"model": section["model"]} | {name: value for name, value in params.items() if name != "config"}
+    params = record.named(dict(json.loads(section["params"])), section["model"])
     return params if section["kv_len"] is None else params | {"kv_len": section["kv_len"]}
 
 

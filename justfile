@@ -28,9 +28,13 @@ setup:
 quick: setup
     {{ python }} -m mtbench +experiment=quick -m; measured=$?; {{ python }} -m mtbench report --out reports && exit $measured
 
-# Run the tests
+# Run the tests: those of the operators side by side, and then the others, some of which time things
 test *args: setup
-    {{ python }} -m pytest {{ args }}
+    #!/usr/bin/env sh
+    set -eu
+    [ -z "{{ args }}" ] || exec {{ python }} -m pytest {{ args }}
+    {{ python }} -m pytest -n auto --maxprocesses 4 tests/operators
+    {{ python }} -m pytest --ignore tests/operators
 
 # Measure: `just run operator=mha framework=torch,mlx -m`
 run *args: setup

@@ -55,7 +55,14 @@ class Argmax(Operator):
         import torch
 
         axis = axis_index(self.axis)
-        return lambda x: torch.argmax(x, axis)
+        if axis is None:
+            return lambda x: torch.argmax(x)
+
+        def along(x: Any) -> Any:
+            # its kernel on CUDA takes 4/5 of the time of argmax's along the last axis (H200)
+            return torch.max(x, axis).indices if x.is_cuda else torch.argmax(x, axis)
+
+        return along
 
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

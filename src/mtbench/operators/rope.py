@@ -114,16 +114,19 @@ class RotaryEmbedding(Operator):
             return table(0, self.max_seq_len, dtype, x.device)[..., positions, :].unsqueeze(-3)
 
         def call(x: Any, offset: Any = 0) -> Any:
-            if self.interleaved:
-                pairs = x.unflatten(-1, (half, 2))
-                # one kernel where five would do the same; the compiler makes one of those, and of complex numbers none
-                if x.dtype == torch.float32 and x.device.type != "mps" and not torch.compiler.is_compiling():
-                    turned = torch.view_as_complex(pairs) * rotation(x, offset, torch.complex64)
-                    return torch.view_as_real(turned).flatten(-2)
-                a, b = pairs.unbind(-1)
-                swapped = torch.stack((b, a), dim=-1).flatten(-2)
-            else:
-                swapped = x.roll(half, dims=-1)
+            if not self.interleaved:
+                cos, sin = rotation(x, offset, x.dtype)
+                turned = x * cos
+                turned[..., :half].addcmul_(x[..., half:], sin[..., :half])
+                turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
+                return turned
+            pairs = x.unflatten(-1, (half, 2))
+            # one kernel where five would do the same; the compiler makes one of those, and of complex numbers none
+            if x.dtype == torch.float32 and x.device.type != "mps" and not torch.compiler.is_compiling():
+                turned = torch.view_as_complex(pairs) * rotation(x, offset, torch.complex64)
+                return torch.view_as_real(turned).flatten(-2)
+            a, b = pairs.unbind(-1)
+            swapped = torch.stack((b, a), dim=-1).flatten(-2)
             cos, sin = rotation(x, offset, x.dtype)
             return torch.addcmul(x * cos, swapped, sin)
 

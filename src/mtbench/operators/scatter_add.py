@@ -23,7 +23,12 @@ class ScatterAdd(Scatter):
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
 
-        return lambda base, index, updates: torch.index_add(base, 0, index, updates)
+        def call(base: Any, index: Any, updates: Any) -> Any:
+            if base.is_cuda:  # half the time of index_add's kernel there (H200)
+                return torch.scatter_add(base, 0, index[:, None].expand_as(updates), updates)
+            return torch.index_add(base, 0, index, updates)
+
+        return call
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].add(updates)

@@ -24,8 +24,9 @@ class SwigluMlp(Operator):
     many weights as two linears 4 embed_dim wide, rounded up to a multiple of 256, as LLaMA has it. `activation`: silu
     (SwiGLU), gelu (GEGLU, exact) or gelu_tanh (Gemma's).
 
-    torch: gate and up are one product, their weights stacked once, which saves a launch and reads x once. MLX: two
-    products, where stacking gained nothing, and one compiled kernel for the activation and its factor, as in mlx-lm.
+    Gate and up are two products in both libraries: stacked into one, whose halves are then strided, they took 14 % longer in
+    torch (H200, 4096 tokens) and gained nothing in MLX. There the activation and its factor are one compiled kernel, as in
+    mlx-lm.
     Source: Shazeer 2020, https://arxiv.org/abs/2002.05202.
     """
 
@@ -87,18 +88,7 @@ class SwigluMlp(Operator):
         return self.layer(w, in_portable(xp))
 
     def torch(self, w: SimpleNamespace) -> Call:
-        import torch
-
-        gate, up = part(w, "gate_proj"), part(w, "up_proj")
-        stacked = SimpleNamespace(**{name: torch.cat((vars(gate)[name], vars(up)[name])) for name in vars(gate)})
-        gate_up = in_torch(Linear(self.embed_dim, 2 * self.hidden_dim, self.bias), stacked)
-        down, act = in_torch(self.down_proj, part(w, "down_proj")), in_torch(self.act, SimpleNamespace())
-
-        def call(x: Any) -> Any:
-            gated, passed = gate_up(x).chunk(2, dim=-1)
-            return down(act(gated) * passed)
-
-        return call
+        return self.layer(w, in_torch)
 
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

@@ -165,9 +165,10 @@ def outputs(call: Any, library: str, inputs: list[Host], dtype: str) -> list[Hos
 
 
 def error(out: Host | list[Host], expected: Host | list[Host]) -> float:
-    """||out - expected|| / ||expected|| over all outputs."""
+    """||out - expected|| / ||expected|| over all outputs; indices must be equal."""
     pairs = list(zip(*(each if isinstance(each, list) else [each] for each in (out, expected)), strict=True))
     assert [one.shape for one, _ in pairs] == [other.shape for _, other in pairs]
+    assert all((one == other).all() for one, other in pairs if np.issubdtype(other.dtype, np.integer))
     difference = sum(float(np.square(one - other).sum()) for one, other in pairs)
     return float(np.sqrt(difference / sum(float(np.square(other).sum()) for _, other in pairs)))
 

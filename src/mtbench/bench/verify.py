@@ -65,11 +65,13 @@ def expect(problem: Operator, shape: Shape, case: Case) -> Expected:
 def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: float) -> float:
     """The relative error ||out - ref|| / ||ref|| (Frobenius norm over all outputs, of the rows that have a reference).
 
-    Raises Mismatch where it exceeds the tolerance, or where the outputs' number, shapes or values (NaN) are wrong.
+    Raises Mismatch where it exceeds the tolerance, or where the outputs' number, shapes or values (NaN) are wrong. Indices
+    must be the very ones of the reference: a near one is wrong, too.
     """
     if len(outputs) != len(expected.outputs):
         raise Mismatch(f"{len(outputs)} output arrays where the reference has {len(expected.outputs)}")
     difference = reference = 0.0
+    wrong = indices = 0
     for out, ref in zip(outputs, expected.outputs, strict=True):
         full_shape = (batch_size, *ref.shape[1:]) if len(expected.rows) < batch_size else ref.shape
         if out.shape != full_shape:
@@ -79,7 +81,12 @@ def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: f
         rows = out[expected.rows] if len(expected.rows) < batch_size else out
         difference += float(np.square(rows - ref).sum())
         reference += float(np.square(ref).sum())
+        if np.issubdtype(ref.dtype, np.integer):
+            wrong += np.count_nonzero(rows != ref)
+            indices += ref.size
     error = float(np.sqrt(difference / reference)) if reference > 0 else float(np.sqrt(difference))
+    if wrong:
+        raise Mismatch(f"{wrong} of {indices} indices are not those of the reference", error)
     if error > tolerance:
         raise Mismatch(f"relative error {error:.2g} exceeds the tolerance {tolerance:.2g}", error)
     return error

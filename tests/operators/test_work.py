@@ -61,6 +61,19 @@ def test_bytes_are_those_of_inputs_weights_and_output(name: str, dtype: str) -> 
             assert problem.bytes_moved(shape, dtype) == moved
 
 
+@pytest.mark.parametrize("name", [name for name in OPERATORS if not registry.load("operator", name).own_forms_only])
+def test_memory_on_the_host_holds_all_that_is_drawn(name: str) -> None:
+    # a window or a cache is given more than a call moves
+    for problem in problems(name):
+        for shape in shapes(problem):
+            inputs, weights = draw(problem, shape)
+            held = sum(
+                values.size * (INDEX_BYTES if np.issubdtype(values.dtype, np.integer) else ITEM_BYTES["float64"])
+                for values in (*inputs, *vars(weights).values())
+            )
+            assert problem.host_bytes(shape) >= held, (problem, shape)
+
+
 def test_causal_attention_counts_the_pairs_that_see_each_other() -> None:
     sdpa = registry.load("operator", "sdpa").from_params({"embed_dim": 8, "num_heads": 2, "causal": True})
     # three queries of five keys see 3, 4 and 5 of them: 12 pairs, 2 heads, 4 features, two products of 2 each

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from mtbench.operators.base import Operator, Shape
+from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 
 WORKING_COPIES = 2
 """Of inputs, weights and outputs on the device: a next output exists beside the last, and intermediates take room."""
@@ -37,10 +37,13 @@ class Free:
 
 
 def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
-    """The estimate for one arm, from the operator's own count of the bytes that it reads and writes once."""
+    """The estimate for one arm, from the operator's own count of the bytes that it reads and writes once, or of those that
+    it is given, which may be more: a cache, say, of which little is read."""
+    held = problem.host_bytes(shape)
     return Needed(
-        device=WORKING_COPIES * problem.bytes_moved(shape, dtype),
-        host=HOST_COPIES * problem.host_bytes(shape),
+        device=WORKING_COPIES
+        * max(problem.bytes_moved(shape, dtype), held * ITEM_BYTES[dtype] / ITEM_BYTES["float64"]),
+        host=HOST_COPIES * held,
     )
 
 

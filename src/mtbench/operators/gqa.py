@@ -126,6 +126,10 @@ class GroupedQueryAttention(Operator):
         inputs = self.input_shapes(shape, max(cached, 0))
         return array_bytes({**inputs, **self.weight_shapes(), "out": inputs["x"]}, dtype)
 
+    def host_bytes(self, shape: Shape) -> float:
+        inputs = self.input_shapes(shape, shape.key_len - shape.seq_len)  # the positions out of a window's sight too
+        return array_bytes({**inputs, **self.weight_shapes(), "out": inputs["x"]}, "float64")
+
     def layer(self, w: SimpleNamespace, build: Build, project: Call, concat: Call, merge: Call) -> Call:
         """The layer in one library. project(x) -> queries, keys and values, (batch, heads, len, head_dim) each;
         concat: along the positions; merge: (batch, heads, len, head_dim) -> (batch, len, heads head_dim)."""

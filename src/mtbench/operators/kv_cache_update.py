@@ -57,6 +57,10 @@ class KvCacheUpdate(Operator):
         new = self.positions(shape, shape.seq_len)
         return array_bytes({"k": new, "v": new, "written_k": new, "written_v": new}, dtype)
 
+    def host_bytes(self, shape: Shape) -> float:
+        cache, new = (self.positions(shape, count) for count in (self.cache_len(shape), shape.seq_len))
+        return array_bytes({"cache_k": cache, "cache_v": cache, "k": new, "v": new}, "float64")
+
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         cache_k, cache_v, k, v = inputs
         start = cache_k.shape[2] - k.shape[2]

@@ -90,8 +90,14 @@ class LlamaBlock(Operator):
         return self.self_attn.flops(shape) + self.mlp.flops(Shape(shape.batch_size, shape.seq_len))
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
-        others = {name: size for name, size in self.weight_shapes().items() if not name.startswith("self_attn.")}
-        return self.self_attn.bytes_moved(shape, dtype) + array_bytes(others, dtype)
+        return self.self_attn.bytes_moved(shape, dtype) + array_bytes(self._other_weight_shapes(), dtype)
+
+    def host_bytes(self, shape: Shape) -> float:
+        return self.self_attn.host_bytes(shape) + array_bytes(self._other_weight_shapes(), "float64")
+
+    def _other_weight_shapes(self) -> dict[str, Dimensions]:
+        """Of what is not attention's."""
+        return {name: size for name, size in self.weight_shapes().items() if not name.startswith("self_attn.")}
 
     def layer(self, w: SimpleNamespace, build: Build) -> Call:
         """The layer in one library."""

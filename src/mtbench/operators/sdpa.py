@@ -100,6 +100,10 @@ class ScaledDotProductAttention(Operator):
         arrays = self.array_shapes(shape, self.visible_keys(shape.seq_len, shape.key_len))
         return array_bytes(arrays | {"out": arrays["q"]}, dtype)
 
+    def host_bytes(self, shape: Shape) -> float:
+        arrays = self.array_shapes(shape, shape.key_len)  # those out of a window's sight too
+        return array_bytes(arrays | {"out": arrays["q"]}, "float64")
+
     def in_sight(self, q: Any, k: Any, v: Any, bias: Any = None) -> tuple[Any, Any, Any, bool, bool]:
         """Keys, values and bias without the keys that no query sees; whether more need be hidden, and whether by causality
         alone: a single query sees every key that is left, and a window may be wider than what there is."""

@@ -68,6 +68,8 @@ def test_dimensions_are_those_of_the_model() -> None:
     assert models.dimension("head_dim", smol) == 64  # which is, and is not published
     assert [models.dimension("qk_norm", config) for config in (qwen, gemma, smol)] == [True, True, False]
     assert [models.dimension("window", config) for config in (qwen, gemma, smol)] == [None, 512, None]
+    assert [models.dimension("theta", config) for config in (qwen, gemma)] == [1000000, 10000]  # as in Gemma's windows
+    assert models.dimension("window", {"sliding_window": 4096, "use_sliding_window": False}) is None
     assert [models.dimension("activation", config) for config in (qwen, gemma)] == ["silu", "gelu_tanh"]
 
 

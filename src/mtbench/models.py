@@ -23,6 +23,15 @@ def _head_dim(config: Config) -> Any:
     return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
 
 
+def _theta(config: Config) -> Any:
+    """Of the layers with a window, where only some have one: `rope_theta` is that of Gemma's others."""
+    return config.get("rope_local_base_freq") or config.get("rope_theta", 10000.0)
+
+
+def _window(config: Config) -> Any:
+    return config.get("sliding_window") if config.get("use_sliding_window", True) else None
+
+
 def _activation(config: Config) -> Any:
     name = config.get("hidden_act", config.get("hidden_activation"))
     return ACTIVATIONS.get(str(name), name)
@@ -37,11 +46,11 @@ DIMENSIONS: dict[str, Callable[[Config], Any]] = {
     "vocab_size": lambda config: config["vocab_size"],
     "num_layers": lambda config: config["num_hidden_layers"],
     "eps": lambda config: config["rms_norm_eps"],
-    "theta": lambda config: config.get("rope_theta", 10000.0),
+    "theta": _theta,
     "activation": _activation,
     "bias": lambda config: bool(config.get("attention_bias", False)),
     "qk_norm": lambda config: config["model_type"] in QK_NORM,
-    "window": lambda config: config.get("sliding_window"),
+    "window": _window,
 }
 """mtbench's words, and how each is read off a configuration in the words of Hugging Face's transformers."""
 

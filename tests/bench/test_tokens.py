@@ -50,6 +50,14 @@ def test_a_step_has_a_token_a_sequence() -> None:
     assert record.energy_joule_per_token == 2.0
 
 
+def test_a_record_does_not_say_in_whose_home_a_checkpoint_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jane" / "model").mkdir(parents=True)
+    (tmp_path / "jane" / "model" / "config.json").write_text(json.dumps(CONFIG))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "jane")
+    record = recorded("causal_lm", Shape(1, 2), checkpoint=str(tmp_path / "jane" / "model"))
+    assert json.loads(record.params)["checkpoint"] == "~/model"
+
+
 def test_a_single_operator_claims_no_rate_of_tokens() -> None:
     record = recorded("softmax", Shape(3, 2))
     assert (record.tokens, record.tokens_per_s, record.time_to_first_token_ns) == (None, None, None)

@@ -76,7 +76,7 @@ class Tally:
 
     def fail(self, status: str, reason: str, error: float | None = None) -> None:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
-        self.status, self.reason = status, reason.replace(str(Path.home()), "~")  # tracebacks name the user's folders
+        self.status, self.reason = status, _nameless(reason)  # tracebacks name the user's folders
         if error is not None:
             self.facts["verify_error"] = error
 
@@ -147,7 +147,7 @@ class Tally:
             batch_size=cell.shape.batch_size,
             seq_len=cell.shape.seq_len,
             kv_len=cell.shape.kv_len,
-            params=to_json(dict(cell.params)),
+            params=_nameless(to_json(dict(cell.params))),  # a checkpoint's folder is one
             model=cell.model,
             sweep_id=sweep.id,
             cell_id=cell.id,
@@ -254,6 +254,11 @@ def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float)
         between = mean_interval([math.log(median(blocks)) for blocks in epochs], confidence)
         low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
     return Interval(estimate, low, high, within.confidence)
+
+
+def _nameless(text: str) -> str:
+    """A text without the user's home, whose name records must not hold."""
+    return text.replace(str(Path.home()), "~")
 
 
 def _said(reading: Reading) -> dict[str, Any]:

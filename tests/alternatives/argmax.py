@@ -7,8 +7,8 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "argmax")):
-    def torch_max(self, w: SimpleNamespace) -> Call:
+    def torch_argmax(self, w: SimpleNamespace) -> Call:
         import torch
 
         axis = {"batch": 0, "seq": 1, "embed": 2}[self.axis]
-        return lambda x: torch.max(x, axis).indices
+        return lambda x: torch.argmax(x, axis)

@@ -7,10 +7,10 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "scatter_add")):
-    def torch_scatter(self, w: SimpleNamespace) -> Call:
+    def torch_index_add(self, w: SimpleNamespace) -> Call:
         import torch
 
-        return lambda base, index, updates: torch.scatter_add(base, 0, index[:, None].expand_as(updates), updates)
+        return lambda base, index, updates: torch.index_add(base, 0, index, updates)
 
     def torch_index_put(self, w: SimpleNamespace) -> Call:
         import torch

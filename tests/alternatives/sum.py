@@ -13,10 +13,11 @@ class Alternatives(registry.load("operator", "sum")):
         # along embed alone
         return lambda x: (x @ torch.ones(self.embed_dim, 1, dtype=x.dtype, device=x.device))[..., 0]
 
-    def mlx_in_its_dtype(self, w: SimpleNamespace) -> Call:
+    def mlx_in_float32(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
-        return lambda x: mx.sum(x, axis={"batch": 0, "seq": 1, "embed": 2, "all": None}[self.axis])
+        axis = {"batch": 0, "seq": 1, "embed": 2, "all": None}[self.axis]
+        return lambda x: mx.sum(x.astype(mx.float32), axis=axis).astype(x.dtype)
 
     def mlx_product(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

@@ -8,11 +8,18 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "swiglu_mlp")):
-    def torch_two_products(self, w: SimpleNamespace) -> Call:
+    def torch_stacked(self, w: SimpleNamespace) -> Call:
+        import torch
         from torch.nn import functional as F
 
         gate, up, down = (vars(w)[f"{name}_proj.weight"] for name in ("gate", "up", "down"))
-        return lambda x: F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+        both = torch.cat((gate, up))
+
+        def call(x: Any) -> Any:
+            gated, passed = F.linear(x, both).chunk(2, dim=-1)
+            return F.linear(F.silu(gated) * passed, down)
+
+        return call
 
     def mlx_two_products(self, w: SimpleNamespace) -> Call:
         from mlx import nn

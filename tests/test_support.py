@@ -125,6 +125,7 @@ def test_the_command_writes_the_matrix_and_refuses_other_formats() -> None:
     result = CliRunner().invoke(app, ["list", "--support", "--format", "markdown"])
     assert (result.exit_code, result.output.strip()) == (0, support.markdown(MATRIX))
     assert CliRunner().invoke(app, ["list", "--support", "--format", "html"]).exit_code == 2
+    assert CliRunner().invoke(app, ["list", "--format", "markdown"]).exit_code == 2  # rather than ignored
 
 
 def test_a_records_reason_wins_over_the_code() -> None:

@@ -22,12 +22,15 @@ def list_names(
     output: Annotated[str, typer.Option("--format", help="table or markdown, of --support.")] = "table",
 ) -> None:
     """What can be measured: every name of every group, with a line on each; with --support, what runs where and how."""
+    if output not in ("table", "markdown"):
+        typer.echo(f"mtbench list: {unknown('format', output, ('table', 'markdown'))}", err=True)
+        sys.exit(2)
+    if output != "table" and not of_support:
+        typer.echo(f"mtbench list: --format {output} is that of --support; give both.", err=True)
+        sys.exit(2)
     if of_support:
         from mtbench import support
 
-        if output not in ("table", "markdown"):
-            typer.echo(f"mtbench list: {unknown('format', output, ('table', 'markdown'))}", err=True)
-            sys.exit(2)
         matrix = support.matrix()
         if output == "markdown":
             typer.echo(support.markdown(matrix))

@@ -198,6 +198,10 @@ class Worker:
             for _ in range(DEVICE_TIMINGS)
             if (timing := framework.device_ns(subject.call, subject.inputs[0], prepared.throughput_calls)) is not None
         ]
+        subject.last = None
+        framework.reset_peak()
+        subject.run()
+        peak_bytes = framework.peak_bytes()  # before the checks, whose other inputs a call with state of its own keeps
         if thorough:
             checks.check_complete(framework, subject, call_ns)
             if not prepared.problem.updates_inputs:
@@ -207,12 +211,10 @@ class Worker:
         again, suspicions = self._check_rates(prepared, call_ns, peaks)
         warnings += suspicions
         subject.last = None
-        framework.reset_peak()
-        subject.run()
         return {
             "verify_error": error,
             "device_ns": median(device_ns) if device_ns else None,
-            "peak_bytes": framework.peak_bytes(),
+            "peak_bytes": peak_bytes,
             "peak_kind": self.description.peak_kind,
             "peaks": None if again is None else again.to_json(),
             "warnings": warnings,

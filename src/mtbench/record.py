@@ -110,7 +110,7 @@ class Record:
     library_version: str | None = None
     requirement: str | None = None  # what was asked to be installed for this arm, without an address
     python_version: str | None = None  # the worker's interpreter
-    device_kind: str | None = None  # cpu, cuda, mps, metal
+    device_kind: str | None = None  # cpu, cuda, rocm, mps, metal
     device_name: str | None = None
     threads: int | None = None
     blas: str | None = None

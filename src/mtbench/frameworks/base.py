@@ -39,7 +39,7 @@ class Settings:
 class Description:
     """What a worker's library turned out to be: the part of a record that says who ran.
 
-    `device` is cpu or gpu; `device_kind` names the programming interface (cpu, cuda, mps, metal); `blas` is the matrix
+    `device` is cpu or gpu; `device_kind` names the programming interface (cpu, cuda, rocm, mps, metal); `blas` is the matrix
     library behind CPU products; `peak_kind` says what `peak_bytes` counts; `details` holds whatever else is worth
     keeping, as text.
     """

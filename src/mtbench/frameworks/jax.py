@@ -296,7 +296,7 @@ class Jax(Framework):
             device_name=self.device.device_kind,
             threads=None,
             blas=_products(jax) if self.kind == "cpu" else None,
-            peak_kind=process_peak_kind() if self.kind == "cpu" else "XLA's allocator, peak since the worker started",
+            peak_kind=process_peak_kind() if self.kind == "cpu" else "XLA's allocator, peak of all that the worker did",
             details={
                 "jaxlib": jaxlib.__version__,
                 "backend": " ".join(client.platform_version.split()),

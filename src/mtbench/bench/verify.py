@@ -82,7 +82,7 @@ def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: f
         difference += float(np.square(rows - ref).sum())
         reference += float(np.square(ref).sum())
         if np.issubdtype(ref.dtype, np.integer):
-            wrong += np.count_nonzero(rows != ref)
+            wrong += int(np.count_nonzero(rows != ref))
             indices += ref.size
     error = float(np.sqrt(difference / reference)) if reference > 0 else float(np.sqrt(difference))
     if wrong:

@@ -183,6 +183,8 @@ def test_a_local_checkpoint_is_run_as_it_is(name: str, tmp_path: Path) -> None:
         ({"attention_bias": True}, "attention_bias=True is not known for llama"),
         ({"hidden_act": "gelu"}, "hidden_act=gelu is not known for llama"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary scaling of type 'yarn' is not known"),
+        ({"hidden_size": "wide"}, "is no model's config.json: invalid literal for int() with base 10: 'wide'."),
+        ({"vocab_size": None}, "is no model's config.json"),
     ],
 )
 def test_a_model_that_would_be_run_wrongly_is_refused(changes: dict[str, Any], says: str) -> None:

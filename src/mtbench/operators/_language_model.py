@@ -150,6 +150,8 @@ def parse(text: str) -> LanguageModel:
         return from_config(config)
     except KeyError as missing:
         raise ConfigError(f"{PARAMETER} has no {missing.args[0]}.") from None
+    except (TypeError, ValueError, AttributeError) as error:  # a size that is null, or a word
+        raise ConfigError(f"{PARAMETER} is no model's config.json: {error}.") from None
 
 
 def from_config(config: Mapping[str, Any]) -> LanguageModel:

@@ -5,7 +5,9 @@ library brings its own linear, norm and attention. Weights are named as in torch
 the part's name and a dot.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mtbench.errors import ConfigError, Unsupported
-from mtbench.operators.base import Call
+from mtbench.operators.base import Call, Dimensions, Host, Operator, draw_weights
 
 T = TypeVar("T")
 
@@ -40,6 +42,34 @@ def in_portable(xp: Any) -> Build:
         return operator.definition(xp, w) if form is None else form(operator, w)
 
     return build
+
+
+@dataclass(frozen=True)
+class Layer(Operator, ABC):
+    """An operator that is composed of others in the same way in every library: written once, as `layer`."""
+
+    @abstractmethod
+    def weight_shapes(self) -> dict[str, Dimensions]:
+        """The weights of all parts, by their names in the whole."""
+
+    @abstractmethod
+    def layer(self, w: SimpleNamespace, build: Build) -> Call:
+        """The call, of parts that `build` makes in one library."""
+
+    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+        return draw_weights(rng, self.weight_shapes())
+
+    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_portable(xp))
+
+    def torch(self, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_torch)
+
+    def mlx(self, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_mlx)
 
 
 def named(part: str, weights: Mapping[str, T]) -> dict[str, T]:

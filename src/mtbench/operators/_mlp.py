@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from mtbench.operators._activations import Elementwise
-from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes, draw_weights
+from mtbench.operators._layers import Build, Layer, named, part
+from mtbench.operators.base import Call, Dimensions, Host, Shape, Size, array_bytes
 from mtbench.operators.gelu import Gelu
 from mtbench.operators.linear import Linear
 from mtbench.operators.relu import Relu
@@ -25,7 +25,7 @@ def activation_operator(name: Activation, width: int) -> Elementwise:
 
 
 @dataclass(frozen=True)
-class Mlp(Operator):
+class Mlp(Layer):
     """linear2(activation(linear1(x))): (batch, seq, embed) -> (batch, seq, embed), `mlp_dim` or 4 embed_dim wide inside."""
 
     embed_dim: Size = 768
@@ -55,9 +55,6 @@ class Mlp(Operator):
     def weight_shapes(self) -> dict[str, Dimensions]:
         return named("linear1", self.linear1.weight_shapes()) | named("linear2", self.linear2.weight_shapes())
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        return draw_weights(rng, self.weight_shapes())
-
     def flops(self, shape: Shape) -> float:
         # the products alone, which are all but a thousandth of the work
         return self.linear1.flops(shape) + self.linear2.flops(shape)
@@ -70,15 +67,3 @@ class Mlp(Operator):
         linear1, linear2 = build(self.linear1, part(w, "linear1")), build(self.linear2, part(w, "linear2"))
         act = build(self.act, SimpleNamespace())
         return lambda x: linear2(act(linear1(x)))
-
-    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.definition(xp, w)(*inputs)
-
-    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_portable(xp))
-
-    def torch(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_torch)
-
-    def mlx(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_mlx)

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part, residual
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
+from mtbench.operators._layers import Build, Layer, named, part, residual
+from mtbench.operators.base import Call, Dimensions, Host, Positive, Shape, Size, array_bytes
 from mtbench.operators.gqa import GroupedQueryAttention
 from mtbench.operators.rms_norm import RmsNorm
 from mtbench.operators.swiglu_mlp import SwigluMlp
 
 
 @dataclass(frozen=True)
-class LlamaBlock(Operator):
+class LlamaBlock(Layer):
     """x = x + GQA(RMSNorm(x)), out = x + MLP(RMSNorm(x)): one layer of LLaMA, Mistral or Qwen.
 
     x: (batch, seq, embed) -> (batch, seq, embed); where `shape.kv_len` is above seq, further inputs cache_k and cache_v as in
@@ -82,9 +82,6 @@ class LlamaBlock(Operator):
             **named("mlp", self.mlp.weight_shapes()),
         }
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        return draw_weights(rng, self.weight_shapes())
-
     def flops(self, shape: Shape) -> float:
         # products alone, which are all but a thousandth of the work: attention with its projections, and the MLP
         return self.self_attn.flops(shape) + self.mlp.flops(Shape(shape.batch_size, shape.seq_len))
@@ -105,15 +102,3 @@ class LlamaBlock(Operator):
         attend = residual(True, norm1, build(self.self_attn, part(w, "self_attn")))
         feed_forward = residual(True, norm2, build(self.mlp, part(w, "mlp")))
         return lambda x, *cache: feed_forward(attend(x, *cache))
-
-    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.definition(xp, w)(*inputs)
-
-    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_portable(xp))
-
-    def torch(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_torch)
-
-    def mlx(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_mlx)

@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from mtbench.operators._activations import Elementwise
-from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part
+from mtbench.operators._layers import Build, Layer, in_mlx, named, part
 from mtbench.operators._mlp import activation_operator
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes, draw_weights
+from mtbench.operators.base import Call, Dimensions, Host, Shape, Size, array_bytes
 from mtbench.operators.linear import Linear
 
 MULTIPLE_OF = 256
 
 
 @dataclass(frozen=True)
-class SwigluMlp(Operator):
+class SwigluMlp(Layer):
     """down(activation(gate(x)) * up(x)), three linears, `mlp_dim` wide between them.
 
     x: (batch, seq, embed) -> (batch, seq, embed); gate_proj.weight, up_proj.weight: (mlp, embed), down_proj.weight:
@@ -65,9 +65,6 @@ class SwigluMlp(Operator):
             **named("down_proj", self.down_proj.weight_shapes()),
         }
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        return draw_weights(rng, self.weight_shapes())
-
     def flops(self, shape: Shape) -> float:
         # the three products alone, which are all but a thousandth of the work
         return self.gate_proj.flops(shape) + self.up_proj.flops(shape) + self.down_proj.flops(shape)
@@ -80,15 +77,6 @@ class SwigluMlp(Operator):
         gate, up = build(self.gate_proj, part(w, "gate_proj")), build(self.up_proj, part(w, "up_proj"))
         down, act = build(self.down_proj, part(w, "down_proj")), build(self.act, SimpleNamespace())
         return lambda x: down(act(gate(x)) * up(x))
-
-    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.definition(xp, w)(*inputs)
-
-    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_portable(xp))
-
-    def torch(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_torch)
 
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from mtbench.operators._layers import (
     Build,
+    Layer,
     in_mlx,
-    in_portable,
     in_torch,
     load_mlx,
     load_torch,
@@ -21,13 +20,13 @@ from mtbench.operators._layers import (
     torch_causal_mask,
 )
 from mtbench.operators._mlp import Activation, Mlp
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
+from mtbench.operators.base import Call, Dimensions, Host, Positive, Shape, Size, array_bytes
 from mtbench.operators.layer_norm import LayerNorm
 from mtbench.operators.mha import MultiHeadAttention
 
 
 @dataclass(frozen=True)
-class TransformerDecoderLayer(Operator):
+class TransformerDecoderLayer(Layer):
     """Self-attention, cross-attention and MLP, one after the other, around each a norm and a residual.
 
     `norm_first`: x = x + block(norm(x)) for each; otherwise x = norm(x + block(x)). The blocks: MHA(x), with norm1;
@@ -92,9 +91,6 @@ class TransformerDecoderLayer(Operator):
             **named("norm3", self.norm.weight_shapes()),
         }
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        return draw_weights(rng, self.weight_shapes())
-
     def flops(self, shape: Shape) -> float:
         # products alone, which are all but a thousandth of the work: both attentions with projections, and the MLP
         own = replace(shape, kv_len=None)
@@ -111,18 +107,6 @@ class TransformerDecoderLayer(Operator):
         attend_memory = residual(self.norm_first, norm2, build(self.multihead_attn, part(w, "multihead_attn")))
         feed_forward = residual(self.norm_first, norm3, build(self.mlp, w))
         return lambda x, memory: feed_forward(attend_memory(attend(x), memory))
-
-    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.definition(xp, w)(*inputs)
-
-    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_portable(xp))
-
-    def torch(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_torch)
-
-    def mlx(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_mlx)
 
     def torch_stock(self, w: SimpleNamespace) -> Call:
         from torch import nn

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from mtbench.errors import Unsupported
 from mtbench.operators._layers import (
     Build,
+    Layer,
     in_mlx,
-    in_portable,
     in_torch,
     load_mlx,
     load_torch,
@@ -22,13 +21,13 @@ from mtbench.operators._layers import (
     torch_causal_mask,
 )
 from mtbench.operators._mlp import Activation, Mlp
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
+from mtbench.operators.base import Call, Dimensions, Host, Positive, Shape, Size, array_bytes
 from mtbench.operators.layer_norm import LayerNorm
 from mtbench.operators.mha import MultiHeadAttention
 
 
 @dataclass(frozen=True)
-class TransformerEncoderLayer(Operator):
+class TransformerEncoderLayer(Layer):
     """`norm_first`: x = x + MHA(norm1(x)), out = x + MLP(norm2(x)); otherwise x = norm1(x + MHA(x)), out = norm2(x + MLP(x)).
 
     x: (batch, seq, embed) -> (batch, seq, embed). MLP(x) = linear2(activation(linear1(x))), `mlp_dim` wide inside, which is
@@ -76,9 +75,6 @@ class TransformerEncoderLayer(Operator):
             **named("norm2", self.norm.weight_shapes()),
         }
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
-        return draw_weights(rng, self.weight_shapes())
-
     def flops(self, shape: Shape) -> float:
         # products alone, which are all but a thousandth of the work: attention with its projections, and the MLP
         return self.self_attn.flops(shape) + self.mlp.flops(shape)
@@ -93,18 +89,6 @@ class TransformerEncoderLayer(Operator):
         attend = residual(self.norm_first, norm1, build(self.self_attn, part(w, "self_attn")))
         feed_forward = residual(self.norm_first, norm2, build(self.mlp, w))
         return lambda x: feed_forward(attend(x))
-
-    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        return self.definition(xp, w)(*inputs)
-
-    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_portable(xp))
-
-    def torch(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_torch)
-
-    def mlx(self, w: SimpleNamespace) -> Call:
-        return self.layer(w, in_mlx)
 
     def torch_stock(self, w: SimpleNamespace) -> Call:
         from torch import nn

@@ -134,11 +134,12 @@ def selftest(
     from mtbench.selftest.table import table
 
     parts = [name.strip() for name in only.split(",") if name.strip()]
+    unfinished = out.with_name(f"{out.stem}-unfinished{out.suffix}")  # what is whole must not be lost to what is not
     kept = False
 
     def keep(so_far: Outcome) -> None:
         nonlocal kept
-        write(so_far, out)
+        write(so_far, unfinished if so_far.left_out else out)
         kept = True
 
     try:
@@ -147,9 +148,13 @@ def selftest(
         typer.echo(f"mtbench selftest: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        finished = f"the parts that were finished are in {out}" if kept else "no part was finished"
+        finished = f"the parts that were finished are in {unfinished}" if kept else "no part was finished"
         typer.echo(f"Interrupted; {finished}.", err=True)
         sys.exit(130)
     Console().print(table(outcome))
-    typer.echo(f"Written to {out}, which `python -m mtbench report` shows as how far to trust its numbers.")
+    if outcome.left_out:
+        typer.echo(f"Written to {unfinished}; the report shows whole self-tests alone.")
+    else:
+        unfinished.unlink(missing_ok=True)
+        typer.echo(f"Written to {out}, which `python -m mtbench report` shows as how far to trust its numbers.")
     sys.exit(0 if outcome.passed else 1)

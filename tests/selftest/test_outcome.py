@@ -140,16 +140,25 @@ def test_nothing_is_written_where_nothing_was_measured(monkeypatch, tmp_path, er
 
 
 def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):
+    some = replace(outcome("met"), left_out=("twins",))
+
     def interrupted(*_, keep, **__):
-        keep(outcome("met"))
+        keep(some)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "run", interrupted)
     file = tmp_path / "selftest.json"
+    outcomes.write(outcome("met", "missed"), file)
     result = CliRunner().invoke(cli.app, ["selftest", "--out", str(file)])
     assert result.exit_code == 130
-    assert str(file) in result.output
-    assert outcomes.read(file) == outcome("met")
+    assert "selftest-unfinished.json" in result.output
+    assert outcomes.read(tmp_path / "selftest-unfinished.json") == some
+    assert outcomes.read(file) == outcome("met", "missed")  # the whole one from before is not lost
+
+
+def test_the_help_names_the_parts_that_there_are():
+    shown = CliRunner().invoke(cli.app, ["selftest", "--help"], env={"COLUMNS": "200"}).output
+    assert f"alone: {', '.join(run.PARTS)}." in " ".join(shown.split())
 
 
 def test_an_unknown_device_or_part_is_a_mistake():

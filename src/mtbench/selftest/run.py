@@ -247,7 +247,7 @@ def _cost(test: Test) -> list[Row]:
     rows: list[Row] = []
     outside = "time outside warm-up and timed blocks"
     with _guarded(rows, outside):
-        # What an epoch costs outside its blocks is the same in each, so that two of the five tell as much.
+        # Two of the five epochs: each costs the same outside its blocks, and the start of it all weighs rather too much.
         arguments = [*_sweep(test), _lengths(test.extent.default_jobs), "protocol.epochs=2"]
         _, cost = sweeps.run(arguments, test.folder / "default")
         detail = f"{cost.jobs} jobs of one arm, the default protocol with two epochs, {cost.wall_s:.3g} s: {cost}"

@@ -204,7 +204,7 @@ def test_it_says_what_is_missing() -> None:
     for phase, shape, says in (
         ("prefill", Shape(1, 4, 9), "leave shape.kv_len out"),
         ("decode", Shape(1, 4, 9), "seq_len=1, not 4"),
-        ("decode", Shape(1, 1), "and shape.kv_len"),
+        ("decode", Shape(1, 1), "^decode goes through a cache that holds other tokens; give shape.kv_len"),
     ):
         with pytest.raises(ConfigError, match=says):
             lm("smollm2", phase).check(shape)

@@ -84,11 +84,10 @@ class CausalLM(Operator):
         super().check(shape)
         if self.phase == "prefill" and shape.kv_len is not None:
             raise ConfigError("prefill starts with an empty cache; leave shape.kv_len out, or use phase=decode.")
-        if self.phase == "decode" and (shape.seq_len != 1 or shape.kv_len is None):
-            raise ConfigError(
-                f"decode takes one token, through a cache that holds others; give shape.seq_len=1, not {shape.seq_len}, "
-                "and shape.kv_len."
-            )
+        if self.phase == "decode" and shape.seq_len != 1:
+            raise ConfigError(f"decode takes one token; give shape.seq_len=1, not {shape.seq_len}.")
+        if self.phase == "decode" and shape.kv_len is None:
+            raise ConfigError("decode goes through a cache that holds other tokens; give shape.kv_len, such as 128.")
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         tokens = rng.integers(self.model.vocab_size, size=(shape.batch_size, shape.seq_len))

@@ -164,3 +164,24 @@ def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_e
     assert judge._check_rates(prepared, 0.9, roofs) == (again, [])  # 1.17 of the old peak, 0.97 of the new one
     assert judge._check_rates(prepared, 0.75, roofs)[1] != []  # 1.17 of the new one
     assert asked == [("float32", 2.0)] * 3
+
+
+def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_machine():
+    measured = [0.2e9, 0.3e9, 1.2e9, 0.1e9]
+
+    class Judge(Worker):
+        def peaks(self, dtype, factor=1.0):
+            return Rates(measured.pop(0), {1024: 1e12}).to_json()
+
+    judge = Judge()
+    work = SimpleNamespace(flops=lambda shape: 1.0, bytes_moved=lambda shape, dtype: 1.0)
+    prepared = SimpleNamespace(problem=work, shape=None, dtype="float32")
+    assert judge._check_rates(prepared, 1.0, {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}) == (
+        Rates(1.2e9, {1024: 1e12}),
+        [],
+    )
+    assert measured == [0.1e9]
+    measured[:] = [0.2e9, 0.3e9, 0.4e9]
+    with pytest.raises(Mismatch, match="not done"):
+        judge._check_rates(prepared, 1.0, {"flops_per_s": 0.25e9, "bytes_per_s": 1e12})
+    assert measured == []

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from operator_cases import OPERATORS, draw, error, framework, outputs, references, run, shapes, small
+from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
 from mtbench import registry
 from mtbench.bench import worker
+from mtbench.errors import Unsupported
+from mtbench.operators.base import Operator, Shape
 
 
 class Forms(dict[str, Any]):
@@ -38,6 +40,24 @@ def test_a_definitions_parts_are_built_once(name: str) -> None:
     expected = references(problem, inputs, weights)
     assert error(outputs(call, "numpy", inputs, "float64"), expected) < 1e-12
     assert forms.asked == asked
+
+
+@pytest.mark.parametrize(("name", "library", "variant"), ARMS)
+def test_no_operator_is_made_while_a_call_is_timed(
+    name: str, library: str, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # parameters are checked whenever an operator is made, which takes longer than many a call
+    problem = small(name)
+    inputs, weights = draw(problem, next(shapes(problem, Shape(1, 2, 5), Shape(1, 2), Shape(1, 1, 5))), "float32")
+    try:
+        call = build(problem, library, variant, weights, "float32")
+    except Unsupported as why:
+        pytest.skip(str(why))
+    outputs(call, library, inputs, "float32")  # the first call may make what stays
+    made = []
+    monkeypatch.setattr(Operator, "__post_init__", lambda self: made.append(type(self).__name__))
+    outputs(call, library, inputs, "float32")
+    assert made == []
 
 
 @pytest.mark.parametrize("name", ["linear", "mha", "transformer_encoder_layer", "transformer_decoder_layer"])

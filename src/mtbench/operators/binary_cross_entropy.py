@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mtbench.operators._layers import in_portable
 from mtbench.operators.base import Call, Host, Operator, Shape, Size, array_bytes
 from mtbench.operators.softplus import Softplus
 
@@ -34,8 +35,11 @@ class BinaryCrossEntropy(Operator):
         return array_bytes({"logits": size, "targets": size, "out": size}, dtype)
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        logits, targets = inputs
-        return Softplus(self.embed_dim).portable(xp, w, logits) - targets * logits
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        softplus = in_portable(xp)(Softplus(self.embed_dim), w)
+        return lambda logits, targets: softplus(logits) - targets * logits
 
     def torch(self, w: SimpleNamespace) -> Call:
         import torch

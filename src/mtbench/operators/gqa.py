@@ -133,10 +133,10 @@ class GroupedQueryAttention(Operator):
     def layer(self, w: SimpleNamespace, build: Build, project: Call, concat: Call, merge: Call) -> Call:
         """The layer in one library. project(x) -> queries, keys and values, (batch, heads, len, head_dim) each;
         concat: along the positions; merge: (batch, heads, len, head_dim) -> (batch, len, heads head_dim)."""
-        nothing = SimpleNamespace()
+        nothing, attention = SimpleNamespace(), self.attention  # made here: each is checked, which takes tens of µs
         rope, attend, o_proj = (
             build(self.rope, nothing),
-            build(self.attention, nothing),
+            build(attention, nothing),
             build(self.o_proj, part(w, "o_proj")),
         )
         norms = [build(self.norm, part(w, name)) for name in ("q_norm", "k_norm")] if self.qk_norm else []
@@ -147,7 +147,7 @@ class GroupedQueryAttention(Operator):
                 q, k = norms[0](q), norms[1](k)
             past = 0 if cache_k is None else cache_k.shape[2]
             q, k = rope(q, past), rope(k, past)
-            unseen = past + q.shape[2] - self.attention.visible_keys(q.shape[2], past + q.shape[2])
+            unseen = past + q.shape[2] - attention.visible_keys(q.shape[2], past + q.shape[2])
             if unseen < past:
                 k, v = concat(cache_k[:, :, unseen:], k), concat(cache_v[:, :, unseen:], v)
             return o_proj(merge(attend(q, k, v)))

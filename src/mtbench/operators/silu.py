@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mtbench.operators._activations import Elementwise
+from mtbench.operators._layers import in_portable
 from mtbench.operators.base import Call, Shape
 from mtbench.operators.sigmoid import Sigmoid
 
@@ -21,8 +22,11 @@ class Silu(Elementwise):
         return 3.0 * self.elements(shape)  # exponential, sum, division
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        (x,) = inputs
-        return x * Sigmoid(self.embed_dim).portable(xp, w, x)
+        return self.definition(xp, w)(*inputs)
+
+    def definition(self, xp: Any, w: SimpleNamespace) -> Call:
+        sigmoid = in_portable(xp)(Sigmoid(self.embed_dim), w)
+        return lambda x: x * sigmoid(x)
 
     def torch(self, w: SimpleNamespace) -> Call:
         from torch.nn.functional import silu

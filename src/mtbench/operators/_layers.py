@@ -7,7 +7,7 @@ the part's name and a dot.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Call, Dimensions, Host, Operator, draw_weights
 
 T = TypeVar("T")
+Part = TypeVar("Part", bound=Operator)
 
 Build = Callable[[Any, SimpleNamespace], Call]
 """Makes the call of an operator that is part of a layer, from that part's weights, in one library."""
@@ -70,6 +71,13 @@ class Layer(Operator, ABC):
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return self.layer(w, in_mlx)
+
+
+def sharing(whole: Operator, operator_class: type[Part], **others: Any) -> Part:
+    """A part with the parameters that it has in common with the whole, by their names, and others."""
+    names = {parameter.name for parameter in fields(whole)}
+    common = {p.name: getattr(whole, p.name) for p in fields(operator_class) if p.name in names}
+    return operator_class(**(common | others))
 
 
 def named(part: str, weights: Mapping[str, T]) -> dict[str, T]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.errors import ConfigError
-from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part
+from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part, sharing
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
 from mtbench.operators.linear import Linear
 from mtbench.operators.rms_norm import RmsNorm
@@ -56,18 +56,11 @@ class GroupedQueryAttention(Operator):
 
     @property
     def attention(self) -> ScaledDotProductAttention:
-        return ScaledDotProductAttention(
-            embed_dim=self.embed_dim,
-            num_heads=self.num_heads,
-            num_kv_heads=self.num_kv_heads,
-            head_dim=self.head_dim,
-            causal=self.causal,
-            window=self.window,
-        )
+        return sharing(self, ScaledDotProductAttention)
 
     @property
     def rope(self) -> RotaryEmbedding:
-        return RotaryEmbedding(num_heads=self.num_heads, head_dim=self.attention.head_size, theta=self.theta)
+        return sharing(self, RotaryEmbedding, head_dim=self.attention.head_size)
 
     @property
     def norm(self) -> RmsNorm:

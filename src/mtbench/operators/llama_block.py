@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtbench.operators._layers import Build, Layer, named, part, residual
+from mtbench.operators._layers import Build, Layer, named, part, residual, sharing
 from mtbench.operators.base import Call, Dimensions, Host, Positive, Shape, Size, array_bytes
 from mtbench.operators.gqa import GroupedQueryAttention
 from mtbench.operators.rms_norm import RmsNorm
@@ -47,26 +47,15 @@ class LlamaBlock(Layer):
 
     @property
     def norm(self) -> RmsNorm:
-        return RmsNorm(embed_dim=self.embed_dim, eps=self.eps)
+        return sharing(self, RmsNorm)
 
     @property
     def self_attn(self) -> GroupedQueryAttention:
-        return GroupedQueryAttention(
-            embed_dim=self.embed_dim,
-            num_heads=self.num_heads,
-            num_kv_heads=self.num_kv_heads,
-            head_dim=self.head_dim,
-            causal=self.causal,
-            window=self.window,
-            bias=self.bias,
-            qk_norm=self.qk_norm,
-            theta=self.theta,
-            eps=self.eps,
-        )
+        return sharing(self, GroupedQueryAttention)
 
     @property
     def mlp(self) -> SwigluMlp:
-        return SwigluMlp(embed_dim=self.embed_dim, mlp_dim=self.mlp_dim, activation=self.activation, bias=self.bias)
+        return sharing(self, SwigluMlp)
 
     def check(self, shape: Shape) -> None:
         self.self_attn.check(shape)

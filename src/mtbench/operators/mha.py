@@ -17,6 +17,7 @@ from mtbench.operators._layers import (
     load_torch,
     named,
     part,
+    sharing,
     torch_causal_mask,
 )
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes, draw_weights
@@ -60,9 +61,7 @@ class MultiHeadAttention(Operator):
 
     @property
     def attention(self) -> ScaledDotProductAttention:
-        return ScaledDotProductAttention(
-            embed_dim=self.embed_dim, num_heads=self.num_heads, head_dim=self.head_dim, causal=self.causal
-        )
+        return sharing(self, ScaledDotProductAttention)
 
     @property
     def out_proj(self) -> Linear:

@@ -17,6 +17,7 @@ from mtbench.operators._layers import (
     part,
     refuse_mlx_layer,
     residual,
+    sharing,
     torch_causal_mask,
 )
 from mtbench.operators._mlp import Activation, Mlp
@@ -57,20 +58,20 @@ class TransformerDecoderLayer(Layer):
 
     @property
     def self_attn(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.embed_dim, self.num_heads, self.head_dim, self.causal, self.bias)
+        return sharing(self, MultiHeadAttention)
 
     @property
     def multihead_attn(self) -> MultiHeadAttention:
         """Cross-attention, under the name that torch gives it."""
-        return MultiHeadAttention(self.embed_dim, self.num_heads, self.head_dim, False, self.bias)
+        return sharing(self, MultiHeadAttention, causal=False)
 
     @property
     def norm(self) -> LayerNorm:
-        return LayerNorm(self.embed_dim, self.eps, self.bias)
+        return sharing(self, LayerNorm)
 
     @property
     def mlp(self) -> Mlp:
-        return Mlp(self.embed_dim, self.mlp_dim, self.bias, self.activation)
+        return sharing(self, Mlp)
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {name: rng.standard_normal(size) for name, size in self.input_shapes(shape).items()}

@@ -18,6 +18,7 @@ from mtbench.operators._layers import (
     part,
     refuse_mlx_layer,
     residual,
+    sharing,
     torch_causal_mask,
 )
 from mtbench.operators._mlp import Activation, Mlp
@@ -54,15 +55,15 @@ class TransformerEncoderLayer(Layer):
 
     @property
     def self_attn(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.embed_dim, self.num_heads, self.head_dim, self.causal, self.bias)
+        return sharing(self, MultiHeadAttention)
 
     @property
     def norm(self) -> LayerNorm:
-        return LayerNorm(self.embed_dim, self.eps, self.bias)
+        return sharing(self, LayerNorm)
 
     @property
     def mlp(self) -> Mlp:
-        return Mlp(self.embed_dim, self.mlp_dim, self.bias, self.activation)
+        return sharing(self, Mlp)
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {"x": rng.standard_normal((shape.batch_size, shape.seq_len, self.embed_dim))}

@@ -97,11 +97,13 @@ def test_maxima_are_unique_in_every_dtype(axis: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["scatter_add", "scatter_max"])
-@pytest.mark.parametrize("library", ["torch", "mlx"])
+@pytest.mark.parametrize("library", ["torch", "mlx", "numpy"])
 def test_a_scatter_leaves_its_base_as_it_was(name: str, library: str) -> None:
     problem, shape = small(name, updates_per_row=3), Shape(2, 5)
     inputs, weights = draw(problem, shape)
-    assert (np.bincount(inputs[1]) == 3).all()
+    named = np.bincount(inputs[1], minlength=10)
+    assert named.mean() == 3
+    assert named.min() < 3 < named.max()
     base = framework(library).array(inputs[0], "float32")
     before = framework(library).host(base)
     call = build(problem, library, "native", weights, "float32")

@@ -15,8 +15,8 @@ class Scatter(Operator):
     """Reduces rows of updates into the rows of a base that an index names, several updates into each row.
 
     base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
-    batch * seq, and updates are `updates_per_row` times as many. Each row is named so many times, in random order, as where
-    the outputs of a mixture of experts return to their tokens.
+    batch * seq, and updates are `updates_per_row` times as many. Each names a random row, so that some rows are named often
+    and some never: a scatter has to take them as they come.
     """
 
     embed_dim: Size = 768
@@ -33,7 +33,7 @@ class Scatter(Operator):
         tokens, updates = self.sizes(shape)
         return {
             "base": rng.standard_normal((tokens, self.embed_dim)),
-            "index": rng.permutation(updates) % tokens,
+            "index": rng.integers(0, tokens, updates),
             "updates": rng.standard_normal((updates, self.embed_dim)),
         }
 
@@ -48,11 +48,21 @@ class Scatter(Operator):
         )
 
     @abstractmethod
-    def reduce(self, xp: Any, base: Any, updates: Any) -> Any:
-        """A base (tokens, embed) and all updates of each of its rows (tokens, updates_per_row, embed), reduced."""
+    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
+        """Two arrays of rows, reduced to one element by element."""
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        # the array API has no scatter; but each row is named equally often, so that its updates can be gathered
+        # The array API has no scatter. Sorted by row, the base of each behind its updates, rows take in their neighbours of
+        # the same name at distances of 1, 2, 4 and so on (the segmented scan of Hillis and Steele): at last a base has all.
         base, index, updates = inputs
-        gathered = xp.take(updates, xp.argsort(index), axis=0)
-        return self.reduce(xp, base, xp.reshape(gathered, (base.shape[0], self.updates_per_row, self.embed_dim)))
+        count, tokens = updates.shape[0], base.shape[0]
+        names = xp.concat([index, xp.arange(tokens, dtype=index.dtype)])
+        order = xp.argsort(xp.concat([2 * index, 2 * names[count:] + 1]))
+        names, rows = xp.take(names, order, axis=0), xp.take(xp.concat([updates, base]), order, axis=0)
+        distance = 1
+        while distance < count + tokens:
+            reduced = self.reduce(xp, rows[distance:], rows[:-distance])
+            same = names[distance:] == names[:-distance]
+            rows = xp.concat([rows[:distance], xp.where(same[:, None], reduced, rows[distance:])])
+            distance *= 2
+        return xp.take(rows, xp.argsort(order)[count:], axis=0)

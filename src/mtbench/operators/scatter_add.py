@@ -13,12 +13,12 @@ class ScatterAdd(Scatter):
     """out = base, and then out[index[i]] += updates[i] for every i.
 
     base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
-    batch * seq, and each is named `updates_per_row` times, in random order. Source: torch.index_add,
+    batch * seq, and each is named `updates_per_row` times in the mean, at random. Source: torch.index_add,
     https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html.
     """
 
-    def reduce(self, xp: Any, base: Any, updates: Any) -> Any:
-        return base + xp.sum(updates, axis=1)
+    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
+        return one + other
 
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
@@ -32,3 +32,13 @@ class ScatterAdd(Scatter):
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].add(updates)
+
+    def numpy(self, w: SimpleNamespace) -> Call:
+        import numpy as np
+
+        def call(base: Any, index: Any, updates: Any) -> Any:
+            out = base.copy()
+            np.add.at(out, index, updates)
+            return out
+
+        return call

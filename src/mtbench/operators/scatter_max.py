@@ -13,13 +13,13 @@ class ScatterMax(Scatter):
     """out = base, and then out[index[i]] = max(out[index[i]], updates[i]) for every i, element by element.
 
     base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
-    batch * seq, and each is named `updates_per_row` times, in random order. Source: torch.scatter_reduce with amax,
+    batch * seq, and each is named `updates_per_row` times in the mean, at random. Source: torch.scatter_reduce with amax,
     https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_reduce_.html. Its index is one row's index expanded,
     a view, over the columns; torch.index_reduce would take it as it is, but is not there on MPS.
     """
 
-    def reduce(self, xp: Any, base: Any, updates: Any) -> Any:
-        return xp.maximum(base, xp.max(updates, axis=1))
+    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
+        return xp.maximum(one, other)
 
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
@@ -30,3 +30,13 @@ class ScatterMax(Scatter):
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].maximum(updates)
+
+    def numpy(self, w: SimpleNamespace) -> Call:
+        import numpy as np
+
+        def call(base: Any, index: Any, updates: Any) -> Any:
+            out = base.copy()
+            np.maximum.at(out, index, updates)
+            return out
+
+        return call

@@ -3,6 +3,7 @@
 import importlib
 import importlib.abc
 import os
+import subprocess
 import sys
 import time
 from importlib.machinery import ModuleSpec
@@ -288,6 +289,29 @@ def test_mps_is_refused_where_it_may_fall_back_to_the_cpu(monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     with pytest.raises(Unsupported, match="PYTORCH_ENABLE_MPS_FALLBACK"):
         start("torch")
+
+
+def test_eager_torch_leaves_the_compiler_alone_and_counts_what_it_does() -> None:
+    program = """
+import sys
+import numpy as np
+from mtbench.frameworks.base import Settings
+from mtbench.frameworks.torch import Torch
+
+torch = Torch(Settings("cpu"))
+x = torch.array(np.ones(3), "float32")
+torch.wait(x + x)
+torch.clear()
+print(torch.compilations(), "torch._dynamo" in sys.modules)
+call = torch.torch.compile(lambda x: x + x, backend="eager")
+for clear in (False, False, True):
+    if clear:
+        torch.clear()
+    torch.wait(call(x))
+    print(torch.compilations())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False", "1", "1", "2"]
 
 
 def test_torch_compile_without_a_compiler_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import sysconfig
 import time
 from collections.abc import Sequence
@@ -131,9 +132,8 @@ class Torch(Framework):
                 raise Unsupported(f"MPS has no {dtype} here: {error}") from None
 
     def compilations(self) -> int | None:
-        from torch._dynamo.utils import counters
-
-        return int(counters["stats"]["unique_graphs"])
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
 
     def reset_peak(self) -> None:
         if self.kind == "cuda":
@@ -152,7 +152,8 @@ class Torch(Framework):
         return int(self.torch.cuda.mem_get_info()[0]) if self.kind == "cuda" else None
 
     def clear(self) -> None:
-        self.torch._dynamo.reset()
+        if "torch._dynamo" in sys.modules:  # to import the compiler takes a second, which eager mode can do without
+            self.torch._dynamo.reset()
         if self.kind == "cuda":
             self.torch.cuda.empty_cache()
         elif self.kind == "mps":

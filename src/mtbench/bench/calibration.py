@@ -39,9 +39,12 @@ UNDONE_NS, UNDONE_FACTOR, UNDONE_TRIES = 1e6, 4, 25
 """A call this long cannot take so many times less when it is queued, unless it is not done at all, or whatever else the
 machine does interfered with all tries."""
 
-CANARY_CALLS = 3
+CANARY_CALLS, CANARY_KEEP_WARM_MS = 3, 1.0
+"""The canary comes right after a round's blocks, so that a GPU's clocks are up."""
+
 CANARY_NS = 0.3e6
-CANARY_SIZES = [128 << step for step in range(7)]
+CANARY_SIZES = [16 * round(8 * 2 ** (step / 3)) for step in range(19)]
+"""128 to 8192, each about twice the work of the one before."""
 
 
 def peak_rates(
@@ -65,6 +68,13 @@ def peak_rates(
     )
     largest = WORKING_SETS[-1] if on_gpu else BEYOND_CACHE * protocol.cold_cache_bytes
     return Rates(products, _moves(framework, make_subject, dtype, short, largest, budget_s))
+
+
+def sing(bird: Subject, protocol: Protocol) -> int:
+    """The shortest of the canary's calls, nanoseconds."""
+    with blocks.collector_off():
+        blocks.keep_warm(bird, replace(protocol, keep_warm_ms=min(protocol.keep_warm_ms, CANARY_KEEP_WARM_MS)))
+        return min(blocks.latency_calls(bird, CANARY_CALLS))
 
 
 def hatch(framework: Framework, make_subject: MakeSubject) -> Subject:

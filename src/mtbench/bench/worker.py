@@ -104,9 +104,7 @@ class Worker:
         """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
         if self.bird is None:
             self.bird = calibration.hatch(self.framework, self._subject)
-        with blocks.collector_off():
-            blocks.keep_warm(self.bird, self.protocol)
-            return {"call_ns": min(blocks.latency_calls(self.bird, calibration.CANARY_CALLS))}
+        return {"call_ns": calibration.sing(self.bird, self.protocol)}
 
     def prepare(
         self,

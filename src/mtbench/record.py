@@ -69,7 +69,7 @@ class Record:
     confidence: float | None = None
     epoch_spread: float | None = None  # (largest - smallest) / median of the epochs' median latencies
     first_call_ns: int | None = None  # includes compilation
-    warmup_ns: int | None = None  # untimed calls until steady, over all epochs
+    warmup_ns: int | None = None  # untimed calls until steady, and until blocks are sized, over all epochs
     floor_ns: float | None = None  # the library's cheapest call, waited for; not subtracted from anything
     peak_bytes: int | None = None
     peak_kind: str | None = None  # what peak_bytes counts

@@ -137,6 +137,7 @@ class Worker:
         self.has_prepared = True
         started = subject.clock()
         warmth = blocks.warm_up(subject, self.protocol)
+        queued_calls = blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol)  # warms the queue up, too
         warmup_ns = subject.clock() - started
         prepared = self.prepared = Prepared(
             subject,
@@ -147,7 +148,7 @@ class Worker:
             tolerance,
             warmth.call_ns,
             latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol),
-            throughput_calls=blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol),
+            throughput_calls=queued_calls,
         )
         return {
             "first_call_ns": first_call_ns,

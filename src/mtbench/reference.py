@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 def array_namespace() -> SimpleNamespace:
     """NumPy's array-API functions, and `erf`, which the standard lacks and every framework has."""
-    names = {name: getattr(np, name) for name in dir(np) if not name.startswith("_")}
+    # not by dir(), which also names modules that NumPy imports when they are first looked at, in a third of a second
+    names = {name: value for name, value in vars(np).items() if not name.startswith("_")}
     return SimpleNamespace(**names, erf=_erf)
 
 

@@ -24,6 +24,11 @@ from numpy.typing import NDArray
 VERDICTS = ("faster", "slower", "equivalent", "inconclusive")
 
 
+def load() -> None:
+    """Imports what these functions import when they are first used, which takes a second, at a time when nobody waits."""
+    import scipy.stats  # noqa: F401
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its bounds.

@@ -36,16 +36,16 @@ NARROWEST = 12  # to which names and ratios are wrapped
 RATIO_ALONE = 18  # of "1.20x [1.15, 1.25]", with the verdict on a line of its own
 
 
-def results(records: Sequence[Record], width: int = 80, paired: bool = True) -> RenderableType:
+def results(records: Sequence[Record], width: int = 80) -> RenderableType:
     """Medians with intervals, sorted into cells, one row per arm in the order measured, each against the cell's baseline.
 
     Times are for one call; the limit is what the machine's measured peaks allow (`limit_fraction`), left out where it is
     not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
-    paired comparisons with a verdict, or, unless `paired`, mere ratios of medians.
+    paired comparisons with a verdict, or mere ratios of medians where rounds were not measured side by side.
     """
     shown = cells_of(records)[:SHOWN_CELLS]
     families = {_family(cell[0]) for cell in shown}
-    ratios = _ratios([record for record in records if _family(record) in families], paired)
+    ratios = _ratios([record for record in records if _family(record) in families])
     names = _names(records)
     cells = [(cell[0], [_row(names[r.job_id], r, ratios.get(r.job_id)) for r in cell]) for cell in shown]
     rows = [row for _, cell_rows in cells for row in cell_rows]
@@ -120,7 +120,7 @@ def _family(record: Record) -> tuple[str, str | None, str, int | None]:
     return record.operator, record.model, record.params, record.kv_len
 
 
-def _ratios(records: Sequence[Record], paired: bool) -> dict[str, Ratio]:
+def _ratios(records: Sequence[Record]) -> dict[str, Ratio]:
     """Each measured job's ratio to its cell's baseline, by job; the baseline itself has none.
 
     Verdicts hold for all comparisons of two arms within a family at once (Holm): one that does not survive the
@@ -134,7 +134,7 @@ def _ratios(records: Sequence[Record], paired: bool) -> dict[str, Ratio]:
         for record in measured:
             if baseline is None or record is baseline:
                 continue
-            compared = _compared(baseline, record) if paired else None
+            compared = _compared(baseline, record)
             if compared is None:
                 found[record.job_id] = describe(baseline, record)
             else:

@@ -129,9 +129,8 @@ class Terminal(Progress):
         self._stop()
         reached = [cell for cell in cells_of(records) if any(record.status != "interrupted" for record in cell)]
         if reached:
-            # Ctrl-C is to end things at once, and the verdicts' library takes a second to import.
             shown = [record for cell in reached for record in cell]
-            self.console.print(results(shown, self.console.width, paired=not interrupted))
+            self.console.print(results(shown, self.console.width))
         left_out = len(reached) - summary.SHOWN_CELLS
         if left_out > 0:
             self._line(f"{left_out:,} more {plural(left_out, 'cell')}; the report shows them all.")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mtbench import environments, machine
+from mtbench import environments, machine, stats
 from mtbench.bench import memory
 from mtbench.bench.energy import Meter
 from mtbench.bench.gauges import Canary
@@ -110,6 +110,7 @@ class Controller:
                 process = self.workers[arm] = Process(python=self._interpreter(arm))
                 process.tell("start", **_start_fields(arm, self.protocol))
                 started[arm] = process
+        stats.load()  # while the workers import their libraries
         for arm, process in started.items():
             with self._failing(arm):
                 self._describe(arm, self._accept(arm, process.answer(self.protocol.timeout_s)))

@@ -70,7 +70,7 @@ class Sum(Operator):
             # MLX's kernels for GPUs sum in x's dtype (mlx/backend/metal/kernels/reduction); torch's sum in float32. Of rows
             # that such sums can be trusted with, converting all of x first would take four times as long (H200).
             summed = x.size if axis is None else x.shape[axis]
-            if x.dtype == mx.float32 or summed <= TRUSTED_LENGTH:
+            if summed <= TRUSTED_LENGTH or x.dtype == mx.float32:
                 return mx.sum(x, axis=axis)
             return mx.sum(x.astype(mx.float32), axis=axis).astype(x.dtype)
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,9 +133,39 @@ def test_sweeps_are_compared_job_by_job():
         {"job_id": "a", "latency_ns": 104.0, "throughput_ns": 47.0},
         {"job_id": "b", "latency_ns": 95.5, "throughput_ns": 55.0},
     ]
-    assert sweeps.unrepeated(one, other) == (2, 4)
+    found = sweeps.ratios(one, other)
+    assert found == [1.04, 0.94, 0.955, 1.1]
+    assert sweeps.different(found) == 2
     with pytest.raises(Broken, match="other jobs"):
-        sweeps.unrepeated(one, other[:1])
+        sweeps.ratios(one, other[:1])
+
+
+def test_a_life_that_is_slower_as_a_whole_is_told_from_jobs_that_differ():
+    found = [1.10, 1.11, 1.12, 1.10, 1.25]
+    assert sweeps.different(found) == 5
+    assert sweeps.moved_together(found) == "the second time +11 % in the median, 1 different beside that"
+
+
+def test_on_a_gpu_what_the_host_and_the_device_bound_are_told_apart(monkeypatch, tmp_path):
+    def sweep(arguments, folder):
+        assert {"operator=linear", "shape.batch_size=1,32", "shape.seq_len=range(64,66)"} <= set(arguments)
+        host = 100.0 if folder.name == "first" else 150.0
+        rows = [
+            {"job_id": f"{size}_{length}", "batch_size": size, "latency_ns": time, "throughput_ns": time}
+            for size, time in ((1, host), (32, 1000.0))
+            for length in (64, 65)
+        ]
+        return rows, sweeps.Costs(4, 10.0, 5.0, 4.0, {})
+
+    monkeypatch.setattr(sweeps, "run", sweep)
+    on_gpu = replace(run._numpy(), device="gpu")
+    extent = replace(TINY, repeated_jobs=4)
+    test = run.Test(run.Surroundings(goals.DEDICATED, ""), extent, on_gpu, None, "gpu", tmp_path)
+    host, device, _ = run._twice(test)
+    assert "bound by the host" in host.what
+    assert host.numbers["count"] == host.numbers["n"] == 4
+    assert "bound by the device" in device.what
+    assert (device.numbers["count"], device.numbers["n"]) == (0, 4)
 
 
 def test_a_sweep_that_fails_says_why(tmp_path):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mtbench import record as records
@@ -105,16 +106,31 @@ def costs(rows: Sequence[Mapping[str, Any]], wall_s: float, waiting_s: Mapping[s
     return Costs(len(rows), wall_s, timed_ns / 1e9, warm_ns / 1e9, dict(waiting_s))
 
 
-def unrepeated(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """How many times differ by more than DIFFERENT between two sweeps of the same jobs, and how many there are.
+def ratios(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The times of one sweep over those of an earlier one of the same jobs: of latency and of throughput for each job.
 
-    Each job has two: of latency and of throughput. Raises Broken where the sweeps are not of the same jobs.
+    Raises Broken where the sweeps are not of the same jobs.
     """
     if [row["job_id"] for row in one] != [row["job_id"] for row in other]:
         raise Broken("the same sweep had other jobs the second time")
-    ratios = [
+    return [
         second[name] / first[name]
         for first, second in zip(one, other, strict=True)
         for name in ("latency_ns", "throughput_ns")
     ]
-    return sum(max(ratio, 1 / ratio) > 1 + DIFFERENT for ratio in ratios), len(ratios)
+
+
+def different(found: Sequence[float]) -> int:
+    """How many ratios are more than DIFFERENT away from 1, whichever way."""
+    return sum(max(ratio, 1 / ratio) > 1 + DIFFERENT for ratio in found)
+
+
+def moved_together(found: Sequence[float]) -> str:
+    """What all the second times have in common, and how many are different beside that.
+
+    What a process gets from the system it keeps for its life, so that its times are all a little longer or all a little
+    shorter; what differs from job to job is something else.
+    """
+    common = median(found)
+    apart = different([ratio / common for ratio in found])
+    return f"the second time {100 * (common - 1):+.3g} % in the median, {apart} different beside that"

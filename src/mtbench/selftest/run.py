@@ -36,8 +36,8 @@ class Extent:
 
 FULL = Extent(
     busy_rounds=20,
-    twins=Series(epochs=4, rounds=20, cells=25, batches=4, budget_s=150.0),
-    more=Series(epochs=4, rounds=40, cells=25, batches=2, budget_s=100.0),
+    twins=Series(epochs=4, rounds=20, cells=8, batches=12, budget_s=150.0),
+    more=Series(epochs=4, rounds=40, cells=6, batches=8, budget_s=150.0),
     rival_rounds=40,
     repeated_jobs=100,
     default_jobs=12,

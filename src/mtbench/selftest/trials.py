@@ -49,6 +49,9 @@ class Busy:
 class Series:
     """How often contenders are compared. The budget ends it between two batches.
 
+    Few cells in many batches, since the cells of a batch share the lives of its workers: one pair of unequal lives called 5 of
+    50 equal arms different, and 0 of 50 in the next batch.
+
     Several epochs, where time allows: where the system puts a process, and what else runs there, stays for as long as it
     lives, and tells two equal processes apart for longer than any number of rounds takes.
     """

@@ -29,7 +29,7 @@ from mtbench.stats import compare_paired
 
 HERE = Path(__file__).parent
 DTYPE, TOLERANCE = "bfloat16", 2e-2
-ROUNDS, DEVICE_TIMINGS = 16, 5
+ROUNDS = 16
 PROTOCOL = Protocol(block_ms=3.0, keep_warm_ms=2.0, warmup_gpu_s=0.05, warmup_cap_s=1.0)
 COLUMNS = ("operator", "library", "native µs", "fastest other", "its µs", "ratio", "interval", "device", "to portable")
 
@@ -88,19 +88,19 @@ def compared(framework: Framework, subjects: dict[str, blocks.Subject], names: l
         warmth = blocks.warm_up(subject, PROTOCOL)
         calls[variant] = blocks.calls_for_throughput(subject, warmth.call_ns, PROTOCOL)
     times: dict[str, list[float]] = {variant: [] for variant in subjects}
+    device: dict[str, list[float | None]] = {variant: [] for variant in subjects}
     order = list(subjects)
     for number in range(ROUNDS):
         random.Random(number).shuffle(order)
         for variant in order:
-            times[variant].append(blocks.throughput_block(subjects[variant], calls[variant], PROTOCOL))
-    device = {
-        variant: [framework.device_ns(subject.call, subject.inputs[0], calls[variant]) for _ in range(DEVICE_TIMINGS)]
-        for variant, subject in subjects.items()
-    }
+            subject = subjects[variant]
+            times[variant].append(blocks.throughput_block(subject, calls[variant], PROTOCOL))
+            device[variant].append(framework.device_ns(subject.call, subject.inputs[0], calls[variant]))
     others = [variant for variant in times if variant not in ("native", "portable")] or ["portable"]
     best = min(others, key=lambda variant: median(times[variant]))
     found = compare_paired(times[best], times["native"])
-    by_device = median(device["native"]) / median(device[best]) if device["native"][0] else None
+    on_device = [[ns for ns in device[variant] if ns is not None] for variant in ("native", best)]
+    by_device = median(on_device[0]) / median(on_device[1]) if all(on_device) else None
     return [
         *names,
         f"{median(times['native']) / 1e3:.1f}",

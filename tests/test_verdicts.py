@@ -84,6 +84,17 @@ def test_a_large_difference_is_seen_whatever_the_lives_do(epochs: int) -> None:
     assert sum(one is not None and one.verdict == "slower" for one in found) >= 45
 
 
+def test_a_round_that_a_neighbour_disturbed_does_not_hide_a_difference() -> None:
+    rng = random.Random(6)
+    a, b = ({(r % 4, r // 4): rng.gauss(center, 0.3) for r in range(40)} for center in (100, 105))
+    for disturbed in ((0, 3), (2, 7)):
+        a[disturbed] *= 1.8
+    found = verdicts.compare(a, b)
+    assert found is not None
+    assert found.verdict == "slower"
+    assert 1.04 < found.low < 1.05 < found.high < 1.06
+
+
 def test_of_one_life_only_a_difference_larger_than_lives_have_is_believed() -> None:
     rng = random.Random(7)
     for ratio, expected in ((1.08, "inconclusive"), (1.0, "inconclusive"), (1.3, "slower"), (0.7, "faster")):

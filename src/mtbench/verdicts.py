@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from statistics import fmean, median
+from statistics import median
 
 from mtbench import stats
 from mtbench.record import Record
@@ -63,7 +63,7 @@ def compare(a: Blocks, b: Blocks, least: float | None = None) -> Comparison | No
         logs = [math.log(after / before) for before, after in zip(*times, strict=True)]
         least = threshold(stats.smallest_detectable_effect(logs, alpha=ALPHA))
     found = stats.compare_paired(*times, threshold=least, confidence=1 - ALPHA)
-    lives = [fmean(math.log(b[r] / a[r]) for r in life) for _, life in groupby(rounds, key=lambda round_: round_[0])]
+    lives = [median(math.log(b[r] / a[r]) for r in life) for _, life in groupby(rounds, key=lambda round_: round_[0])]
     return _over_lives(found, lives, least)
 
 
@@ -72,8 +72,11 @@ def _over_lives(found: Comparison, lives: Sequence[float], least: float) -> Comp
 
     Rounds of one epoch share what is peculiar to that life of the processes, so they alone make too narrow an interval:
     with 1 % between lives and three epochs, equal arms were called different in 23 % of all cases, and with one epoch on a
-    GPU in 8 of 20. Student's interval over the epochs' mean log ratios holds it, wide as it is for two or three epochs; of
-    one epoch nothing is known, so UNKNOWN_SPREAD is assumed. A large difference is still seen.
+    GPU in 8 of 20. Student's interval over the epochs' log ratios holds it, wide as it is for two or three epochs; of one
+    epoch nothing is known, so UNKNOWN_SPREAD is assumed. A large difference is still seen. An epoch is represented by its
+    median: one round that a neighbour disturbed moves a mean of ten by per cents. On two shared cores, in 144 comparisons of
+    arms whose true ratio was known, that took the root mean square error from 1.44 to 0.95 %, with as many intervals that hold
+    the truth.
     """
     if len(lives) < 2:
         low, high = found.low / (1 + UNKNOWN_SPREAD), found.high * (1 + UNKNOWN_SPREAD)

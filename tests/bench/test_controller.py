@@ -88,8 +88,8 @@ class KillOnce(Progress):
     def round_finished(self, rounds, of, medians_ns):
         if not self.killed:
             self.killed = True
-            arm = next(arm for arm in self.controller.workers if arm.framework == "numpy")
-            os.kill(self.controller.workers[arm].pid, signal.SIGKILL)
+            arm = next(arm for arm in self.controller.crew.workers if arm.framework == "numpy")
+            os.kill(self.controller.crew.workers[arm].pid, signal.SIGKILL)
 
 
 def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
@@ -204,8 +204,8 @@ def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehavi
         def round_finished(self, rounds, of, medians_ns):
             self.rounds += 1
             if self.rounds == 4:  # the first of the second epoch
-                arm = next(arm for arm in controller.workers if arm.framework == "numpy")
-                os.kill(controller.workers[arm].pid, signal.SIGKILL)
+                arm = next(arm for arm in controller.crew.workers if arm.framework == "numpy")
+                os.kill(controller.crew.workers[arm].pid, signal.SIGKILL)
             if self.rounds == 5:
                 raise KeyboardInterrupt
 
@@ -260,7 +260,7 @@ def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving,
 
     class Watch(Progress):
         def round_finished(self, rounds, of, medians_ns):
-            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.workers.values())
+            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.crew.workers.values())
 
     job = misbehaving("well")
     controller = Controller([job], Sweep("s", brief, "m", {}), Watch(), MachineWatch())

@@ -6,23 +6,22 @@ that it was to measure, and nothing else.
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import median
 
-from mtbench import environments, machine, stats
+from mtbench import machine
 from mtbench.bench import memory
+from mtbench.bench.crew import Crew
 from mtbench.bench.energy import Meter
 from mtbench.bench.gauges import Canary
 from mtbench.bench.peaks import Kept, Peaks, Store
-from mtbench.bench.process import Died, Process
 from mtbench.bench.progress import Plan, Progress
 from mtbench.bench.protocol import Protocol, round_order, settled
 from mtbench.bench.rates import Rates
 from mtbench.bench.tally import Sweep, Tally
 from mtbench.bench.wire import Message
-from mtbench.errors import Unsupported
 from mtbench.job import Arm, Job
 from mtbench.machine.watch import Watch
 from mtbench.record import FILE_NAME, Record, write
@@ -55,9 +54,8 @@ class Controller:
         self.protocol = sweep.protocol
         self.progress = progress
         self.tallies = [Tally(job) for job in jobs]
+        self.crew = Crew(self.tallies, self.protocol, progress, self._record)
         self.records: dict[str, Record] = {}
-        self.workers: dict[Arm, Process] = {}
-        self.interpreters: dict[Arm, str | None] = {}
         self.peaks = Peaks()
         self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus)
         self.told_of_kept_peaks = False
@@ -75,10 +73,10 @@ class Controller:
                 self._run_epoch(epoch, arms, cells)
         except KeyboardInterrupt:
             interrupted = True
-            self._end_workers()
+            self.crew.end()
             self._record_unfinished()
         finally:
-            self._end_workers()
+            self.crew.end()
             self.meter.close()
         records = [self.records[tally.job.id] for tally in self.tallies if tally.job.id in self.records]
         self.progress.sweep_finished(records, interrupted)
@@ -89,7 +87,7 @@ class Controller:
         if not wanted:
             return
         self.progress.epoch_started(epoch)
-        self._start(wanted)
+        self.crew.start(wanted)
         if epoch == 0 and self.protocol.energy_s > 0:
             for device in {tally.device for tally in self.tallies if not tally.failed}:
                 self.meter.prepare(device)
@@ -98,63 +96,9 @@ class Controller:
             started = time.monotonic()
             self._visit(epoch, cell)
             self._cool_down(time.monotonic() - started)
-        self._end_workers()
+        self.crew.end()
         self._note_drift()
         self._note_peaks()
-
-    def _start(self, arms: Sequence[Arm]) -> None:
-        """Starts workers side by side; importing a library takes seconds."""
-        started = {}
-        for arm in arms:
-            with self._failing(arm):
-                process = self.workers[arm] = Process(python=self._interpreter(arm))
-                process.tell("start", **_start_fields(arm, self.protocol))
-                started[arm] = process
-        stats.load()  # while the workers import their libraries
-        for arm, process in started.items():
-            with self._failing(arm):
-                self._describe(arm, self._accept(arm, process.answer(self.protocol.timeout_s)))
-        for arm in [arm for arm in started if arm in self.workers]:
-            with self._failing(arm):
-                self._describe(arm, self._accept(arm, self.workers[arm].ask(self.protocol.timeout_s, "floor")))
-
-    def _interpreter(self, arm: Arm) -> str | None:
-        """What the arm runs under, found or made once a sweep. Raises Unsupported."""
-        if arm not in self.interpreters:
-            self.interpreters[arm] = environments.interpreter(arm, self.progress.note)
-        return self.interpreters[arm]
-
-    def _accept(self, arm: Arm, answer: Message) -> Message:
-        """An answer that concerns an arm as a whole; a refusal ends all its jobs."""
-        if not answer["ok"]:
-            self._give_up(arm, answer["status"], answer["reason"])
-            return {}
-        return answer
-
-    def _describe(self, arm: Arm, answer: Message) -> None:
-        for tally in self._unfailed(arm):
-            tally.description |= answer.get("description", {})
-            if "floor_ns" in answer:
-                tally.facts["floor_ns"] = answer["floor_ns"]
-
-    def _give_up(self, arm: Arm, status: str, reason: str) -> None:
-        for tally in self._unfailed(arm):
-            tally.fail(status, reason)
-            self._record(tally)
-        if arm in self.workers:
-            self.workers.pop(arm).end()
-
-    @contextmanager
-    def _failing(self, arm: Arm) -> Iterator[None]:
-        try:
-            yield
-        except Died as death:
-            self._give_up(arm, death.status, str(death))
-        except Unsupported as error:
-            self._give_up(arm, "unsupported", str(error))
-
-    def _unfailed(self, arm: Arm) -> list[Tally]:
-        return [tally for tally in self.tallies if tally.job.arm == arm and not tally.failed]
 
     def _visit(self, epoch: int, tallies: Sequence[Tally]) -> None:
         """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
@@ -163,8 +107,7 @@ class Controller:
         if not live:
             return
         self.progress.cell_started(cell, [tally.job.arm for tally in live])
-        for arm in [tally.job.arm for tally in live if tally.job.arm not in self.workers]:
-            self._start([arm])  # it died in an earlier cell
+        self.crew.start_missing(live)
         groups = self._groups([tally for tally in live if not tally.failed])
         for group in groups:
             for tally in group:
@@ -194,19 +137,15 @@ class Controller:
         return [[tally] for tally, _ in fits]
 
     def _free_bytes(self, tally: Tally) -> memory.Free:
-        worker = self.workers.get(tally.job.arm)
-        device = None
-        if worker is not None and tally.device == "gpu":
-            answer = self._ask_aside(tally, "memory")
-            device = None if answer is None else answer["free_bytes"]
-        return memory.free(device)
+        answer = self.crew.ask_aside(tally, "memory") if tally.device == "gpu" else None
+        return memory.free(None if answer is None else answer["free_bytes"])
 
     def _measure_together(self, epoch: int, live: Sequence[Tally]) -> None:
         for tally in live:
             self.progress.arm_preparing(tally.job.arm)
             tally.begin_visit()
             self._measure_peaks(tally)
-            self._ask(tally, "prepare", **_prepare_fields(tally.job))
+            self.crew.ask(tally, "prepare", **_prepare_fields(tally.job))
         self.watch.sample()
         self._rounds(epoch, live)
         reading = self.watch.sample()
@@ -217,14 +156,14 @@ class Controller:
             tally.conditions.append(reading)
             if not tally.failed:
                 tally.end_visit()
-            self._ask_aside(tally, "release")
+            self.crew.ask_aside(tally, "release")
             self._record(tally)
 
     def _finish(self, epoch: int, tally: Tally) -> None:
         call_ns = tally.shortest_call_ns
         if call_ns is not None:
             roofs = self.peaks.best(tally).at(tally.facts["bytes_moved"]) if not self.protocol.cold_cache else {}
-            answer = self._ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=roofs)
+            answer = self.crew.ask(tally, "finish", thorough=epoch == 0, call_ns=call_ns, peaks=roofs)
             if answer is not None and answer["peaks"] is not None:
                 self._take_peaks(tally, Rates.from_json(answer["peaks"]))
         if epoch == 0 and self.protocol.energy_s > 0 and not tally.failed:
@@ -232,7 +171,7 @@ class Controller:
 
     def _measure_energy(self, tally: Tally) -> None:
         def work(seconds: float) -> int | None:
-            answer = self._ask_aside(tally, "work", seconds=seconds)
+            answer = self.crew.ask_aside(tally, "work", seconds=seconds)
             return None if answer is None else int(answer["calls"])
 
         energy = self.meter.measure(tally.device, work)
@@ -247,20 +186,11 @@ class Controller:
             self._tell_of_kept_peaks(kept)
             self.peaks.note(tally, kept.rates)
             return
-        try:
-            answer = self.workers[tally.job.arm].ask(self.protocol.timeout_s, "peaks", dtype=tally.job.cell.dtype)
-        except Died as death:
-            del self.workers[tally.job.arm]
-            self.progress.warn(f"{tally.arm} died while its peak rates were measured: {death}")
-            self._start([tally.job.arm])
+        answer = self.crew.ask_peaks(tally)
+        if answer is None:
             self.peaks.note(tally, Rates())
-            return
-        if answer["ok"]:
+        else:
             self._take_peaks(tally, Rates.from_json(answer))
-            return
-        if answer["status"] != "unsupported":
-            self.progress.warn(f"the peak rates of {tally.arm} could not be measured: {answer['reason']}")
-        self.peaks.note(tally, Rates())
 
     def _take_peaks(self, tally: Tally, rates: Rates) -> None:
         self.kept_peaks.write(tally, self.peaks.note(tally, rates))
@@ -284,10 +214,10 @@ class Controller:
     def _ask_canary(self, live: Sequence[Tally]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""
         for device, tally in {t.device: t for t in reversed(live) if not t.failed}.items():
-            answer = self._ask_aside(tally, "canary")
+            answer = self.crew.ask_aside(tally, "canary")
             if answer is not None:
                 # A worker that was restarted may have a canary of another size.
-                self.canary.note(device, self.workers[tally.job.arm].pid, answer["call_ns"])
+                self.canary.note(device, self.crew.workers[tally.job.arm].pid, answer["call_ns"])
 
     def _note_drift(self) -> None:
         """Marks the records of an epoch in which the machine's own speed had a trend."""
@@ -319,8 +249,8 @@ class Controller:
                 return
             for arm in round_order(running, self.protocol.seed, cell, epoch, number):
                 tally = by_arm[arm]
-                latency = self._ask(tally, "latency")
-                throughput = self._ask(tally, "throughput")
+                latency = self.crew.ask(tally, "latency")
+                throughput = self.crew.ask(tally, "throughput")
                 if latency is not None and throughput is not None:
                     tally.visit_latency_ns.append(latency["samples_ns"])
                     tally.visit_throughput_ns.append(throughput["call_ns"])
@@ -335,42 +265,6 @@ class Controller:
                     return
             if time.monotonic() - started > self.protocol.visit_budget_s:
                 return
-
-    def _ask(self, tally: Tally, do: str, **fields: object) -> Message | None:
-        """Asks a job's worker; None where the job has failed, now or before."""
-        if tally.failed:
-            return None
-        arm = tally.job.arm
-        try:
-            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
-        except Died as death:
-            del self.workers[arm]
-            tally.fail(death.status, str(death))
-            return None
-        if not answer["ok"]:
-            tally.fail(answer["status"], answer["reason"], answer.get("verify_error"))
-            self._ask_aside(tally, "release")  # what it holds would be missing to the other arms
-            return None
-        if do in ("prepare", "finish"):
-            tally.note(answer)
-        return answer
-
-    def _ask_aside(self, tally: Tally, do: str, **fields: object) -> Message | None:
-        """Asks what is no part of the job's own measurement, so that a refusal costs it nothing; None where refused."""
-        arm = tally.job.arm
-        if arm not in self.workers:
-            return None
-        try:
-            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
-        except Died as death:
-            del self.workers[arm]
-            if not tally.failed and do != "release":
-                tally.fail(death.status, str(death))
-            return None
-        if not answer["ok"]:
-            self.progress.warn(f"{do} of {tally.arm}: {answer['reason']}")
-            return None
-        return answer
 
     def _record(self, tally: Tally) -> None:
         tally.peaks = self.peaks.best(tally)
@@ -394,10 +288,6 @@ class Controller:
         record = self.records.get(tally.job.id)
         return None if record is None else record.status
 
-    def _end_workers(self) -> None:
-        while self.workers:
-            self.workers.popitem()[1].end()
-
 
 def _by_cell(tallies: Sequence[Tally]) -> list[list[Tally]]:
     """The jobs that are measured against each other, in the order in which they were given."""
@@ -408,19 +298,7 @@ def _by_cell(tallies: Sequence[Tally]) -> list[list[Tally]]:
 
 
 def _medians(tally: Tally) -> list[float]:
-    from statistics import median
-
     return [median(block) for block in tally.visit_latency_ns]
-
-
-def _start_fields(arm: Arm, protocol: Protocol) -> Message:
-    return {
-        "framework": arm.framework,
-        "file": arm.framework_file,
-        "mode": arm.mode,
-        "settings": {"device": arm.device, "matmul_precision": arm.matmul_precision},
-        "protocol": asdict(protocol),
-    }
 
 
 def _prepare_fields(job: Job) -> Message:

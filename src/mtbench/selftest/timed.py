@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import app
-from mtbench.bench import controller
+from mtbench.bench import crew
 from mtbench.bench.process import Process
 from mtbench.bench.wire import Message
 
@@ -39,7 +39,7 @@ class Timed(Process):
 def main() -> None:
     file, arguments = Path(sys.argv[1]), sys.argv[2:]
     sys.argv = [sys.argv[0], *arguments]  # Hydra reads them there
-    controller.Process = Timed  # type: ignore[attr-defined]
+    crew.Process = Timed  # type: ignore[attr-defined]
     try:
         app.main(arguments)
     finally:

@@ -73,6 +73,10 @@ def scatter_max(problem: Any, weights: dict[str, Host], *inputs: torch.Tensor) -
     return torch.from_numpy(out)
 
 
+def copy(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.array(x.tolist()))
+
+
 def embedding(problem: Any, weights: dict[str, Host], ids: torch.Tensor) -> torch.Tensor:
     one_hot = F.one_hot(ids, problem.vocab_size).double()
     return one_hot @ torch.from_numpy(weights["weight"])

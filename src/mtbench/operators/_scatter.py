@@ -1,13 +1,12 @@
 """What the scatters share: rows of updates, and the row of a base that each goes to."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mtbench.operators.base import INDEX_BYTES, Host, Operator, Shape, Size, array_bytes
+from mtbench.operators.base import INDEX_BYTES, Call, Host, Operator, Shape, Size, array_bytes
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,9 @@ class Scatter(Operator):
     updates_per_row: Size = 4
 
     independent_rows = False
+
+    reduction: ClassVar[str]
+    """What reduces two rows to one, by its name in the array API."""
 
     def sizes(self, shape: Shape) -> tuple[int, int]:
         """Rows of the base, and of the updates."""
@@ -47,22 +49,29 @@ class Scatter(Operator):
             updates * INDEX_BYTES
         )
 
-    @abstractmethod
-    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
-        """Two arrays of rows, reduced to one element by element."""
-
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         # The array API has no scatter. Sorted by row, the base of each behind its updates, rows take in their neighbours of
         # the same name at distances of 1, 2, 4 and so on (the segmented scan of Hillis and Steele): at last a base has all.
         base, index, updates = inputs
+        reduce = getattr(xp, self.reduction)
         count, tokens = updates.shape[0], base.shape[0]
         names = xp.concat([index, xp.arange(tokens, dtype=index.dtype)])
         order = xp.argsort(xp.concat([2 * index, 2 * names[count:] + 1]))
         names, rows = xp.take(names, order, axis=0), xp.take(xp.concat([updates, base]), order, axis=0)
         distance = 1
         while distance < count + tokens:
-            reduced = self.reduce(xp, rows[distance:], rows[:-distance])
+            reduced = reduce(rows[distance:], rows[:-distance])
             same = names[distance:] == names[:-distance]
             rows = xp.concat([rows[:distance], xp.where(same[:, None], reduced, rows[distance:])])
             distance *= 2
         return xp.take(rows, xp.argsort(order)[count:], axis=0)
+
+    def numpy(self, w: SimpleNamespace) -> Call:
+        reduce = getattr(np, self.reduction)
+
+        def call(base: Any, index: Any, updates: Any) -> Any:
+            out = base.copy()
+            reduce.at(out, index, updates)
+            return out
+
+        return call

@@ -17,8 +17,7 @@ class ScatterAdd(Scatter):
     https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html.
     """
 
-    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
-        return one + other
+    reduction = "add"
 
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
@@ -32,13 +31,3 @@ class ScatterAdd(Scatter):
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].add(updates)
-
-    def numpy(self, w: SimpleNamespace) -> Call:
-        import numpy as np
-
-        def call(base: Any, index: Any, updates: Any) -> Any:
-            out = base.copy()
-            np.add.at(out, index, updates)
-            return out
-
-        return call

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 from mtbench.operators._scatter import Scatter
 from mtbench.operators.base import Call
@@ -18,8 +17,7 @@ class ScatterMax(Scatter):
     a view, over the columns; torch.index_reduce would take it as it is, but is not there on MPS.
     """
 
-    def reduce(self, xp: Any, one: Any, other: Any) -> Any:
-        return xp.maximum(one, other)
+    reduction = "maximum"
 
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
@@ -30,13 +28,3 @@ class ScatterMax(Scatter):
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].maximum(updates)
-
-    def numpy(self, w: SimpleNamespace) -> Call:
-        import numpy as np
-
-        def call(base: Any, index: Any, updates: Any) -> Any:
-            out = base.copy()
-            np.maximum.at(out, index, updates)
-            return out
-
-        return call

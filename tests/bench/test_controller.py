@@ -132,6 +132,7 @@ def test_five_epochs_can_converge_and_hold_what_differs_between_them(misbehaving
 
 def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
     brief.looks, brief.cell_budget_s, brief.block_ms = [1000], 0.5, 20
+    brief.target = 1e-9  # a dozen blocks on a quiet machine can lie within 1 %
     job = misbehaving("well")
     started = time.monotonic()
     (record,), _ = measure([job], brief, job.folder.parent)

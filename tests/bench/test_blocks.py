@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mtbench.bench import blocks
+from mtbench.bench import blocks, calibration
 from mtbench.bench.protocol import Protocol
 
 
@@ -42,6 +42,12 @@ def test_latency_waits_for_each_call_and_times_nothing_else():
     library = FakeLibrary([100, 200, 300], submit_ns=1)
     assert blocks.latency_calls(library.subject(), 3) == [101, 201, 301]
     assert library.waits == [1, 2, 3]
+
+
+def test_a_canary_is_a_small_part_of_a_round_on_a_gpu_too():
+    library = FakeLibrary([300_000] * 5 + [450_000, 350_000])
+    assert calibration.sing(library.subject(on_gpu=True), Protocol(keep_warm_ms=50)) == 300_000
+    assert library.calls == 7  # a millisecond of keeping warm, of four calls, and three that are timed
 
 
 def test_throughput_waits_once_for_all_calls():

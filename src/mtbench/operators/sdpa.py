@@ -1,7 +1,7 @@
 """Scaled dot-product attention."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,12 +106,17 @@ class ScaledDotProductAttention(Operator):
 
     def in_sight(self, q: Any, k: Any, v: Any, bias: Any = None) -> tuple[Any, Any, Any, bool, bool]:
         """Keys, values and bias without the keys that no query sees; whether more need be hidden, and whether by causality
-        alone: a single query sees every key that is left, and a window may be wider than what there is."""
+        alone: a single query sees every key that is left, and a window may be wider than what there is.
+
+        Asks no shape that is not needed: a library builds it in each call, and this is in every call of a form.
+        """
+        if self.window is None:
+            return k, v, bias, self.causal and q.shape[2] > 1, True
         queries, keys = q.shape[2], self.visible_keys(q.shape[2], k.shape[2])
         if keys < k.shape[2]:
             k, v = k[:, :, -keys:], v[:, :, -keys:]
             bias = None if bias is None else bias[..., -keys:]
-        return k, v, bias, self.causal and queries > 1, self.window is None or self.window >= keys
+        return k, v, bias, queries > 1, self.window >= keys
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         q, *others = inputs
@@ -139,24 +144,23 @@ class ScaledDotProductAttention(Operator):
         from torch.nn.attention.bias import causal_lower_right
 
         attend = _torch_attention(self.groups)
+        attend_unmade = attend if self.groups == 1 else partial(attend, made=False)
         seen, hidden = torch_causal_mask(True, self.window), torch_causal_mask(False, self.window)
         lower_right = cache(causal_lower_right)
 
         def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
             k, v, bias, masked, causal = self.in_sight(q, k, v, bias)
+            if not masked:
+                return attend(q, k, v) if bias is None else attend(q, k, v, attn_mask=bias)
             queries, keys = q.shape[2], k.shape[2]
             if bias is not None:
-                if masked:
-                    bias = bias.masked_fill(hidden(queries, keys, q.device), -torch.inf)
-                return attend(q, k, v, attn_mask=bias)
-            if not masked:
-                return attend(q, k, v)
+                return attend(q, k, v, attn_mask=bias.masked_fill(hidden(queries, keys, q.device), -torch.inf))
             if causal and queries == keys:  # elsewhere wrong: torch aligns is_causal top-left
                 return attend(q, k, v, is_causal=True)
             if causal and q.is_cuda:
                 # flash kernels know this mask without its being made: a third faster than a boolean mask (H100)
                 mask = causal_lower_right if is_compiling() else lower_right  # the compiler traces through no cache
-                return attend(q, k, v, attn_mask=mask(queries, keys), made=False)
+                return attend_unmade(q, k, v, attn_mask=mask(queries, keys))
             return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
 
         return call
@@ -182,7 +186,7 @@ class ScaledDotProductAttention(Operator):
 def _torch_attention(groups: int) -> Call:
     """torch's fused attention, where as many query heads share a head of keys and values, in the way that is fastest.
 
-    `made` says that a mask is an array, which flash kernels on CUDA do not take.
+    `made`, an argument where heads are shared, says that a mask is an array, which flash kernels on CUDA do not take.
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
@@ -190,7 +194,7 @@ def _torch_attention(groups: int) -> Call:
     def grouped(q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False, made: bool = True) -> Any:
         # Of the kernels that torch chooses on CUDA, flash alone takes groups, and neither float32 nor a mask that is an array.
         flash = q.is_cuda and q.dtype != torch.float32 and not (made and attn_mask is not None)
-        if q.shape[2] == 1 and not flash:
+        if not flash and q.shape[2] == 1:
             # One query of each head: those of a group are as good as queries of one head. Flash, which divides the keys among
             # the processors, took a third of the time of that (H200, 8192 keys).
             rows = (q.shape[0], k.shape[1], groups)
@@ -201,7 +205,5 @@ def _torch_attention(groups: int) -> Call:
             return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal)
         return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal, enable_gqa=True)
 
-    def plain(q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False, made: bool = True) -> Any:
-        return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal)
-
-    return plain if groups == 1 else grouped
+    attend: Call = scaled_dot_product_attention
+    return attend if groups == 1 else grouped

@@ -12,7 +12,7 @@ from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 
 FOLDER = Path(__file__).parents[1] / "alternatives"
-FILES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem != "fastest"]
+FILES = sorted(FOLDER.glob("*.py"))
 PARAMETERS = {"sampling": {"method": "top_k"}, "gather": {"axis": "embed"}, "sum": {"axis": "embed"}}
 FOR_CUDA = {"flash", "cudnn", "efficient", "private_kernel"}
 

@@ -1,12 +1,12 @@
 """How far each operator's form is from the fastest other way to write it, as a Markdown table.
 
-    python tests/alternatives/fastest.py torch,mlx [DEVICE [OPERATOR,...]]
+    python tests/fastest.py torch,mlx [DEVICE [OPERATOR,...]]
 
-The other ways are methods of the classes in the files here, named as variants are. For each cell of `cells.yaml`, in
-bfloat16, all of them and the definition run in one process, queued, block by block in random order. Ratios are of the time
-per call, native over the fastest other form, with the interval of the paired comparison: below 1 the native form is the
-fastest. `device` has the same ratio of the device's own clock, where the library has one. Answers that differ from the native
-form's are not compared. For a GPU: the cells are far too large for a CPU.
+The other ways are methods of the classes in the files of `alternatives`, named as variants are. For each cell of its
+`cells.yaml`, in bfloat16, all of them and the definition run in one process, queued, block by block in random order. Ratios
+are of the time per call, native over the fastest other form, with the interval of the paired comparison: below 1 the native
+form is the fastest. `device` has the same ratio of the device's own clock, where the library has one. Answers that differ
+from the native form's are not compared. For a GPU: the cells are far too large for a CPU.
 """
 
 import random
@@ -27,7 +27,7 @@ from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Shape
 from mtbench.stats import compare_paired
 
-HERE = Path(__file__).parent
+ALTERNATIVES = Path(__file__).parent / "alternatives"
 DTYPE, TOLERANCE = "bfloat16", 2e-2
 ROUNDS = 16
 PROTOCOL = Protocol(block_ms=3.0, keep_warm_ms=2.0, warmup_gpu_s=0.05, warmup_cap_s=1.0)
@@ -38,7 +38,7 @@ def main(libraries: str, device: str = "gpu", only: str = "") -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for library in libraries.split(","):
         framework = registry.load("framework", library)(Settings(device))
-        for cell in yaml.safe_load((HERE / "cells.yaml").read_text()):
+        for cell in yaml.safe_load((ALTERNATIVES / "cells.yaml").read_text()):
             if only and cell["operator"] not in only.split(","):
                 continue
             try:
@@ -49,7 +49,7 @@ def main(libraries: str, device: str = "gpu", only: str = "") -> None:
 
 
 def row(framework: Framework, device: str, operator: str, params: dict[str, Any], shape: dict[str, int]) -> list[str]:
-    problem = registry.load("operator", operator, str(HERE / f"{operator}.py")).from_params(params)
+    problem = registry.load("operator", operator, str(ALTERNATIVES / f"{operator}.py")).from_params(params)
     rng = np.random.default_rng(0)
     inputs = [framework.array(value, DTYPE) for value in problem.inputs(rng, Shape(**shape)).values()]
     arrays = {name: framework.array(value, DTYPE) for name, value in problem.weights(rng).items()}

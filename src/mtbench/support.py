@@ -135,7 +135,7 @@ def _refused_forms(framework: Framework, dtypes: Sequence[str]) -> dict[str, dic
                     if why not in found.values():  # else it is the default's own reason, or that of another choice
                         found[" ".join(filter(None, (variant, choice, dtype)))] = why
             if found:
-                refused[name] = found
+                refused.setdefault(name, {}).update(found)
     return refused
 
 

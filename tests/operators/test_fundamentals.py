@@ -154,18 +154,39 @@ def test_frequencies_of_samples_are_the_softmax_of_the_candidates() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("bits", "group_size"), list(product((8, 4), (32, 64, 128))))
-def test_a_quantised_weight_is_exact_at_a_models_width(bits: int, group_size: int, dtype: str) -> None:
+@pytest.mark.parametrize("variant", ["kernel", "product"])
+def test_a_quantised_weight_is_exact_at_a_models_width(variant: str, bits: int, group_size: int, dtype: str) -> None:
     problem = operator("quantized_linear", embed_dim=1024, out_dim=256, bits=bits, group_size=group_size)
     inputs, weights = draw(problem, Shape(2, 3), dtype)
     expected = reference(problem, inputs, weights)
     for library in ("torch", "mlx"):
         try:
-            call = build(problem, library, "native", weights, dtype)
+            call = build(problem, library, variant, weights, dtype)
         except Unsupported:
-            assert (library, bits) == ("torch", 8)
+            assert (library, bits, variant) == ("torch", 8, "kernel")
             continue
         # closer than the tolerances: a code, scale or offset in the wrong place must be seen
-        assert error(run(call, library, inputs, dtype), expected) < TOLERANCES[dtype] / 5
+        rounded = variant == "product" and dtype != "float32"  # as each weight is, to the dtype
+        assert error(run(call, library, inputs, dtype), expected) < TOLERANCES[dtype] / (1 if rounded else 5)
+
+
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+@pytest.mark.parametrize(("rows", "variant"), [(1, "kernel"), (512, "product")])
+def test_a_quantised_products_form_is_the_faster_one_for_its_rows(library: str, rows: int, variant: str) -> None:
+    problem = operator("quantized_linear", embed_dim=256)
+    inputs, weights = draw(problem, Shape(1, rows), "bfloat16")
+    native, same, other = (
+        run(build(problem, library, name, weights, "bfloat16"), library, inputs, "bfloat16")
+        for name in ("native", variant, "product" if variant == "kernel" else "kernel")
+    )
+    np.testing.assert_array_equal(native, same)
+    assert (native != other).any()
+
+
+def test_small_weights_are_unpacked_for_more_rows() -> None:
+    problem = operator("quantized_linear", embed_dim=64)
+    call = problem._by_rows((2.0, 3 * 64 * 64), lambda x: "kernel", lambda x: "product")  # type: ignore[attr-defined]
+    assert [call(np.empty((2, rows, 64))) for rows in (2, 3)] == ["kernel", "product"]
 
 
 def refusal(device: str, dtype: str, capability: tuple[int, int] = (9, 0), **params: Any) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from definitions import definition
-from operator_cases import build, draw, error, framework, reference, references, run, small
+from operator_cases import TOLERANCES, build, draw, error, framework, reference, references, run, small
 
 from mtbench import registry
 from mtbench.errors import ConfigError
@@ -50,6 +50,18 @@ def test_each_form_takes_parameters_together(library: str, variant: str, params:
         inputs, weights = draw(problem, shape, "float32")
         call = build(problem, library, variant, weights, "float32")
         assert error(run(call, library, inputs, "float32"), reference(problem, inputs, weights)) < 1e-5, shape
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "params", [{"num_kv_heads": 4}, {"num_kv_heads": 4, "additive_bias": True}, {"num_kv_heads": 2}]
+)
+@pytest.mark.parametrize("library", ["torch", "mlx"])
+def test_one_query_behind_many_keys_in_half_precision(library: str, params: dict[str, Any], dtype: str) -> None:
+    problem = small("sdpa", **params)
+    inputs, weights = draw(problem, Shape(2, 1, 200), dtype)
+    call = build(problem, library, "native", weights, dtype)
+    assert error(run(call, library, inputs, dtype), reference(problem, inputs, weights)) < TOLERANCES[dtype]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class QuantizedLinear(Operator):
     bits, _weight_int8pack_mm, has one scale for a whole row and no offset, so that it computes something else.
 
     Two variants in each library: `kernel` is that kernel, and `product` dequantises the weight in each call and multiplies by
-    it, with torch for 8 bits, too. The native form is the faster one for its number of rows.
+    it, in torch for 8 bits, too. The native form is the faster one for its number of rows; in torch it keeps the weight packed
+    in both ways, since the kernel's own layout cannot be unpacked.
     """
 
     embed_dim: Size = 768
@@ -179,15 +180,22 @@ class QuantizedLinear(Operator):
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
+        packed = self._mlx_packed(w)
         device = "cpu" if mx.default_device().type == mx.DeviceType.cpu else "gpu"
         product_from = MLX_PRODUCT_FROM.get((device, str(w.scales.dtype).removeprefix("mlx.core.")))
-        return self._by_rows(product_from, self.mlx_kernel(w), self.mlx_product(w))
+        return self._by_rows(product_from, self._mlx_kernel(w, packed), self._mlx_product(w, packed))
 
     def mlx_kernel(self, w: SimpleNamespace) -> Call:
         """By MLX's kernel alone."""
+        return self._mlx_kernel(w, self._mlx_packed(w))
+
+    def mlx_product(self, w: SimpleNamespace) -> Call:
+        """By a plain product, with the weight dequantised in each call."""
+        return self._mlx_product(w, self._mlx_packed(w))
+
+    def _mlx_kernel(self, w: SimpleNamespace, packed: Any) -> Call:
         import mlx.core as mx
 
-        packed = self._mlx_packed(w)
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
         # On the CPU the kernel sums in x's dtype: a row of 768 comes out 3 % wrong in bfloat16. On GPUs it sums in float32.
         scales, biases = (each.astype(mx.float32) if on_cpu else each for each in (w.scales, w.biases))
@@ -200,12 +208,11 @@ class QuantizedLinear(Operator):
             return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
         return multiply
 
-    def mlx_product(self, w: SimpleNamespace) -> Call:
-        """By a plain product, with the weight dequantised in each call."""
+    def _mlx_product(self, w: SimpleNamespace, packed: Any) -> Call:
         import mlx.core as mx
 
-        packed = self._mlx_packed(w)
-        return lambda x: x @ mx.dequantize(packed, w.scales, w.biases, group_size=self.group_size, bits=self.bits).T
+        scales, biases = w.scales, w.biases
+        return lambda x: x @ mx.dequantize(packed, scales, biases, group_size=self.group_size, bits=self.bits).T
 
     def _by_rows(self, product_from: tuple[float, float] | None, kernel: Call, product: Call) -> Call:
         """The kernel for few rows and the product for many; the kernel alone where it is not known how many."""
@@ -216,6 +223,7 @@ class QuantizedLinear(Operator):
         return lambda x: kernel(x) if x.shape[0] * x.shape[1] < fewest else product(x)
 
     def _mlx_packed(self, w: SimpleNamespace) -> Any:
+        """The codes in words, (out, embed * bits / 32) uint32, as `mx.quantize` packs them."""
         import mlx.core as mx
 
         per_word = WORD_BITS // self.bits

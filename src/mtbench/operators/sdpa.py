@@ -113,7 +113,7 @@ class ScaledDotProductAttention(Operator):
         """Keys, values and bias without the keys that no query sees; whether more need be hidden, and whether by causality
         alone: a single query sees every key that is left, and a window may be wider than what there is.
 
-        Asks no shape that is not needed: a library builds it in each call, and this is in every call of a form.
+        Asks for no shape that is not needed: libraries make one anew each time, and this is in every timed call.
         """
         if self.window is None:
             return k, v, bias, self.causal and q.shape[2] > 1, True

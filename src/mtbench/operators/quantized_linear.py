@@ -15,7 +15,7 @@ WORD_BITS = 32
 DEQUANTISE = "operator.variant=product dequantises the weight in every call instead"
 
 TORCH_PRODUCT_FROM = {
-    ("cpu", "float32"): (2.0, 0.0),
+    ("cpu", "float32"): (0.6, 6e4),
     ("cpu", "float16"): (0.6, 6e4),
     ("cpu", "bfloat16"): (75.0, 1.4e7),
     ("cuda", "bfloat16"): (80.0, 1e9),
@@ -26,10 +26,11 @@ which unpacks the weight for every row or few rows, as generating a token wants 
 measured, the kernel is taken.
 
 Measured on two cores of an AMD EPYC, torch 2.13 and MLX 0.32. torch at (1024, 1024), kernel against product: float32, 16 rows
-14.4 and 1.4 ms; float16, 1 row 1.02 and 0.66; bfloat16, 1 row 0.06 and 0.67, 64 rows 0.83 and 1.00, 128 rows 1.6 and 1.35, 512
-rows 6.3 and 3.6; at (256, 256) in bfloat16, 128 rows 0.12 and 0.19, 512 rows 0.41 and 0.34. MLX at (768, 768) in bfloat16, 4
-rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18 ms. On an H200 torch's kernel took 600 us for 512 rows at (4096, 4096)
-and 43 at (1024, 1024), where a product with 8-bit codes took 168 us and, for 1 row, 83.
+14.4 and 1.4 ms, 1 row 0.89 and 0.35, but up to 1.4 in some lives of the process; float16, 1 row 0.97 and 0.58; bfloat16, 1 row
+0.06 and 0.67, 64 rows 0.83 and 1.00, 128 rows 1.6 and 1.35, 512 rows 6.3 and 3.0; at (256, 256) in bfloat16, 128 rows 0.12 and
+0.19, 512 rows 0.41 and 0.34. MLX at (768, 768) in bfloat16, 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18 ms. On
+an H200 torch's kernel took 600 us for 512 rows at (4096, 4096) and 43 at (1024, 1024), where a product with 8-bit codes took
+168 us and, for 1 row, 83.
 """
 
 

@@ -218,6 +218,20 @@ def test_labels_name_what_differs_and_no_more(tmp_path: Path) -> None:
     assert labels(record("torch"), record("torch", arm="torch-cpu")) == {"torch", "torch (torch-cpu)"}
 
 
+def test_a_page_first_compares_two_arms_that_it_has(tmp_path: Path) -> None:
+    write_grid(tmp_path / "runs" / "a", Grid(operators=("softmax", "linear"), arms=("numpy", "torch")), sweep_id="a")
+    write_grid(tmp_path / "runs" / "b", Grid(operators=("sdpa",), arms=("torch", "mlx")), sweep_id="b")
+    build([tmp_path / "runs"], tmp_path / "out")
+    chosen = {
+        operator: re.findall(r"<option selected>(.*?)</option>", (tmp_path / "out" / f"{operator}.html").read_text())
+        for operator in ("softmax", "sdpa")
+    }
+    assert {operator: sorted(arms) for operator, arms in chosen.items()} == {
+        "softmax": ["numpy", "torch"],
+        "sdpa": ["mlx", "torch"],
+    }
+
+
 def test_an_arm_has_one_colour_on_every_page(report: Report) -> None:
     seen: dict[str, set[str]] = {}
     for page in report.folder.glob("*.html"):

@@ -82,7 +82,8 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
 def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Path) -> list[Chart]:
     style = styles(read.charted)
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
-    pair = _first_pair(read.charted, pl.concat(compared.values()), list(style))
+    both = pl.concat(compared.values())
+    pair = _first_pair(read.charted, both, list(style))
     operators = read.records["operator"].unique().sort().to_list()
     names = pages.page_names(operators)
     everywhere = {
@@ -100,12 +101,14 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     }
     drawn: list[Chart] = []
     for operator in operators:
-        records = read.records.filter(operator=operator)
-        sections = _sections(records, names[operator].removesuffix(".html"), compared, style, pair)
+        records, charted = (frame.filter(operator=operator) for frame in (read.records, read.charted))
+        here = [label for label in style if label in charted["label"]]
+        first = _first_pair(charted, both.filter(operator=operator), here, wanted=pair)
+        sections = _sections(records, names[operator].removesuffix(".html"), compared, style, first)
         drawn += [chart for section in sections for chart in section.charts]
         html = pages.page(
             "operator.html",
-            **everywhere,
+            **everywhere | {"labels": here, "pair": first},
             operator=operator,
             sections=sections,
             jobs=pages.job_rows(records),
@@ -213,8 +216,13 @@ def _vega() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
-def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str]) -> tuple[str, str] | None:
-    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close."""
+def _first_pair(
+    charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str], wanted: tuple[str, str] | None = None
+) -> tuple[str, str] | None:
+    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close.
+
+    `wanted`, which is what the other pages show, wherever those two have a cell in common.
+    """
     framework, mode = (dict(charted.select("label", name).iter_rows()) for name in ("framework", "mode"))
 
     def rank(pair: tuple[str, str]) -> tuple[bool, bool, int, float]:
@@ -223,6 +231,8 @@ def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str]
         return framework[a] == framework[b], mode[a] != mode[b], -len(logs), abs(fmean(logs))
 
     pairs = [(a, b) for a, b in combinations(labels, 2) if len(compared.filter(a=a, b=b))]
+    if wanted in pairs:
+        return wanted
     return min(pairs, key=rank, default=None)
 
 

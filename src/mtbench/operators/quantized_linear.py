@@ -145,6 +145,7 @@ class QuantizedLinear(Operator):
 
         scales, biases = w.scales[..., None], w.biases[..., None]
         packed = _in_pairs(torch, w.codes) if self.bits == 4 else w.codes.to(torch.uint8)
+        in_groups, size = (*self.groups, self.group_size), (self.out_features, self.embed_dim)
 
         def unpacked() -> Any:
             if self.bits == 8:
@@ -155,8 +156,8 @@ class QuantizedLinear(Operator):
             return codes
 
         def call(x: Any) -> Any:
-            weight = unpacked().view(*self.groups, self.group_size).mul_(scales).add_(biases)
-            return linear(x, weight.view(self.out_features, self.embed_dim))
+            weight = unpacked().view(in_groups).mul_(scales).add_(biases)
+            return linear(x, weight.view(size))
 
         return call
 
@@ -221,7 +222,12 @@ class QuantizedLinear(Operator):
             return kernel
         at_any_size, shared = product_from
         fewest = at_any_size + shared / (self.out_features * self.embed_dim)
-        return lambda x: kernel(x) if x.shape[0] * x.shape[1] < fewest else product(x)
+
+        def call(x: Any) -> Any:
+            batch, rows, _ = x.shape  # once: libraries make a shape anew each time that it is asked for
+            return kernel(x) if batch * rows < fewest else product(x)
+
+        return call
 
     def _mlx_packed(self, w: SimpleNamespace) -> Any:
         """The codes in words, (out, embed * bits / 32) uint32, as `mx.quantize` packs them."""

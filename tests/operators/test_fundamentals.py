@@ -2,6 +2,7 @@
 
 import re
 from itertools import product
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,9 @@ from operator_cases import TOLERANCES, build, draw, error, framework, outputs, r
 from mtbench import registry
 from mtbench.bench import verify
 from mtbench.errors import ConfigError, Unsupported
+from mtbench.operators import quantized_linear
 from mtbench.operators.base import Operator, Shape
+from mtbench.operators.quantized_linear import Crossing
 
 
 def operator(name: str, **params: Any) -> Operator:
@@ -183,10 +186,29 @@ def test_a_quantised_products_form_is_the_faster_one_for_its_rows(library: str, 
     assert (native != other).any()
 
 
-def test_small_weights_are_unpacked_for_more_rows() -> None:
-    problem = operator("quantized_linear", embed_dim=64)
-    call = problem._by_rows((2.0, 3 * 64 * 64), lambda x: "kernel", lambda x: "product")  # type: ignore[attr-defined]
-    assert [call(np.empty((2, rows, 64))) for rows in (2, 3)] == ["kernel", "product"]
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("embed_dim", [96, 128])  # three groups: one lies across the middle of a row
+def test_a_quantised_weight_may_be_taken_in_parts(embed_dim: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantized_linear, "CPU_PART", 20 * embed_dim)
+    problem = operator("quantized_linear", embed_dim=embed_dim, out_dim=48, bits=bits, group_size=32)
+    inputs, weights = draw(problem, Shape(2, 3), "float32")
+    out = run(build(problem, "torch", "product", weights, "float32"), "torch", inputs, "float32")
+    assert error(out, reference(problem, inputs, weights)) < 1e-6
+
+
+def test_fewer_weights_are_unpacked_for_more_rows() -> None:
+    assert [Crossing(4.0, 100.0).fewest(weights) for weights in (10, 20, 50)] == [10, 5, 4]
+    assert [Crossing(4.0, 100.0, 50.0).fewest(weights) for weights in (50, 60, 150)] == [inf, 10, 4]
+
+
+def test_8_bits_are_dequantised_on_cuda_as_mlx_does_it() -> None:
+    problem = operator("quantized_linear", embed_dim=128, out_dim=96, bits=8, group_size=32)
+    inputs, weights = draw(problem, Shape(1, 5), "float32")
+    w = SimpleNamespace(**{name: framework("mlx").array(value, "float32") for name, value in vars(weights).items()})
+    x = framework("mlx").array(inputs[0], "float32")
+    packed = problem._mlx_packed(w)  # type: ignore[attr-defined]
+    fused, by_mlx = (problem._mlx_product(w, packed, device)(x) for device in ("cuda", "metal"))  # type: ignore[attr-defined]
+    np.testing.assert_allclose(framework("mlx").host(fused), framework("mlx").host(by_mlx), rtol=1e-5, atol=1e-5)
 
 
 def refusal(device: str, dtype: str, capability: tuple[int, int] = (9, 0), **params: Any) -> str | None:

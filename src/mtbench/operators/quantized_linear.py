@@ -1,8 +1,9 @@
 """Linear projection whose weight is integer codes with a scale and an offset for each group of them."""
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,25 +13,60 @@ from mtbench.operators.base import ITEM_BYTES, Call, Dimensions, Host, Operator,
 WORD_BITS = 32
 """MLX packs codes into words of so many bits, the first code lowest."""
 
+CPU_PART = 2**20
+"""So many weights torch dequantises at a time on a CPU: they stay in its cache, and 32 MiB would be new memory in each call.
+
+Measured as below, at (4096, 4096): in bfloat16 1 row 7.9 ms instead of 30 and 512 rows 59 instead of 67, in float32 1 row 10
+instead of 55.
+"""
+
 DEQUANTISE = "operator.variant=product dequantises the weight in every call instead"
 
-TORCH_PRODUCT_FROM = {
-    ("cpu", "float32"): (0.6, 6e4),
-    ("cpu", "float16"): (0.6, 6e4),
-    ("cpu", "bfloat16"): (75.0, 1.4e7),
-    ("cuda", "bfloat16"): (80.0, 1e9),
-}
-MLX_PRODUCT_FROM = {("cpu", "bfloat16"): (6.0, 0.0), ("cpu", "float16"): (32.0, 0.0)}
-"""From `a + b / weights` rows on, a plain product with a weight that is dequantised first is faster than the library's kernel,
-which unpacks the weight for every row or few rows, as generating a token wants it. By device and dtype; where nothing was
-measured, the kernel is taken.
 
-Measured on two cores of an AMD EPYC, torch 2.13 and MLX 0.32. torch at (1024, 1024), kernel against product: float32, 16 rows
-14.4 and 1.4 ms, 1 row 0.89 and 0.35, but up to 1.4 in some lives of the process; float16, 1 row 0.97 and 0.58; bfloat16, 1 row
-0.06 and 0.67, 64 rows 0.83 and 1.00, 128 rows 1.6 and 1.35, 512 rows 6.3 and 3.0; at (256, 256) in bfloat16, 128 rows 0.12 and
-0.19, 512 rows 0.41 and 0.34. MLX at (768, 768) in bfloat16, 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18 ms. On
-an H200 torch's kernel took 600 us for 512 rows at (4096, 4096) and 43 at (1024, 1024), where a product with 8-bit codes took
-168 us and, for 1 row, 83.
+class Crossing(NamedTuple):
+    """From how many rows on a product with a weight that is dequantised first is faster than the library's kernel.
+
+    The kernel unpacks the weight again for every row or few rows, as generating a token wants it. The product dequantises it
+    once, which takes so many rows of the kernel's time: `rows` where the device does it, and where launching it takes longer
+    than doing it, the more the fewer weights there are: `shared / (weights - beyond)`. Up to `beyond` weights it never pays.
+    """
+
+    rows: float
+    shared: float = 0.0
+    beyond: float = 0.0
+
+    def fewest(self, weights: int) -> float:
+        return max(self.rows, self.shared / (weights - self.beyond)) if weights > self.beyond else math.inf
+
+
+TORCH_CROSSINGS = {
+    ("cpu", "float32"): Crossing(1.0),
+    ("cpu", "float16"): Crossing(1.0),
+    ("cpu", "bfloat16"): Crossing(56.0, 1e7),
+    ("cuda", "bfloat16"): Crossing(92.0, 5.9e8),
+}
+MLX_CROSSINGS = {
+    ("cpu", "bfloat16", 4): Crossing(6.0),
+    ("cpu", "bfloat16", 8): Crossing(6.0),
+    ("cpu", "float16", 4): Crossing(32.0),
+    ("cpu", "float16", 8): Crossing(32.0),
+    ("cuda", "bfloat16", 4): Crossing(5.0, 5.4e7, 1.02e6),
+    ("cuda", "bfloat16", 8): Crossing(6.0, 4e7, 4.2e6),
+}
+"""By device and dtype, MLX's by bits, too; where nothing was measured, the kernel is taken.
+
+Measured with the kernel and the product of square weights, 4 bits in groups of 64, in this order below:
+
+On two cores of an AMD EPYC with torch 2.13 and MLX 0.32, in ms. torch in bfloat16, width 256: 128 rows 0.104 and 0.108, 192
+rows 0.155 and 0.130; 1024: 48 rows 0.59 and 0.61, 64 rows 0.78 and 0.68, 512 rows 6.2 and 2.9; 4096: 56 rows 10.9 and 10.9.
+One row in float32, 256: 0.063 and 0.051, 1024: 0.93 and 0.31; in float16, 256: 0.067 and 0.059, 1024: 0.98 and 0.57. MLX in
+bfloat16, 768: 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18.
+
+On an H200 with torch 2.11 and MLX 0.32.4, queued, in us. torch, 1024: 512 rows 43 and 41 to 61, 640 rows 52 and 38; 2048: 128
+rows 43 and 51, 160 rows 52 and 49; 4096: 80 rows 100 and 111, 96 rows 119 and 113, 512 rows 602 and 124. MLX, 1024: 1024
+rows 30 and 66, 2048 rows 39 and 36; 2048: 16 rows 32 and 47, 17 rows 47 and 39; 4096: 4 rows 45 and 49, 8 rows 61 and 54,
+512 rows 151 and 64. MLX with 8 bits, 2048: 512 rows 43 and 48; 4096: 4 rows 37 and 8 rows 49, where the product takes 41 for
+1 row and 54 for 512, and by mx.dequantize 72 and 90.
 """
 
 
@@ -112,11 +148,20 @@ class QuantizedLinear(Operator):
         return x @ xp.reshape(weight, (self.out_features, self.embed_dim)).T
 
     def torch(self, w: SimpleNamespace) -> Call:
-        product_from = TORCH_PRODUCT_FROM.get((w.codes.device.type, str(w.scales.dtype).removeprefix("torch.")))
-        return self._by_rows(product_from, self.torch_kernel(w), self.torch_product(w))
+        crossing = TORCH_CROSSINGS.get((w.codes.device.type, str(w.scales.dtype).removeprefix("torch.")))
+        if crossing is None:
+            return self.torch_kernel(w)
+        return self._torch_kernel(w, crossing.fewest(self.out_features * self.embed_dim), self.torch_product(w))
 
     def torch_kernel(self, w: SimpleNamespace) -> Call:
         """By torch's kernel alone."""
+        return self._torch_kernel(w)
+
+    def _torch_kernel(self, w: SimpleNamespace, fewest: float = math.inf, product: Call | None = None) -> Call:
+        """By torch's kernel, and from `fewest` rows on by the product.
+
+        One function for both, since a call of few rows takes microseconds, of which another one would be 2 %.
+        """
         import torch
 
         device, dtype = w.codes.device.type, w.scales.dtype
@@ -129,12 +174,17 @@ class QuantizedLinear(Operator):
             multiply = torch.ops.aten._weight_int4pack_mm
             inner_tiles = next(tiles for tiles in (8, 4, 2) if self.embed_dim % (16 * tiles) == 0)  # 16 columns each
             packed = torch.ops.aten._convert_weight_to_int4pack(_in_pairs(torch, w.codes), inner_tiles)
+        embed_dim, out_features, group_size = self.embed_dim, self.out_features, self.group_size
         zeros = w.biases.float() + 8 * w.scales.float()
         scales_and_zeros = torch.stack([w.scales.T.float(), zeros.T], dim=-1).to(dtype).contiguous()
 
         def call(x: Any) -> Any:
-            out = multiply(x.reshape(-1, self.embed_dim), packed, self.group_size, scales_and_zeros)
-            return out.reshape(*x.shape[:-1], self.out_features)
+            batch, seq, _ = x.shape
+            rows = batch * seq
+            if product is not None and rows >= fewest:
+                return product(x)
+            out = multiply(x.view(rows, embed_dim), packed, group_size, scales_and_zeros)
+            return out.view(batch, seq, out_features)
 
         return call
 
@@ -143,23 +193,43 @@ class QuantizedLinear(Operator):
         import torch
         from torch.nn.functional import linear
 
-        scales, biases = w.scales[..., None], w.biases[..., None]
-        packed = _in_pairs(torch, w.codes) if self.bits == 4 else w.codes.to(torch.uint8)
-        in_groups, size = (*self.groups, self.group_size), (self.out_features, self.embed_dim)
+        on_cuda, on_cpu = w.codes.is_cuda, w.codes.is_cpu
+        unpacked, *stored = self._torch_stored(torch, w)
 
-        def unpacked() -> Any:
-            if self.bits == 8:
-                return packed.to(scales.dtype)
-            codes = torch.empty((*packed.shape, 2), dtype=scales.dtype, device=packed.device)
-            codes[..., 0] = packed >> 4
-            codes[..., 1] = packed & 15
-            return codes
+        def dequantised(packed: Any, scales: Any, biases: Any) -> Any:
+            codes = unpacked(packed)
+            # one pass over the weight instead of two; on CPUs addcmul is slow where its operands are broadcast
+            weight = torch.addcmul(biases, codes, scales) if on_cuda else (codes * scales).add_(biases)
+            return weight.view(-1, self.embed_dim)
 
-        def call(x: Any) -> Any:
-            weight = unpacked().view(in_groups).mul_(scales).add_(biases)
-            return linear(x, weight.view(size))
+        parts = list(zip(*(each.split(max(1, CPU_PART // self.embed_dim)) for each in stored), strict=True))
+        if on_cpu and len(parts) > 1:
+            return lambda x: torch.cat([linear(x, dequantised(*part)) for part in parts], dim=-1)
+        return lambda x: linear(x, dequantised(*stored))
 
-        return call
+    def _torch_stored(self, torch: Any, w: SimpleNamespace) -> tuple[Call, Any, Any, Any]:
+        """What unpacks codes, these in memory of `bits` bits for each, and the scales and biases to apply to them.
+
+        Of 4 bits, a byte holds a code of the first half of a row, high, and one of the second half. One operation on words of
+        eight bytes takes them apart, since kernels that broadcast go by elements and not by bytes. It leaves the high codes
+        where they are, sixteen times as large, and their scales are a sixteenth instead: exact, unless that is subnormal.
+        """
+        codes = w.codes.to(torch.uint8)
+        if self.bits == 8:
+            codes = codes.view(*self.groups, self.group_size)
+            return lambda stored: stored, codes, w.scales[..., None], w.biases[..., None]
+        scales, biases, group_size = w.scales, w.biases, int(self.group_size)
+        if self.groups[1] % 2:  # halve the group that lies across the middle of a row, and all others with it
+            scales, biases = (each.repeat_interleave(2, dim=-1) for each in (scales, biases))
+            group_size //= 2
+        scales, biases = (each.view(self.out_features, 2, -1, 1) for each in (scales, biases))
+        sixteenth = torch.tensor([1 / 16, 1], dtype=scales.dtype, device=scales.device)[:, None, None]
+        first, second = codes.chunk(2, dim=-1)
+        words = (first << 4 | second).view(torch.int64).view(self.out_features, 1, -1, group_size // 8)
+        masks = torch.tensor([[0xF0] * 8, [0x0F] * 8], dtype=torch.uint8, device=codes.device).view(torch.int64)[
+            ..., None
+        ]
+        return lambda stored: (stored & masks).view(torch.uint8), words, scales * sixteenth, biases
 
     def _refuse_torch(self, torch: Any, device: str, dtype: Any) -> None:
         """Raises Unsupported where torch has no kernel for these parameters, this device and this dtype."""
@@ -182,10 +252,14 @@ class QuantizedLinear(Operator):
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
-        packed = self._mlx_packed(w)
-        device = "cpu" if mx.default_device().type == mx.DeviceType.cpu else "gpu"
-        product_from = MLX_PRODUCT_FROM.get((device, str(w.scales.dtype).removeprefix("mlx.core.")))
-        return self._by_rows(product_from, self._mlx_kernel(w, packed), self._mlx_product(w, packed))
+        packed, device = self._mlx_packed(w), _mlx_device(mx)
+        crossing = MLX_CROSSINGS.get((device, str(w.scales.dtype).removeprefix("mlx.core."), self.bits))
+        kernel = self._mlx_kernel(w, packed)
+        if crossing is None:
+            return kernel
+        product = self._mlx_product(w, packed, device)
+        fewest = crossing.fewest(self.out_features * self.embed_dim) * self.embed_dim
+        return lambda x: kernel(x) if x.size < fewest else product(x)
 
     def mlx_kernel(self, w: SimpleNamespace) -> Call:
         """By MLX's kernel alone."""
@@ -193,7 +267,9 @@ class QuantizedLinear(Operator):
 
     def mlx_product(self, w: SimpleNamespace) -> Call:
         """By a plain product, with the weight dequantised in each call."""
-        return self._mlx_product(w, self._mlx_packed(w))
+        import mlx.core as mx
+
+        return self._mlx_product(w, self._mlx_packed(w), _mlx_device(mx))
 
     def _mlx_kernel(self, w: SimpleNamespace, packed: Any) -> Call:
         import mlx.core as mx
@@ -210,24 +286,20 @@ class QuantizedLinear(Operator):
             return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
         return multiply
 
-    def _mlx_product(self, w: SimpleNamespace, packed: Any) -> Call:
+    def _mlx_product(self, w: SimpleNamespace, packed: Any, device: str) -> Call:
         import mlx.core as mx
 
         scales, biases = w.scales, w.biases
+        if device == "cuda" and self.bits == 8:  # where mx.dequantize takes twice as long as this one fused kernel
+            dequantize = mx.compile(self._mlx_from_bytes)
+            return lambda x: x @ dequantize(packed, scales, biases).T
         return lambda x: x @ mx.dequantize(packed, scales, biases, group_size=self.group_size, bits=self.bits).T
 
-    def _by_rows(self, product_from: tuple[float, float] | None, kernel: Call, product: Call) -> Call:
-        """The kernel for few rows and the product for many; the kernel alone where it is not known how many."""
-        if product_from is None:
-            return kernel
-        at_any_size, shared = product_from
-        fewest = at_any_size + shared / (self.out_features * self.embed_dim)
+    def _mlx_from_bytes(self, packed: Any, scales: Any, biases: Any) -> Any:
+        import mlx.core as mx
 
-        def call(x: Any) -> Any:
-            batch, rows, _ = x.shape  # once: libraries make a shape anew each time that it is asked for
-            return kernel(x) if batch * rows < fewest else product(x)
-
-        return call
+        codes = packed.view(mx.uint8).reshape(*self.groups, self.group_size)
+        return (codes * scales[..., None] + biases[..., None]).reshape(self.out_features, self.embed_dim)
 
     def _mlx_packed(self, w: SimpleNamespace) -> Any:
         """The codes in words, (out, embed * bits / 32) uint32, as `mx.quantize` packs them."""
@@ -243,3 +315,9 @@ class QuantizedLinear(Operator):
 def _in_pairs(torch: Any, codes: Any) -> Any:
     """Two neighbouring 4-bit codes of a row in each byte, the first one high, as torch's kernel for CUDA is given them."""
     return (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8).contiguous()
+
+
+def _mlx_device(mx: Any) -> str:
+    if mx.default_device().type == mx.DeviceType.cpu:
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"

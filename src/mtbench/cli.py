@@ -107,12 +107,13 @@ def doctor() -> None:
     from rich.console import Console
 
     from mtbench import machine
-    from mtbench.machine import doctor as examination
+    from mtbench.machine import contenders, printed
+    from mtbench.machine.doctor import examine
 
     console = Console()
     with console.status("Asking each framework what it can do here ..."):
-        findings, contenders = examination.examine(), examination.contenders()
-    console.print(examination.report(findings, contenders, machine.describe()))
+        findings, able = examine(), contenders.contenders()
+    console.print(printed.examination(findings, able, machine.describe()))
 
 
 @app.command()

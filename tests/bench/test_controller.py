@@ -251,7 +251,7 @@ def test_a_cell_too_large_for_any_memory_is_oom_with_the_estimate_and_never_buil
     jobs = [misbehaving("well", seq_len=1 << 40), misbehaving("well")]
     results, _ = measure(jobs, brief, jobs[0].folder.parent)
     assert [record.status for record in results] == ["oom", "ok"]
-    assert "estimated to need 32768.0 GiB on the device" in results[0].reason
+    assert "estimated to need 32.0 TiB on the device" in results[0].reason
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone lets a program choose its processors")

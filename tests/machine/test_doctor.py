@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtbench.machine import doctor, nvidia
-from mtbench.machine.doctor import Contender, Finding
+from mtbench.machine import doctor, nvidia, printed
+from mtbench.machine.contenders import Contender, contenders
+from mtbench.machine.doctor import Finding
 from mtbench.machine.nvidia import GpuProcess, GpuReading
 from mtbench.machine.watch import Reading
 
@@ -89,7 +90,7 @@ def test_a_gpu_for_oneself_is_well():
 def test_a_foreign_process_on_the_gpu():
     findings = doctor.on_gpu(CALM, [GpuProcess(416, 9133096960), GpuProcess(417, None)], 1.0)
     assert worst(findings) == "warning"
-    assert "8.5 GiB" in said(findings)
+    assert "8.51 GiB" in said(findings)
     assert "416, 417" in said(findings)
 
 
@@ -217,7 +218,7 @@ def test_examining_this_machine_puts_the_worst_first(monkeypatch):
 
 
 def test_contenders_that_work_and_that_do_not():
-    cpu, gpu = doctor.contenders(["numpy"])
+    cpu, gpu = contenders(["numpy"])
     assert (cpu.framework, cpu.device, cpu.works) == ("numpy", "cpu", True)
     assert cpu.detail.startswith("numpy ")
     assert cpu.dtypes == ("float32", "float16")
@@ -229,7 +230,7 @@ def broken(tmp_path, monkeypatch, source: str) -> Contender:
     """A NumPy that behaves like this when it is imported."""
     (tmp_path / "numpy.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    return doctor.contenders(["numpy"], devices=["cpu"], timeout_s=2)[0]
+    return contenders(["numpy"], devices=["cpu"], timeout_s=2)[0]
 
 
 def test_a_broken_installation_is_told_from_a_missing_one(tmp_path, monkeypatch):
@@ -273,7 +274,7 @@ def test_the_report_shows_all_of_it():
     }
     console = Console(file=io.StringIO(), width=100)
     console.print(
-        doctor.report(
+        printed.examination(
             [Finding("warning", "It runs on its [battery].", "Connect it."), Finding("ok", "Load: 0.1.")],
             [Contender("mlx", "gpu", True, "mlx 0.32", ("float32",)), Contender("torch", "gpu", False, "no GPU here")],
             description,

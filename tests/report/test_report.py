@@ -14,9 +14,10 @@ from report_site import Report
 from synthetic_records import START, Grid, measured, record, with_samples, write_grid
 
 from mtbench import record as records
+from mtbench import units
 from mtbench.errors import ConfigError
 from mtbench.record import to_json, write
-from mtbench.report import build, tables, units
+from mtbench.report import build, tables
 from mtbench.report.arms import styles
 from mtbench.report.pages import page_names
 from mtbench.report.ratios import DESCRIPTIVE, ratios

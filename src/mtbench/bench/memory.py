@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import psutil
 
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
+from mtbench.units import size
 
 WORKING_COPIES = 2
 """Of inputs, weights and outputs on the device: a next output exists beside the last, and intermediates take room."""
@@ -23,8 +24,8 @@ class Needed:
     def compared_with(self, free: "Free") -> str:
         """Says what is needed and what there is."""
         return (
-            f"estimated to need {_gib(self.device)} on the device and {_gib(self.host)} of memory while it is built; "
-            f"{_gib(free.device)} and {_gib(free.host)} are free"
+            f"estimated to need {size(self.device)} on the device and {size(self.host)} of memory while it is built; "
+            f"{size(free.device)} and {size(free.host)} are free"
         )
 
 
@@ -51,7 +52,3 @@ def free(device_bytes: int | None) -> Free:
     """What is free now; `device_bytes` where the device has memory of its own."""
     host = float(psutil.virtual_memory().available)
     return Free(host if device_bytes is None else float(device_bytes), host)
-
-
-def _gib(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB"

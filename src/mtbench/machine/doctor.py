@@ -1,23 +1,18 @@
-"""`mtbench doctor`: what would spoil a measurement now, each with its remedy, and what can run here and why not."""
+"""What would spoil a measurement now, each finding with its remedy."""
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mtbench.machine import energy, linux, macos, nvidia
 from mtbench.machine.description import describe
 from mtbench.machine.watch import Reading, Watch
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from mtbench.units import size
 
 SEVERITIES = ("ok", "note", "warning")
 
@@ -29,17 +24,6 @@ class Finding:
     severity: str
     what: str
     remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One framework on one device. `works`: whether it can be measured here; `detail`: what it is, or why not."""
-
-    framework: str
-    device: str
-    works: bool
-    detail: str
-    dtypes: tuple[str, ...] = ()
 
 
 def examine(seconds: float = 0.5) -> list[Finding]:
@@ -100,10 +84,10 @@ def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]
     """Swap that is in use, or being used more right now."""
     remedy = "Close what holds memory, or choose smaller shapes."
     if reading.swapped_bytes:
-        return [Finding("warning", f"The machine is swapping: {_size(reading.swapped_bytes)} just now.", remedy)]
+        return [Finding("warning", f"The machine is swapping: {size(reading.swapped_bytes)} just now.", remedy)]
     # A little always stays there after a shortage long past.
     if (reading.swap_used_bytes or 0) > 0.02 * (description.get("memory_bytes") or 0):
-        return [Finding("note", f"{_size(reading.swap_used_bytes or 0)} are in swap.", remedy)]
+        return [Finding("note", f"{size(reading.swap_used_bytes or 0)} are in swap.", remedy)]
     return [Finding("ok", "Memory: no swapping.")] if reading.swap_used_bytes is not None else []
 
 
@@ -131,9 +115,9 @@ def on_gpu(
     if foreign:
         held = sum(process.memory_bytes or 0 for process in foreign)
         numbers = ", ".join(str(process.pid) for process in foreign)
-        size = f" and hold {_size(held)}" if held else ""
+        holding = f" and hold {size(held)}" if held else ""
         findings.append(
-            Finding("warning", f"Other processes compute on the GPU{size}: process number {numbers}.", remedy)
+            Finding("warning", f"Other processes compute on the GPU{holding}: process number {numbers}.", remedy)
         )
     elif utilisation is not None and utilisation > 0.05:
         findings.append(Finding("warning", f"Something keeps the GPU busy, {utilisation:.0%} of the time.", remedy))
@@ -277,98 +261,6 @@ def on_quota(quota: float | None, cores: int | None) -> list[Finding]:
     ]
 
 
-def contenders(
-    names: Sequence[str] | None = None, devices: Sequence[str] = ("cpu", "gpu"), timeout_s: float = 120
-) -> list[Contender]:
-    """What each framework says of each device, each asked in a process of its own; takes as long as their imports."""
-    if names is None:
-        from mtbench.registry import names as known
-
-        names = known("framework")
-    pairs = [(name, device) for name in names for device in devices]
-    with ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 2) // 2)) as pool:
-        return list(pool.map(lambda pair: _ask(pair[0], pair[1], timeout_s), pairs))
-
-
-def report(
-    findings: Sequence[Finding], contenders: Sequence[Contender] = (), description: Mapping[str, Any] | None = None
-) -> "Group":
-    """All of it for a terminal, as a Rich renderable."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "warning": ("warning", "bold red")}
-    parts: list[Any] = []
-    if description is not None:
-        machine = Table(title="This machine", title_justify="left", box=None, show_header=False)
-        for name, value in machine_rows(description):
-            machine.add_row(Text(name, "dim"), Text(value))
-        parts += [machine, ""]
-    if contenders:
-        able = Table(title="What can run here", title_justify="left", box=None, show_header=False)
-        for contender in contenders:
-            mark, style = ("yes", "green") if contender.works else ("no", "yellow")
-            types = f" ({', '.join(contender.dtypes)})" if contender.dtypes else ""
-            able.add_row(
-                Text(mark, style),
-                Text(contender.framework),
-                Text(contender.device),
-                Text(contender.detail + types),
-            )
-        parts += [able, ""]
-    found = Table(title="What would spoil a measurement", title_justify="left", box=None, show_header=False)
-    for finding in findings:
-        said = Text(finding.what)
-        if finding.remedy:
-            said.append(f"\n{finding.remedy}", "dim")
-        found.add_row(Text(*marks[finding.severity]), said)
-    return Group(*parts, found)
-
-
-def machine_rows(description: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The machine in words: name and value, for a table; what is unknown is left out."""
-    cores = description.get("cores") or {}
-    memory, cache = description.get("memory_bytes"), description.get("last_level_cache_bytes")
-    gpus = [
-        ", ".join(str(part) for part in (gpu["name"], gpu.get("cores") and f"{gpu['cores']} cores") if part)
-        for gpu in description.get("gpus") or []
-    ]
-    rows = [
-        ("chip", " ".join(filter(None, (description.get("chip"), _bracket(description.get("model")))))),
-        ("cores", ", ".join(f"{count} {kind}" for kind, count in cores.items() if count)),
-        ("memory", _size(memory) if memory else ""),
-        ("last-level cache", _size(cache) if cache else ""),
-        ("GPU", "; ".join(gpus)),
-        ("system", " ".join(filter(None, (description.get("os"), description.get("os_version"))))),
-        ("kernel", description.get("kernel") or ""),
-        ("Python", description.get("python") or ""),
-        ("virtual machine", "yes" if description.get("virtualised") else ""),
-        ("power", description.get("power_source") or ""),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _ask(framework: str, device: str, timeout_s: float) -> Contender:
-    command = [sys.executable, "-m", "mtbench.machine.probe", framework, device]
-    try:
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return Contender(framework, device, False, f"it did not answer within {timeout_s:.0f} s")
-    if finished.returncode != 0:
-        last = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
-        return Contender(framework, device, False, f"its installation is broken: {last}")
-    answer = json.loads(finished.stdout.strip().splitlines()[-1])
-    if "unsupported" in answer:
-        return Contender(framework, device, False, answer["unsupported"])
-    facts = answer["description"]
-    parts = (f"{facts['library']} {facts['version']}", facts["device_kind"], facts["device_name"], facts["blas"])
-    detail = ", ".join(dict.fromkeys(part for part in parts if part))
-    return Contender(framework, device, True, detail, tuple(answer["dtypes"]))
-
-
 def _gpu(watch: Watch) -> list[Finding]:
     import psutil
 
@@ -417,11 +309,3 @@ def _energy(has_gpu: bool) -> list[Finding]:
             findings.append(Finding("ok", f"Energy of the {device.upper()}: measured ({counter.covers})."))
             counter.close()
     return findings
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-def _bracket(word: str | None) -> str:
-    return f"({word})" if word else ""

@@ -25,8 +25,8 @@ from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
-from mtbench.report.units import CONFIDENCE, percent
 from mtbench.selftest import outcome
+from mtbench.units import CONFIDENCE, percent
 from mtbench.verdicts import HIGHEST_THRESHOLD, THRESHOLD
 
 FORMATS = ("svg", "png")

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mtbench.report import units
+from mtbench import units
 from mtbench.report.arms import Style
 
 Spec = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report import units
+from mtbench import units
 from mtbench.report.arms import device_name, machine_name
 from mtbench.report.ratios import DESCRIPTIVE
 from mtbench.report.tables import LATENCY, THROUGHPUT, Metric

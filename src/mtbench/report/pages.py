@@ -11,8 +11,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from mtbench import support
-from mtbench.report import units
+from mtbench import support, units
 from mtbench.report.arms import machine_name
 from mtbench.report.tables import METRICS, differing, parameters, sections
 

@@ -8,8 +8,8 @@ import polars as pl
 
 from mtbench import stats, verdicts
 from mtbench.report.tables import CELL, SECTION, Metric, Tables
-from mtbench.report.units import CONFIDENCE
 from mtbench.stats import Comparison
+from mtbench.units import CONFIDENCE
 from mtbench.verdicts import Blocks
 
 FLIPPED = {"faster": "slower", "slower": "faster"}

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report import marks, units
+from mtbench import units
+from mtbench.report import marks
 from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
 from mtbench.report.tables import THROUGHPUT, differing, parameters, sections

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -145,43 +145,43 @@ def test_a_rate_above_the_peak_is_suspect_and_one_far_above_impossible():
 
 
 def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_each_time():
-    asked: list[tuple[str, float]] = []
+    asked: list[str] = []
 
-    class Judge(Worker):
-        def peaks(self, dtype, factor=1.0):
-            asked.append((dtype, factor))
-            return Rates(1.2e9, {1024: 1e12}).to_json()
+    def measure(dtype: str) -> Rates:
+        asked.append(dtype)
+        return Rates(1.2e9, {1024: 1e12})
 
-    judge = Judge()
-    work = SimpleNamespace(flops=lambda shape: 1.05, bytes_moved=lambda shape, dtype: 1.0)
-    prepared = SimpleNamespace(problem=work, shape=None, dtype="float32")
-    roofs = {"flops_per_s": 1e9, "bytes_per_s": 1e12}
-    assert judge._check_rates(prepared, 1.1, roofs) == (None, [])  # 0.95 of the peak
-    again, warnings = judge._check_rates(prepared, 1.0, roofs)
+    rates = checks.RateCheck(measure)
+    work, roofs = ("float32", 1.05, 1.0), {"flops_per_s": 1e9, "bytes_per_s": 1e12}
+    assert rates.check(*work, 1.1, roofs) == (None, [])  # 0.95 of the peak
+    again, warnings = rates.check(*work, 1.0, roofs)
     assert again == Rates(1.2e9, {1024: 1e12})
     assert warnings == []
-    assert judge._check_rates(prepared, 1.0, roofs) == (None, [])
-    assert judge._check_rates(prepared, 0.9, roofs) == (again, [])  # 1.17 of the old peak, 0.97 of the new one
-    assert judge._check_rates(prepared, 0.75, roofs)[1] != []  # 1.17 of the new one
-    assert asked == [("float32", 2.0)] * 3
+    assert rates.check(*work, 1.0, roofs) == (None, [])
+    assert rates.check(*work, 0.9, roofs) == (again, [])  # 1.17 of the old peak, 0.97 of the new one
+    assert rates.check(*work, 0.75, roofs)[1] != []  # 1.17 of the new one
+    assert asked == ["float32"] * 3
 
 
 def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_machine():
     measured = [0.2e9, 0.3e9, 1.2e9, 0.1e9]
-
-    class Judge(Worker):
-        def peaks(self, dtype, factor=1.0):
-            return Rates(measured.pop(0), {1024: 1e12}).to_json()
-
-    judge = Judge()
-    work = SimpleNamespace(flops=lambda shape: 1.0, bytes_moved=lambda shape, dtype: 1.0)
-    prepared = SimpleNamespace(problem=work, shape=None, dtype="float32")
-    assert judge._check_rates(prepared, 1.0, {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}) == (
-        Rates(1.2e9, {1024: 1e12}),
-        [],
-    )
+    rates = checks.RateCheck(lambda dtype: Rates(measured.pop(0), {1024: 1e12}))
+    work, roofs = ("float32", 1.0, 1.0), {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}
+    assert rates.check(*work, 1.0, roofs) == (Rates(1.2e9, {1024: 1e12}), [])
     assert measured == [0.1e9]
     measured[:] = [0.2e9, 0.3e9, 0.4e9]
     with pytest.raises(Mismatch, match="not done"):
-        judge._check_rates(prepared, 1.0, {"flops_per_s": 0.25e9, "bytes_per_s": 1e12})
+        rates.check(*work, 1.0, roofs)
     assert measured == []
+
+
+def test_a_worker_gives_its_peaks_more_time_when_they_are_measured_again(monkeypatch):
+    asked: list[tuple[str, float]] = []
+
+    def peaks(self: Worker, dtype: str, factor: float = 1.0) -> dict[str, Any]:
+        asked.append((dtype, factor))
+        return Rates(1.0).to_json()
+
+    monkeypatch.setattr(Worker, "peaks", peaks)
+    assert Worker().rates.measure("float16") == Rates(1.0)
+    assert asked == [("float16", 2.0)]

@@ -20,7 +20,7 @@ from typing import Any
 from mtbench import registry
 from mtbench.bench import blocks, calibration, checks, verify
 from mtbench.bench.protocol import Protocol
-from mtbench.bench.rates import BYTES, FLOPS, Rates
+from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed, Message
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Framework, Settings
@@ -38,9 +38,6 @@ PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 
 PEAK_SECOND_FACTOR = 2.0
 """So much longer where a result seems to exceed the peaks, and they are measured again."""
-
-PEAK_CHANCES = 3
-"""So often before a result is called impossible: while something else takes the machine, all peaks are too low."""
 
 
 @dataclass
@@ -70,7 +67,7 @@ class Worker:
         self.prepared: Prepared | None = None
         self.bird: blocks.Subject | None = None
         self.has_prepared = False
-        self.measured_again: set[str] = set()  # the dtypes whose peaks were exceeded a little
+        self.rates = checks.RateCheck(lambda dtype: Rates.from_json(self.peaks(dtype, PEAK_SECOND_FACTOR)))
 
     def start(
         self, framework: str, file: str | None, mode: str, settings: dict[str, str], protocol: dict[str, Any]
@@ -210,7 +207,9 @@ class Worker:
                 checks.check_fresh(framework, subject)
             warnings += checks.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
             error = max(error, self._check_other_inputs(prepared))
-        again, suspicions = self._check_rates(prepared, call_ns, peaks)
+        problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
+        work = (problem.flops(shape), problem.bytes_moved(shape, dtype))
+        again, suspicions = self.rates.check(dtype, *work, call_ns, peaks)
         warnings += suspicions
         subject.last = None
         return {
@@ -221,36 +220,6 @@ class Worker:
             "peaks": None if again is None else again.to_json(),
             "warnings": warnings,
         }
-
-    def _check_rates(
-        self, prepared: Prepared, call_ns: float, peaks: dict[str, float | None]
-    ) -> tuple[Rates | None, list[str]]:
-        """Holds the call against the peak rates; returns them as measured anew where the call exceeded them, and warnings.
-
-        A peak may have been measured while the machine was busy with something else, so it gets a second chance: for a
-        small excess one in the life of a worker, for a suspicious one each time, and more before anything is called impossible.
-        """
-        moved = prepared.problem.bytes_moved(prepared.shape, prepared.dtype)
-        work = {FLOPS: (prepared.problem.flops(prepared.shape), "FLOP/s"), BYTES: (moved, "B/s")}
-
-        def excess() -> float:
-            return max(checks.excess(amount, call_ns, peaks.get(rate)) for rate, (amount, _) in work.items())
-
-        again = None
-        if excess() > checks.SUSPECT_FACTOR or (excess() > 1 and prepared.dtype not in self.measured_again):
-            self.measured_again.add(prepared.dtype)
-            for _ in range(PEAK_CHANCES):
-                now = Rates.from_json(self.peaks(prepared.dtype, PEAK_SECOND_FACTOR))
-                again = now if again is None else again.merged(now)
-                peaks = {
-                    rate: max(peaks.get(rate) or 0.0, best or 0.0) or None for rate, best in again.at(moved).items()
-                }
-                if excess() <= checks.IMPOSSIBLE_FACTOR:
-                    break
-        suspicions = []
-        for rate, (amount, unit) in work.items():
-            suspicions += checks.check_rate(amount, call_ns, peaks.get(rate), unit)
-        return again, suspicions
 
     def _check_other_inputs(self, prepared: Prepared) -> float:
         """The error on inputs that the call has not seen; an answer that was kept from before is wrong here."""

@@ -183,7 +183,7 @@ class QuantizedLinear(Operator):
             rows = batch * seq
             if product is not None and rows >= fewest:
                 return product(x)
-            out = multiply(x.view(rows, embed_dim), packed, group_size, scales_and_zeros)
+            out = multiply(x.reshape(rows, embed_dim), packed, group_size, scales_and_zeros)
             return out.view(batch, seq, out_features)
 
         return call

@@ -61,6 +61,18 @@ def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns
     assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
 
 
+@pytest.mark.parametrize(
+    ("epochs", "apart"), [([100, 110], None), ([100, 4900], "192%"), ([100, 100, 100, 100, 4900], None)]
+)
+def test_epochs_that_disagree_say_so_where_the_interval_does_not(misbehaving, epochs, apart):
+    tally = Tally(misbehaving("well"))
+    tally.latency_ns = [[[time] * 5] * 8 for time in epochs]
+    tally.throughput_ns = [[100.0] * 8 for _ in epochs]
+    record = tally.record(Sweep("s", Protocol(), "m", {}))
+    said = [warning for warning in record.warnings if warning.startswith("epochs disagree")]
+    assert said == ([] if apart is None else [f"epochs disagree: their medians lie {apart} apart, beyond the interval"])
+
+
 def test_outliers_are_counted_and_kept_and_percentiles_wait_for_enough_calls(misbehaving):
     tally = Tally(misbehaving("well"))
     blocks = [[100 + number] * 5 for number in range(11)] + [[100_000] * 5]

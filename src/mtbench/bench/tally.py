@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mtbench.stats import Interval
 
 POOLED_EPOCHS = 5
+
+EPOCHS_APART = 0.2
+"""Lives of a process differ by some per cent, on a shared machine by ten; more is something else that ran beside one."""
+
 OVERHEAD_FRACTION = 0.1
 """A median of which the library's cheapest call takes more than this says little about the operator."""
 
@@ -208,6 +212,10 @@ class Tally:
         if len(self.latency_ns) > 1:
             medians = [median(map(median, visit)) for visit in self.latency_ns]
             record.epoch_spread = (max(medians) - min(medians)) / median(medians)
+            if record.epoch_spread > EPOCHS_APART and len(medians) < POOLED_EPOCHS:
+                record.warnings.append(
+                    f"epochs disagree: their medians lie {record.epoch_spread:.0%} apart, beyond the interval"
+                )
         if latency.confidence < protocol.confidence:
             record.warnings.append(
                 f"not converged: {len(blocks)} blocks are too few for an interval at {protocol.confidence:.0%}"

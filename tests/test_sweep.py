@@ -4,6 +4,7 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from mtbench import paths
 from mtbench.errors import ConfigError
@@ -43,6 +44,18 @@ def test_the_command_line_selects_within_grids(loader):
     ]
     with pytest.raises(ConfigError, match="operator=d"):
         expand(loader, {}, grids, ["operator=d"])
+
+
+def test_an_axis_may_be_a_list_in_yaml_but_a_setting_that_is_a_list_is_one_value(loader):
+    given = {"operator": OmegaConf.create(["mha", "gelu"]), "shape.seq_len": [4, 8], "protocol.looks": [3, 6]}
+    jobs = expand(loader, given, [], [])
+    assert [(job[0], job[1]) for job in jobs] == [
+        ("operator=mha", "shape.seq_len=4"),
+        ("operator=mha", "shape.seq_len=8"),
+        ("operator=gelu", "shape.seq_len=4"),
+        ("operator=gelu", "shape.seq_len=8"),
+    ]
+    assert {job[2] for job in jobs} == {"protocol.looks=[3,6]"}
 
 
 def test_glob_names_every_option_of_a_group(loader):

@@ -2,15 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from itertools import product
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError
 
 NOT_AXES = ("sweep", "experiment")
+
+LISTS = tuple(f"protocol.{field.name}" for field in fields(Protocol) if field.default_factory is not MISSING)
+"""Settings whose value is a list: `[8, 16]` is one value of theirs."""
 
 VERBATIM = ("framework.requirement", "framework.python")
 """Keys whose values are not in Hydra's grammar, which refuses the = of `mlx==0.31.0` and the ~ of a home folder."""
@@ -36,8 +42,8 @@ def _quoted_value(value: str) -> str:
 
 def expand(
     loader: ConfigLoader,
-    params: Mapping[str, str],
-    grids: Sequence[Mapping[str, str]],
+    params: Mapping[str, Any],
+    grids: Sequence[Mapping[str, Any]],
     arguments: Sequence[str],
 ) -> list[list[str]]:
     """The overrides of each job: the product of all axes, for each grid; without grids, of `params` alone.
@@ -58,7 +64,9 @@ def expand(
             )
     jobs: dict[tuple[str, ...], None] = {}
     for grid in grids or [{}]:
-        axes = _axes(parser.parse_overrides([quoted(f"{key}={value}") for key, value in {**params, **grid}.items()]))
+        axes = _axes(
+            parser.parse_overrides([quoted(f"{key}={_axis(key, value)}") for key, value in {**params, **grid}.items()])
+        )
         for key, override in given.items():
             asked = _values(override)
             if key in grid:
@@ -68,6 +76,12 @@ def expand(
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment has {' '.join(arguments)}.")
     return [list(job) for job in jobs]
+
+
+def _axis(key: str, values: Any) -> Any:
+    """An axis as YAML has it: text with commas, or a list, except for a setting that is a list itself."""
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    return ",".join(map(str, values)) if is_list and key not in LISTS else values
 
 
 def _axes(overrides: Sequence[Override]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 class GridSweeper(Sweeper):
     """Expands `params`, `grids` and the command line into jobs; see mtbench.sweep.expand."""
 
-    def __init__(self, params: Mapping[str, str] | None = None, grids: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, params: Mapping[str, Any] | None = None, grids: Sequence[Mapping[str, Any]] = ()) -> None:
         self.params = params or {}
         self.grids = grids
 

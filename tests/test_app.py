@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,15 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
         ("operator=softmax -m dtype=float16", "put it last"),
         ("operator=softmax,mha", "put -m at the end"),
         ("softmax", "write key=value"),
+        ("reprot", "No command 'reprot'. Did you mean 'report'?"),
+        ("--operator mha", "There is no option --operator; settings are written key=value"),
+        ("+experiment=quick", "+experiment=quick is a sweep; put -m at the end"),
+        ("+timeout=5", "No setting 'timeout'."),
+        ("+timeout=5 -m", "No setting 'timeout'."),
+        ("+protocol.epoch=3", "No setting 'protocol.epoch'. Did you mean 'protocol.epochs'?"),
+        ("device=cuda", "No device 'cuda'. Did you mean 'gpu'?"),
+        ("hydra.run.dir=/dev/null/x", "hydra.run.dir=/dev/null/x cannot be made (Not a directory)"),
+        ("hydra.sweep.dir=/dev/null/x -m", "hydra.sweep.dir=/dev/null/x cannot be made (Not a directory)"),
         ("--config-dir nowhere operator=softmax", "not found"),
     ],
 )
@@ -130,6 +140,14 @@ def test_a_mistake_gets_one_clear_line_and_leaves_nothing_behind(tmp_path, argum
     assert result.stderr.count("\n") == 1
     assert says in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text("a: 1\nx: [\n")
+    result = run("--config-dir", "mine", "+experiment=broken", "-m", cwd=tmp_path)
+    assert result.returncode == 2
+    assert re.fullmatch(r"mtbench: .*broken\.yaml, line 3, is no YAML: .*\n", result.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["operator=sofmax"]])

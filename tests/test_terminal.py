@@ -24,7 +24,7 @@ from mtbench.operators.base import Shape
 from mtbench.operators.softmax import Softmax
 from mtbench.record import Record
 from mtbench.terminal import Terminal
-from mtbench.words import clock, duration, interval, one_line, percent
+from mtbench.words import clock, duration, interval, one_line, percent, times
 
 TORCH, MLX = Arm("torch"), Arm("mlx", "compiled")
 
@@ -612,3 +612,8 @@ def test_watching_imports_neither_scipy_nor_polars() -> None:
     program = PROGRAM.replace("raise SystemExit(130)", "import sys; print(*sys.modules, sep='\\n')")
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert not {"scipy", "polars", "torch", "mlx", "altair"} & set(printed.stdout.splitlines())
+
+
+def test_a_bound_that_says_nothing_is_not_written_out():
+    assert times(0.55, 0.001, 4695832.65) == "0.55x [<0.01, >55.00]"
+    assert times(1.32, 1.30, 1.35) == "1.32x [1.30, 1.35]"

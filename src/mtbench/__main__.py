@@ -1,6 +1,7 @@
 """`python -m mtbench`: a known word goes to the commands of cli.py, everything else to the Hydra application."""
 
 import sys
+from difflib import get_close_matches
 
 COMMANDS = ("list", "report", "compare", "doctor", "selftest")
 
@@ -11,6 +12,9 @@ def main() -> None:
         from mtbench.cli import app
 
         app(arguments)
+    elif arguments and (near := get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.7)):
+        print(f"mtbench: No command '{arguments[0]}'. Did you mean '{near[0]}'?", file=sys.stderr)
+        sys.exit(2)
     else:
         from mtbench.app import main as run
 

@@ -54,8 +54,12 @@ class Guard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            experiment = config.hydra.runtime.choices.get("experiment")
+            if experiment is not None:
+                raise ConfigError(f"+experiment={experiment} is a sweep; put -m at the end.")
             configuration.job_from(config, configuration.user_folders(config.hydra), Path())
             configuration.protocol_from(config)
+            _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             mistake = explain(error, [])
             if mistake is None:
@@ -98,7 +102,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
             configs[job.id] = job_config
             jobs.append(job)
     _check_baseline(protocols[0], jobs)
-    sweep_folder.mkdir(parents=True, exist_ok=True)
+    _make("hydra.sweep.dir", sweep_folder)
     OmegaConf.save(config, sweep_folder / "multirun.yaml")
     for job in jobs:
         _save_hydra_files(configs[job.id], job.folder)
@@ -109,6 +113,14 @@ def _check_baseline(protocol: Protocol, jobs: Sequence[Job]) -> None:
     arms = {job.arm.name for job in jobs}
     if protocol.baseline is not None and protocol.baseline not in arms:
         raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
+
+
+def _make(setting: str, folder: Path) -> None:
+    """Makes a folder for records. Raises ConfigError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{setting}={folder} cannot be made ({error.strerror}); name another folder.") from error
 
 
 def _save_hydra_files(config: DictConfig, folder: Path) -> None:

@@ -5,7 +5,7 @@ The YAML is in conf/. Hydra composes it; `job_from` turns one composed configura
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ def protocol_from(config: DictConfig) -> Protocol:
 
 
 def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, float]:
+    _check_settings(config, Config)
     operator, dtype = config.operator, config.dtype
     _one_of("device.name", config.device.name, DEVICES)
     _one_of("dtype.name", dtype.name, DTYPES)
@@ -181,6 +182,18 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
         requirement=_requirement(config.framework.requirement),
     )
     return cell, arm, _tolerance(config)
+
+
+def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:
+    """Raises ConfigError for a setting that nothing reads: Hydra lets `+name=value` add any."""
+    known = {each.name: each.type for each in fields(schema)}
+    for key in map(str, config):
+        if branch + key == "hydra":
+            continue
+        if key not in known:
+            raise ConfigError(unknown("setting", branch + key, [branch + name for name in known]))
+        if is_dataclass(known[key]):
+            _check_settings(config[key], known[key], f"{branch}{key}.")
 
 
 def _interpreter(python: str | None) -> str | None:

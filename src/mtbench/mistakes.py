@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import yaml
 from hydra.errors import (
     HydraException,
     InstantiationException,
@@ -18,6 +19,10 @@ from mtbench import config as configuration
 from mtbench import paths
 from mtbench.errors import ConfigError, unknown
 
+_FLAGS = (
+    "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc",
+    "--info", "-i", "--experimental-rerun",
+)  # fmt: skip
 _FLAGS_WITH_VALUE = (
     "--config-dir",
     "-cd",
@@ -40,7 +45,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if skip:
             skip = False
         elif argument.startswith("-"):
-            skip = argument in _FLAGS_WITH_VALUE
+            flag, _, value = argument.partition("=")
+            if flag not in (*_FLAGS, *_FLAGS_WITH_VALUE):
+                raise ConfigError(f"There is no option {flag}; settings are written key=value, such as operator=mha.")
+            skip = flag in _FLAGS_WITH_VALUE and not value
             kinds.append(argument)
         else:
             kinds.append("override")
@@ -63,6 +71,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
         return _missing(error)
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not an override; write key=value, such as shape.seq_len=64,128 (with -m at the end)."
+    broken = next((cause for cause in causes if isinstance(cause, yaml.MarkedYAMLError)), None)
+    if broken is not None and broken.problem_mark is not None:
+        return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is no YAML: {broken.problem}."
     text = " ".join(str(cause) for cause in causes)
     if "Ambiguous value for argument" in text:
         named = re.search(r"Ambiguous value for argument '(.*)'", text)

@@ -63,7 +63,7 @@ def matrix() -> list[Support]:
     frameworks = {name: registry.load("framework", name) for name in registry.names("framework")}
     operators = {name: registry.load("operator", name) for name in registry.names("operator")}
     return [
-        Support(name, library, _how(name, operator, library, framework), _variants(operator, library))
+        Support(name, library, _how(name, operator, library, framework), operator.variants(library))
         for name, operator in operators.items()
         for library, framework in frameworks.items()
     ]
@@ -78,10 +78,6 @@ def _how(name: str, operator: type[Operator], library: str, framework: type[Fram
         return "native"
     composed = operator.definition is not Operator.definition
     return "parts" if composed and framework.forms else "portable"
-
-
-def _variants(operator: type[Operator], library: str) -> tuple[str, ...]:
-    return tuple(name.removeprefix(f"{library}_") for name in dir(operator) if name.startswith(f"{library}_"))
 
 
 def ask(libraries: Iterable[str], devices: Sequence[str] = DEVICES) -> list[Answer]:
@@ -125,7 +121,7 @@ def _refused_forms(framework: Framework, dtypes: Sequence[str]) -> dict[str, dic
     for name in registry.names("operator"):
         operator: type[Operator] = registry.load("operator", name)
         native = ["native"] if hasattr(operator, framework.library) else []
-        for variant in (*native, *_variants(operator, framework.library)):
+        for variant in (*native, *operator.variants(framework.library)):
             found: dict[str, str] = {}
             for choice, problem in _problems(operator):
                 reasons = {dtype: why for dtype in dtypes if (why := _refused_form(framework, problem, variant, dtype))}

@@ -43,11 +43,19 @@ def interval(ns: float, low_ns: float | None, high_ns: float | None) -> str:
     return f"{duration(ns)} [{_digits(low_ns / scale, decimals)}, {_digits(high_ns / scale, decimals)}]"
 
 
+OPEN_BOUND = 100
+"""A bound of a ratio that is so many times away from it says no more than that there is none."""
+
+
 def times(ratio: float, low: float | None, high: float | None, digits: int = 3) -> str:
     """A ratio with its bounds to the same decimals: "1.32x [1.30, 1.35]", or with 4 digits "1.324x [1.301, 1.349]"."""
     decimals = max(0, _decimals(ratio) - (ratio < 1) + digits - 3)  # 57.1, 1.32, 0.95
-    bounds = "" if low is None or high is None else f" [{_digits(low, decimals)}, {_digits(high, decimals)}]"
-    return f"{_digits(ratio, decimals)}x{bounds}"
+    if low is None or high is None:
+        return f"{_digits(ratio, decimals)}x"
+    lowest, highest = ratio / OPEN_BOUND, ratio * OPEN_BOUND
+    below = f"<{_digits(lowest, decimals)}" if low < lowest else _digits(low, decimals)
+    above = f">{_digits(highest, decimals)}" if high > highest else _digits(high, decimals)
+    return f"{_digits(ratio, decimals)}x [{below}, {above}]"
 
 
 def percent(fraction: float) -> str:

@@ -211,6 +211,12 @@ def test_8_bits_are_dequantised_on_cuda_as_mlx_does_it() -> None:
     np.testing.assert_allclose(framework("mlx").host(fused), framework("mlx").host(by_mlx), rtol=1e-5, atol=1e-5)
 
 
+def test_a_variant_that_is_not_there_is_told_with_those_that_are() -> None:
+    says = "QuantizedLinear has no variant 'stock' in torch; it has native, portable, kernel, product."
+    with pytest.raises(Unsupported, match=re.escape(says)):
+        build(operator("quantized_linear"), "torch", "stock", SimpleNamespace(), "float32")
+
+
 def refusal(device: str, dtype: str, capability: tuple[int, int] = (9, 0), **params: Any) -> str | None:
     """What torch's form says of a device that need not be here."""
     fake = SimpleNamespace(bfloat16="bfloat16", cuda=SimpleNamespace(get_device_capability=lambda: capability))

@@ -20,6 +20,7 @@ from mtbench.record import to_json, write
 from mtbench.report import build, tables
 from mtbench.report.arms import styles
 from mtbench.report.pages import page_names
+from mtbench.report.publish import published
 from mtbench.report.ratios import DESCRIPTIVE, ratios
 
 
@@ -327,6 +328,14 @@ def test_a_file_that_no_report_wrote_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"index\.html was not written by mtbench"):
         build([tmp_path / "in"], out)
     assert {path.name: path.read_text() for path in out.iterdir()} == {"index.html": "my home page"}
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"/dev/null/x/y cannot be made \(Not a directory\)"),
+        published(Path("/dev/null/x/y")),
+    ):
+        pass
 
 
 def test_mistakes_get_one_clear_line_and_leave_nothing_behind(tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ class Process:
             return self._channel.receive(timeout_s)
         except TimedOut:
             self.end()
-            raise Died("timeout", f"the worker did not answer within {timeout_s:g} s and was killed") from None
+            raise Died(
+                "timeout", f"the worker did not answer within {timeout_s:g} s (protocol.timeout_s) and was killed"
+            ) from None
         except Closed:
             raise self._died() from None
 

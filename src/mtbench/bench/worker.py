@@ -299,7 +299,10 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
     try:
         form = problem.form(framework.library, variant)
     except KeyError:
-        raise Unsupported(f"{type(problem).__name__} has no variant '{variant}' in {framework.library}.") from None
+        known = ", ".join(("native", "portable", *problem.variants(framework.library)))
+        raise Unsupported(
+            f"{type(problem).__name__} has no variant '{variant}' in {framework.library}; it has {known}."
+        ) from None
     if form is not None:
         return form(weights)
     if variant == "portable" or not framework.forms:

@@ -158,6 +158,11 @@ class Operator(ABC):
         if shape.kv_len is not None and not self.uses_kv_len:
             raise ConfigError(f"{type(self).__name__} has no key length of its own; leave shape.kv_len out.")
 
+    @classmethod
+    def variants(cls, library: str) -> tuple[str, ...]:
+        """The variants that this operator has in a library, beside native and portable."""
+        return tuple(name.removeprefix(f"{library}_") for name in dir(cls) if name.startswith(f"{library}_"))
+
     def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
         """The builder of this operator's form in a library, or None where only `portable` can serve.
 

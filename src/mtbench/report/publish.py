@@ -24,8 +24,11 @@ def published(out: Path) -> Iterator[Path]:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; give --out a folder for the report.")
     target = out.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be made ({error.strerror}); give another --out.") from error
     try:
         yield building
         _move(building, target, out)

@@ -93,7 +93,7 @@ APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sw
                 "mtbench/terminal.py",
                 "mtbench/summary.py",
                 "mtbench/words.py",
-                "mtbench/machine/printed.py",
+                "mtbench/machine/console.py",
                 "mtbench/cli.py",
                 "mtbench/compare/",
                 "mtbench/selftest/",

@@ -107,13 +107,14 @@ def doctor() -> None:
     from rich.console import Console
 
     from mtbench import machine
-    from mtbench.machine import contenders, printed
+    from mtbench.machine import contenders
+    from mtbench.machine.console import examination
     from mtbench.machine.doctor import examine
 
     console = Console()
     with console.status("Asking each framework what it can do here ..."):
         findings, able = examine(), contenders.contenders()
-    console.print(printed.examination(findings, able, machine.describe()))
+    console.print(examination(findings, able, machine.describe()))
 
 
 @app.command()

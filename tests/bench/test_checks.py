@@ -183,5 +183,5 @@ def test_a_worker_gives_its_peaks_more_time_when_they_are_measured_again(monkeyp
         return Rates(1.0).to_json()
 
     monkeypatch.setattr(Worker, "peaks", peaks)
-    assert Worker().rates.measure("float16") == Rates(1.0)
+    assert Worker().rate_check.measure("float16") == Rates(1.0)
     assert asked == [("float16", 2.0)]

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtbench.machine import doctor, nvidia, printed
+from mtbench.machine import doctor, nvidia
+from mtbench.machine.console import examination
 from mtbench.machine.contenders import Contender, contenders
 from mtbench.machine.doctor import Finding
 from mtbench.machine.nvidia import GpuProcess, GpuReading
@@ -274,7 +275,7 @@ def test_the_report_shows_all_of_it():
     }
     console = Console(file=io.StringIO(), width=100)
     console.print(
-        printed.examination(
+        examination(
             [Finding("warning", "It runs on its [battery].", "Connect it."), Finding("ok", "Load: 0.1.")],
             [Contender("mlx", "gpu", True, "mlx 0.32", ("float32",)), Contender("torch", "gpu", False, "no GPU here")],
             description,

@@ -67,7 +67,7 @@ class Worker:
         self.prepared: Prepared | None = None
         self.bird: blocks.Subject | None = None
         self.has_prepared = False
-        self.rates = checks.RateCheck(lambda dtype: Rates.from_json(self.peaks(dtype, PEAK_SECOND_FACTOR)))
+        self.rate_check = checks.RateCheck(lambda dtype: Rates.from_json(self.peaks(dtype, PEAK_SECOND_FACTOR)))
 
     def start(
         self, framework: str, file: str | None, mode: str, settings: dict[str, str], protocol: dict[str, Any]
@@ -209,7 +209,7 @@ class Worker:
             error = max(error, self._check_other_inputs(prepared))
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         work = (problem.flops(shape), problem.bytes_moved(shape, dtype))
-        again, suspicions = self.rates.check(dtype, *work, call_ns, peaks)
+        again, suspicions = self.rate_check.check(dtype, *work, call_ns, peaks)
         warnings += suspicions
         subject.last = None
         return {

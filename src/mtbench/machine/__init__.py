@@ -1,8 +1,8 @@
 """What this machine is, and what would spoil a measurement on it.
 
-`describe` and `identity` say what it is; `doctor` what is wrong with it now, `contenders` what can run here, and `printed` both
-of them to a reader; `watch` what happens to it during a run; `energy` what a run costs. The readers of each system stand apart:
-`linux`, `macos`, `nvidia`.
+`describe` and `identity` say what it is; `doctor` what is wrong with it now, `contenders` what can run on it, and `console`
+shows all three in a terminal; `watch` says what happens to it during a run, `energy` what a run costs. The readers of each
+system stand apart: `linux`, `macos`, `nvidia`.
 Nothing here imports a framework, needs administrator rights, or keeps anything that names a person or a host.
 """
 

@@ -211,6 +211,44 @@ def test_8_bits_are_dequantised_on_cuda_as_mlx_does_it() -> None:
     np.testing.assert_allclose(framework("mlx").host(fused), framework("mlx").host(by_mlx), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("variant", ["native", "kernel", "product"])
+def test_a_quantised_products_input_may_lie_in_memory_as_it_likes(variant: str) -> None:
+    problem = operator("quantized_linear", embed_dim=128, out_dim=48)
+    (x,), weights = draw(problem, Shape(2, 3), "bfloat16")
+    call, torch = build(problem, "torch", variant, weights, "bfloat16"), framework("torch")
+    whole = torch.array(np.concatenate([x, x + 1], axis=1), "bfloat16")
+    np.testing.assert_array_equal(torch.host(call(whole[:, :3])), torch.host(call(whole[:, :3].clone())))
+    last = call(whole[:, -1:])
+    np.testing.assert_array_equal(torch.host(last), torch.host(call(whole[:, -1:].clone())))
+
+
+def test_the_only_way_that_is_ever_taken_asks_nothing_of_the_other() -> None:
+    problem = operator("quantized_linear", embed_dim=128, out_dim=40)  # of which the kernel takes no multiple of 8
+    inputs, weights = draw(problem, Shape(2, 3))
+    out = run(build(problem, "torch", "native", weights, "float32"), "torch", inputs, "float32")
+    assert error(out, reference(problem, inputs, weights)) < 1e-6
+    with pytest.raises(Unsupported, match="multiples of 16"):
+        build(problem, "torch", "native", weights, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("crossing", "width", "kernel", "product"),
+    [
+        (quantized_linear.TORCH_CROSSINGS["cpu", "bfloat16"], 1024, 48, 64),
+        (quantized_linear.TORCH_CROSSINGS["cpu", "bfloat16"], 256, 128, 192),
+        (quantized_linear.TORCH_CROSSINGS["cuda", "bfloat16"], 4096, 80, 96),
+        (quantized_linear.TORCH_CROSSINGS["cuda", "bfloat16"], 2048, 128, 160),
+        (quantized_linear.TORCH_CROSSINGS["cuda", "bfloat16"], 1024, 512, 640),
+        (quantized_linear.MLX_CROSSINGS["cuda", "bfloat16", 4], 4096, 4, 8),
+        (quantized_linear.MLX_CROSSINGS["cuda", "bfloat16", 4], 2048, 16, 17),
+        (quantized_linear.MLX_CROSSINGS["cuda", "bfloat16", 4], 1024, 1024, 2048),
+        (quantized_linear.MLX_CROSSINGS["cuda", "bfloat16", 8], 4096, 4, 8),
+    ],
+)
+def test_the_crossings_are_where_they_were_measured(crossing: Crossing, width: int, kernel: int, product: int) -> None:
+    assert kernel < crossing.fewest(width * width) <= product
+
+
 def test_a_variant_that_is_not_there_is_told_with_those_that_are() -> None:
     says = "QuantizedLinear has no variant 'stock' in torch; it has native, portable, kernel, product."
     with pytest.raises(Unsupported, match=re.escape(says)):

@@ -14,7 +14,8 @@ WORD_BITS = 32
 """MLX packs codes into words of so many bits, the first code lowest."""
 
 CPU_PART = 2**20
-"""So many weights torch dequantises at a time on a CPU: they stay in its cache, and 32 MiB would be new memory in each call.
+"""So many weights torch dequantises at a time on a CPU: they stay in its cache, while a whole weight of 32 MiB and more is
+memory that the system must find anew in each call.
 
 Measured as below, at (4096, 4096): in bfloat16 1 row 7.9 ms instead of 30 and 512 rows 59 instead of 67, in float32 1 row 10
 instead of 55.
@@ -27,8 +28,8 @@ class Crossing(NamedTuple):
     """From how many rows on a product with a weight that is dequantised first is faster than the library's kernel.
 
     The kernel unpacks the weight again for every row or few rows, as generating a token wants it. The product dequantises it
-    once, which takes so many rows of the kernel's time: `rows` where the device does it, and where launching it takes longer
-    than doing it, the more the fewer weights there are: `shared / (weights - beyond)`. Up to `beyond` weights it never pays.
+    once, for which the kernel could do so many rows: `rows` where the device's work decides, and `shared / (weights - beyond)`,
+    the more the fewer weights there are, where launching it does. Up to `beyond` weights it never pays.
     """
 
     rows: float
@@ -48,19 +49,22 @@ TORCH_CROSSINGS = {
 MLX_CROSSINGS = {
     ("cpu", "bfloat16", 4): Crossing(6.0),
     ("cpu", "bfloat16", 8): Crossing(6.0),
-    ("cpu", "float16", 4): Crossing(32.0),
-    ("cpu", "float16", 8): Crossing(32.0),
-    ("cuda", "bfloat16", 4): Crossing(5.0, 5.4e7, 1.02e6),
+    ("cpu", "float16", 4): Crossing(24.0),
+    ("cpu", "float16", 8): Crossing(24.0),
+    ("cuda", "bfloat16", 4): Crossing(5.0, 5.3e7, 1.02e6),
     ("cuda", "bfloat16", 8): Crossing(6.0, 4e7, 4.2e6),
 }
-"""By device and dtype, MLX's by bits, too; where nothing was measured, the kernel is taken.
+"""By device and dtype, MLX's by bits, too; where nothing was measured, the kernel is taken. Drawn through the sizes below, and
+not measured between them.
 
-Measured with the kernel and the product of square weights, 4 bits in groups of 64, in this order below:
+Square weights of 4 bits in groups of 64, unless said otherwise; first the kernel's time, then the product's:
 
 On two cores of an AMD EPYC with torch 2.13 and MLX 0.32, in ms. torch in bfloat16, width 256: 128 rows 0.104 and 0.108, 192
 rows 0.155 and 0.130; 1024: 48 rows 0.59 and 0.61, 64 rows 0.78 and 0.68, 512 rows 6.2 and 2.9; 4096: 56 rows 10.9 and 10.9.
 One row in float32, 256: 0.063 and 0.051, 1024: 0.93 and 0.31; in float16, 256: 0.067 and 0.059, 1024: 0.98 and 0.57. MLX in
-bfloat16, 768: 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18.
+bfloat16, 768: 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18; with 8 bits 4 rows 2.1 and 2.2, 8 rows 4.2 and 3.1;
+in float16 16 rows 8.4 and 9.9, 24 rows 12.6 and 12.5, 32 rows 16.6 and 14.1; with 8 bits 16 rows 8.3 and 9.5, 32 rows 16.5 and
+13.8.
 
 On an H200 with torch 2.11 and MLX 0.32.4, queued, in us. torch, 1024: 512 rows 43 and 41 to 61, 640 rows 52 and 38; 2048: 128
 rows 43 and 51, 160 rows 52 and 49; 4096: 80 rows 100 and 111, 96 rows 119 and 113, 512 rows 602 and 124. MLX, 1024: 1024
@@ -85,8 +89,9 @@ class QuantizedLinear(Operator):
     bits, _weight_int8pack_mm, has one scale for a whole row and no offset, so that it computes something else.
 
     Two variants in each library: `kernel` is that kernel, and `product` dequantises the weight in each call and multiplies by
-    it, in torch for 8 bits, too. The native form is the faster one for its number of rows; in torch it keeps the weight packed
-    in both ways, since the kernel's own layout cannot be unpacked.
+    it, in torch for 8 bits, too. The native form is the faster one for its number of rows, where that was measured (see
+    `Crossing`), else the kernel; where torch has no kernel it is not supported. In torch it keeps the weight packed in both
+    ways, since the kernel's own layout cannot be unpacked.
     """
 
     embed_dim: Size = 768
@@ -151,7 +156,10 @@ class QuantizedLinear(Operator):
         crossing = TORCH_CROSSINGS.get((w.codes.device.type, str(w.scales.dtype).removeprefix("torch.")))
         if crossing is None:
             return self.torch_kernel(w)
-        return self._torch_kernel(w, crossing.fewest(self.out_features * self.embed_dim), self.torch_product(w))
+        fewest = crossing.fewest(self.out_features * self.embed_dim)
+        if self.bits == 4 and fewest <= 1:
+            return self.torch_product(w)
+        return self._torch_kernel(w, fewest, self.torch_product(w))
 
     def torch_kernel(self, w: SimpleNamespace) -> Call:
         """By torch's kernel alone."""
@@ -183,7 +191,7 @@ class QuantizedLinear(Operator):
             rows = batch * seq
             if product is not None and rows >= fewest:
                 return product(x)
-            out = multiply(x.reshape(rows, embed_dim), packed, group_size, scales_and_zeros)
+            out = multiply(x.reshape(rows, embed_dim).contiguous(), packed, group_size, scales_and_zeros)
             return out.view(batch, seq, out_features)
 
         return call

@@ -188,3 +188,13 @@ def test_a_grid_of_many_arms_has_a_bar_for_each(tmp_path: Path, visit: Visit) ->
     visit.page.locator(".jobs th", has_text="% of limit").click()
     shares = visit.page.eval_on_selector_all(".jobs tbody tr", "rows => rows.map(r => Number(r.cells[3].dataset.sort))")
     assert shares == sorted(shares)
+
+
+def test_every_chart_of_a_report_names_its_machine(tmp_path: Path) -> None:
+    write(with_limit(timed(seq_len=32), 1000, 100, 2e10, 1e10), tmp_path / "in" / "1")
+    write(with_limit(timed("mlx", seq_len=32), 1000, 100, 2e10, 1e10), tmp_path / "in" / "2")
+    build([tmp_path / "in"], tmp_path / "out")
+    pages = sorted((tmp_path / "out").glob("*.html"))
+    said = {(page.name, name): str(spec["title"]) for page in pages for name, spec in specs(page).items()}
+    assert {page for page, _ in said} == {"index.html", "roofline.html", "softmax.html"}
+    assert [place for place, title in said.items() if "On Apple M3 Pro, " not in title] == []

@@ -195,15 +195,15 @@ def _limits(charted: pl.DataFrame, style: dict[str, Style]) -> tuple[list[dict[s
     """What the page of the measured limits shows of each device and dtype, and all its charts."""
     shown: list[dict[str, Any]] = []
     for ground in roofline.grounds(charted):
-        drawn = []
+        drawn, where = [], _where(ground.records)
         if ground.roofs is not None and len(ground.points):
-            text = "The roofs are measured; a point is a contender in one cell, by the time of queued calls."
+            text = f"The roofs are measured; a point is a contender in one cell, by the time of queued calls. {where}"
             title = f"Roofline, {ground.heading}"
             spec = charts.roofline_chart(
                 ground.points, ground.roofs.flops_per_s, ground.roofs.memory, style, title, text
             )
             drawn.append(Chart(ground.stem, None, "roofline", spec))
-        text = "Median over cells, nearest operator first; 100 % is what the measured roofs allow."
+        text = f"Median over cells, nearest operator first; 100 % is what the measured roofs allow. {where}"
         spec = charts.distance_chart(ground.bars, style, f"Distance from the limit, {ground.heading}", text)
         drawn.append(Chart(f"{ground.stem}-distance", None, "distance", spec))
         shown.append({"heading": ground.heading, "charts": drawn, "rows": ground.listed})

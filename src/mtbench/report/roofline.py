@@ -39,11 +39,12 @@ class Roofs:
 
 @dataclass(frozen=True)
 class Ground:
-    """The records that share their roofs. `points` and `bars` are the rows of the two charts, `roofs` None where no record
+    """`records` that share their roofs. `points` and `bars` are the rows of the two charts, `roofs` None where no record
     knows any that can be drawn; `listed` are the rows of the table."""
 
     heading: str
     stem: str
+    records: pl.DataFrame
     roofs: Roofs | None
     points: pl.DataFrame
     bars: pl.DataFrame
@@ -62,7 +63,7 @@ def grounds(charted: pl.DataFrame) -> list[Ground]:
         parts = [machine_name(first["machine"], first["machine_id"])] if several else []
         parts += [first["device"], first["dtype"]] + ([] if first["matmul_precision"] == "highest" else ["TF32"])
         heading, stem = ", ".join(parts), f"roofline-{number}"
-        found.append(Ground(heading, stem, _roofs(own), _points(own), bars(own), list(_listed(own))))
+        found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(own), list(_listed(own))))
     return found
 
 

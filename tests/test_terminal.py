@@ -24,7 +24,8 @@ from mtbench.operators.base import Shape
 from mtbench.operators.softmax import Softmax
 from mtbench.record import Record
 from mtbench.terminal import Terminal
-from mtbench.words import clock, duration, interval, one_line, percent, times
+from mtbench.units import duration
+from mtbench.words import clock, interval, one_line, percent, times
 
 TORCH, MLX = Arm("torch"), Arm("mlx", "compiled")
 

@@ -130,6 +130,7 @@ def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:
     `user` are the folders of YAML that the user added, where Python files may stand too. Raises ConfigError where the job
     cannot be measured, whatever the machine.
     """
+    _check_settings(config, Config)
     cell, arm, tolerance = _identity(config, user)
     cell.problem.check(cell.shape)
     return Job(cell, arm, tolerance, output)
@@ -143,7 +144,6 @@ def protocol_from(config: DictConfig) -> Protocol:
 
 
 def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, float]:
-    _check_settings(config, Config)
     operator, dtype = config.operator, config.dtype
     _one_of("device.name", config.device.name, DEVICES)
     _one_of("dtype.name", dtype.name, DTYPES)

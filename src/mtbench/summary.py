@@ -13,7 +13,8 @@ from rich.text import Text
 from mtbench import verdicts
 from mtbench.record import Record
 from mtbench.stats import Comparison
-from mtbench.words import FAILURE, STYLES, differing, duration, interval, one_line, percent, place, times, title
+from mtbench.units import duration
+from mtbench.words import FAILURE, STYLES, differing, interval, one_line, percent, place, times, title
 
 SHOWN_CELLS = 60  # a sweep of thousands belongs in the report
 

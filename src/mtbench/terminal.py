@@ -25,7 +25,8 @@ from mtbench.bench.progress import Plan, Progress
 from mtbench.job import Arm, Cell
 from mtbench.record import Record, named
 from mtbench.summary import cells_of, problems, results
-from mtbench.words import FAILURE, STYLES, clock, duration, never_fail_on_a_character, one_line, plural, title
+from mtbench.units import duration
+from mtbench.words import FAILURE, STYLES, clock, never_fail_on_a_character, one_line, plural, title
 
 REFRESH_SECONDS = 0.25
 NUMBER = re.compile(r"\d+(?:\.\d+)?")

@@ -22,7 +22,7 @@ def interval(ns: float | None, low_ns: float | None, high_ns: float | None, conf
     """A time and its interval in the unit of the time: `41.2 µs [40.9, 41.8]`, and its confidence where that is low."""
     if ns is None or low_ns is None or high_ns is None:
         return duration(ns)
-    size, _ = _unit(ns, _TIMES)
+    size, _ = time_unit(ns)
     weak = f" at {percent(confidence)}" if confidence is not None and confidence < CONFIDENCE else ""
     return f"{duration(ns)} [{significant(low_ns / size)}, {significant(high_ns / size)}]{weak}"
 
@@ -54,6 +54,11 @@ def significant(value: float) -> str:
 def percent(fraction: float | None) -> str:
     """A fraction in per cent, three significant digits at most: `1.23 %`, `95 %`."""
     return NOTHING if fraction is None else f"{100 * fraction:.3g} %"
+
+
+def time_unit(ns: float) -> tuple[float, str]:
+    """The unit that fits a time, in nanoseconds, and its name."""
+    return _unit(ns, _TIMES)
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

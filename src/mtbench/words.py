@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from mtbench.record import Record, named
-
-UNITS = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
+from mtbench.units import duration, time_unit
 
 STYLES = {
     "ok": "green",
@@ -28,17 +27,11 @@ STYLES = {
 FAILURE = "bold red"  # every status that is not named above
 
 
-def duration(ns: float) -> str:
-    """A time in the unit that suits it, to three significant digits: `duration(41234)` is "41.2 µs"."""
-    unit, scale = _unit(ns)
-    return f"{_digits(ns / scale, _decimals(ns / scale))} {unit}"
-
-
 def interval(ns: float, low_ns: float | None, high_ns: float | None) -> str:
     """A time with its bounds in the same unit and to the same decimals: "41.2 µs [40.9, 41.7]"."""
     if low_ns is None or high_ns is None:
         return duration(ns)
-    scale = _unit(ns)[1]
+    scale, _ = time_unit(ns)
     decimals = _decimals(ns / scale)
     return f"{duration(ns)} [{_digits(low_ns / scale, decimals)}, {_digits(high_ns / scale, decimals)}]"
 
@@ -69,12 +62,6 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _unit(ns: float) -> tuple[str, float]:
-    """The largest unit in which a time reads as 1 or more, after rounding: 999.7 ns is 1.00 µs."""
-    fitting = [(unit, scale) for unit, scale in UNITS if abs(ns) >= 0.9995 * scale]
-    return fitting[-1] if fitting else UNITS[0]
 
 
 def _decimals(value: float) -> int:

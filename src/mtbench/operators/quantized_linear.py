@@ -201,7 +201,7 @@ class QuantizedLinear(Operator):
         import torch
         from torch.nn.functional import linear
 
-        on_cuda, on_cpu = w.codes.is_cuda, w.codes.is_cpu
+        on_cuda, rows = w.codes.is_cuda, max(1, CPU_PART // self.embed_dim) if w.codes.is_cpu else self.out_features
         unpacked, *stored = self._torch_stored(torch, w)
 
         def dequantised(packed: Any, scales: Any, biases: Any) -> Any:
@@ -210,10 +210,10 @@ class QuantizedLinear(Operator):
             weight = torch.addcmul(biases, codes, scales) if on_cuda else (codes * scales).add_(biases)
             return weight.view(-1, self.embed_dim)
 
-        parts = list(zip(*(each.split(max(1, CPU_PART // self.embed_dim)) for each in stored), strict=True))
-        if on_cpu and len(parts) > 1:
-            return lambda x: torch.cat([linear(x, dequantised(*part)) for part in parts], dim=-1)
-        return lambda x: linear(x, dequantised(*stored))
+        parts = list(zip(*(each.split(rows) for each in stored), strict=True))
+        if len(parts) == 1:
+            return lambda x: linear(x, dequantised(*stored))
+        return lambda x: torch.cat([linear(x, dequantised(*part)) for part in parts], dim=-1)
 
     def _torch_stored(self, torch: Any, w: SimpleNamespace) -> tuple[Call, Any, Any, Any]:
         """What unpacks codes, these in memory of `bits` bits for each, and the scales and biases to apply to them.
@@ -282,7 +282,7 @@ class QuantizedLinear(Operator):
     def _mlx_kernel(self, w: SimpleNamespace, packed: Any) -> Call:
         import mlx.core as mx
 
-        on_cpu = mx.default_device().type == mx.DeviceType.cpu
+        on_cpu = _mlx_device(mx) == "cpu"
         # On the CPU the kernel sums in x's dtype: a row of 768 comes out 3 % wrong in bfloat16. On GPUs it sums in float32.
         scales, biases = (each.astype(mx.float32) if on_cpu else each for each in (w.scales, w.biases))
         mx.eval(scales, biases)

@@ -15,16 +15,16 @@ import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mtbench import config as configuration
 from mtbench import environments, paths, registry
-from mtbench.bench.controller import measure
-from mtbench.bench.process import Died, Process
-from mtbench.bench.progress import Progress
+from mtbench.bench.controller.process import Died, Process
+from mtbench.bench.controller.progress import Progress
+from mtbench.bench.controller.sweep import measure
 from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError, Unsupported
-from mtbench.job import Arm, Cell, Job, relative_folder
+from mtbench.launch import config as configuration
 from mtbench.machine import nvidia
 from mtbench.operators.base import Shape
+from mtbench.plan import Arm, Cell, Job, relative_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 USER = Path(__file__).parent / "bench" / "user"
@@ -310,7 +310,7 @@ class Notes(Progress):
 
 
 def brief() -> Protocol:
-    return Protocol(epochs=2, looks=[3], cell_budget_s=5, block_ms=1, warmup_s=0.01, warmup_cap_s=0.3, timeout_s=60)
+    return Protocol(restarts=2, looks=[3], cell_budget_s=5, block_ms=1, warmup_s=0.01, warmup_cap_s=0.3, timeout_s=60)
 
 
 def jobs_of(folder: Path, *arms: Arm) -> list[Job]:
@@ -337,7 +337,7 @@ def test_another_interpreter_is_an_arm_like_any_other(tmp_path):
     assert ours.arm != other.arm
     assert other.python_version == ".".join(map(str, sys.version_info[:3]))
     told = [line for line in notes.lines if line.startswith(other.arm)]
-    assert told == [f"{other.arm} is Python {other.python_version} at {sys.executable}"]  # once, not per epoch
+    assert told == [f"{other.arm} is Python {other.python_version} at {sys.executable}"]  # once, not per restart
 
 
 def test_an_arm_that_cannot_be_installed_is_unsupported_and_the_others_go_on(tmp_path, pip):

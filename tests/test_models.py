@@ -9,14 +9,16 @@ import polars as pl
 import pytest
 import yaml
 
-from mtbench import models, paths, registry, terminal, words
+from mtbench import models, paths, registry
+from mtbench.console import terminal
 from mtbench.errors import ConfigError
-from mtbench.job import Cell
 from mtbench.operators.base import Shape
-from mtbench.record import Record, to_json
+from mtbench.plan import Cell
+from mtbench.results import words
+from mtbench.results.record import Record, to_json
 
 PRESETS = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
-BRIEF = ["protocol=quick", "protocol.epochs=1", "protocol.looks=[3]", "protocol.warmup_cap_s=0.1", "sweep=none"]
+BRIEF = ["protocol=quick", "protocol.restarts=1", "protocol.looks=[3]", "protocol.warmup_cap_s=0.1", "sweep=none"]
 
 
 def preset(name: str) -> dict[str, object]:

@@ -80,7 +80,7 @@ def test_help_is_given_anywhere(scripts: Path, tmp_path: Path) -> None:
 
 SHORT = [
     "protocol=quick",
-    "protocol.epochs=1",
+    "protocol.restarts=1",
     "protocol.warmup_s=0.01",
     "shape.seq_len=8",
     "operator.params.embed_dim=16",

@@ -72,13 +72,13 @@ def offenders(package: str, *allowed: str, at_load_only: bool = False) -> list[s
     ]
 
 
-APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sweep.py", "hydra_plugins/")
+LAUNCH = ("mtbench/launch/", "hydra_plugins/")
 
 
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("polars", ["mtbench/record.py", "mtbench/report/"]),
+        ("polars", ["mtbench/results/", "mtbench/report/"]),
         ("altair", ["mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
         ("jinja2", ["mtbench/report/"]),
@@ -90,22 +90,24 @@ APP = ("mtbench/app.py", "mtbench/config.py", "mtbench/mistakes.py", "mtbench/sw
         (
             "rich",
             [
-                "mtbench/terminal.py",
-                "mtbench/summary.py",
-                "mtbench/words.py",
+                "mtbench/console/",
+                "mtbench/results/words.py",
                 "mtbench/machine/console.py",
                 "mtbench/cli.py",
                 "mtbench/compare/",
                 "mtbench/selftest/",
             ],
         ),
-        ("hydra", APP),
-        ("omegaconf", APP),
+        ("hydra", LAUNCH),
+        ("omegaconf", LAUNCH),
         ("pynvml", ["mtbench/machine/"]),
-        ("mtbench.bench.worker", ["mtbench/selftest/rivals.py"]),
+        ("mtbench.bench.worker", ["mtbench/bench/worker/", "mtbench/selftest/rivals.py"]),
+        (
+            "mtbench.bench.controller",
+            ["mtbench/bench/controller/", "mtbench/console/", "mtbench/launch/", "mtbench/selftest/"],
+        ),
         ("mtbench.report", ["mtbench/cli.py", "mtbench/report/"]),
-        ("mtbench.app", ["mtbench/__main__.py", "mtbench/selftest/timed.py", "hydra_plugins/"]),
-        ("mtbench.bench.controller", ["mtbench/app.py", "mtbench/launch/", "mtbench/selftest/"]),
+        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/selftest/timed.py", "mtbench/launch/", "hydra_plugins/"]),
     ],
 )
 def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]) -> None:
@@ -129,9 +131,11 @@ def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
     [
         ("mtbench/operators/", ["mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
         ("mtbench/frameworks/", ["mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
-        ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.terminal"]),
-        ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.record"]),
-        ("mtbench/bench/", ["mtbench.app", "mtbench.config", "mtbench.terminal", "mtbench.report"]),
+        ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.console"]),
+        ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.results.record"]),
+        ("mtbench/bench/", ["mtbench.launch", "mtbench.console", "mtbench.report"]),
+        ("mtbench/bench/worker/", ["mtbench.bench.controller"]),
+        ("mtbench/bench/controller/", ["mtbench.bench.worker"]),
     ],
 )
 def test_arrows_between_parts_run_one_way(folder: str, strangers: list[str]) -> None:

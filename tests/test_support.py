@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtbench import registry, support
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.cli import app
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Framework, Settings

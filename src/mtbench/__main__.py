@@ -16,7 +16,7 @@ def main() -> None:
         print(f"mtbench: No command '{arguments[0]}'. Did you mean '{near[0]}'?", file=sys.stderr)
         sys.exit(2)
     else:
-        from mtbench.app import main as run
+        from mtbench.launch.app import main as run
 
         run(arguments)
 

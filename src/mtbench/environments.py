@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 
 from mtbench import paths
 from mtbench.errors import Unsupported
-from mtbench.job import Arm
 from mtbench.machine import nvidia
+from mtbench.plan import Arm
 
 NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
 """What a worker imports beside its framework and the standard library, as in pyproject.toml."""

@@ -8,8 +8,8 @@ import pytest
 
 from mtbench import registry
 from mtbench.bench.protocol import Protocol
-from mtbench.job import Arm, Cell, Job, relative_folder
 from mtbench.operators.base import Shape
+from mtbench.plan import Arm, Cell, Job, relative_folder
 
 USER = Path(__file__).parent / "user"
 
@@ -18,7 +18,7 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture
 def brief() -> Protocol:
-    return Protocol(epochs=1, looks=[3], cell_budget_s=5, block_ms=1, warmup_s=0.01, warmup_cap_s=0.5, timeout_s=60)
+    return Protocol(restarts=1, looks=[3], cell_budget_s=5, block_ms=1, warmup_s=0.01, warmup_cap_s=0.5, timeout_s=60)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mtbench.bench import blocks, calibration
 from mtbench.bench.protocol import Protocol
+from mtbench.bench.worker import blocks, calibration
 
 
 @dataclass
@@ -46,7 +46,7 @@ def test_latency_waits_for_each_call_and_times_nothing_else():
 
 def test_a_canary_is_a_small_part_of_a_round_on_a_gpu_too():
     library = FakeLibrary([300_000] * 5 + [450_000, 350_000])
-    assert calibration.sing(library.subject(on_gpu=True), Protocol(keep_warm_ms=50)) == 300_000
+    assert calibration.time_canary(library.subject(on_gpu=True), Protocol(keep_warm_ms=50)) == 300_000
     assert library.calls == 7  # a millisecond of keeping warm, of four calls, and three that are timed
 
 

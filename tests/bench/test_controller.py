@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mtbench import record as records
-from mtbench.bench import memory
-from mtbench.bench.controller import Controller, measure
-from mtbench.bench.process import Process
-from mtbench.bench.progress import Progress
+from mtbench.bench.controller import memory
+from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.process import Process
+from mtbench.bench.controller.progress import Progress
+from mtbench.bench.controller.sweep import Controller, measure
 from mtbench.bench.protocol import Protocol
-from mtbench.bench.tally import Sweep, Tally
 from mtbench.machine.watch import Watch as MachineWatch
+from mtbench.results import record as records
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
 
@@ -29,7 +29,7 @@ def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief):
     assert record.verify_error is not None
     assert record.verify_error < 1e-7
     assert record.rounds == 3
-    assert record.epochs == 1
+    assert record.restarts == 1
     assert [len(visit) for visit in record.latency_samples_ns] == [3]
     assert all(len(block) == record.calls_per_block for block in record.latency_samples_ns[0])
     assert record.latency_low_ns <= record.latency_ns <= record.latency_high_ns
@@ -88,8 +88,8 @@ class KillOnce(Progress):
     def round_finished(self, rounds, of, medians_ns):
         if not self.killed:
             self.killed = True
-            arm = next(arm for arm in self.controller.crew.workers if arm.framework == "numpy")
-            os.kill(self.controller.crew.workers[arm].pid, signal.SIGKILL)
+            arm = next(arm for arm in self.controller.workers.workers if arm.framework == "numpy")
+            os.kill(self.controller.workers.workers[arm].pid, signal.SIGKILL)
 
 
 def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
@@ -102,32 +102,32 @@ def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
     assert "SIGKILL" in results[0].reason
 
 
-def test_later_epochs_sharpen_the_record(misbehaving, brief):
-    brief.epochs = 3
+def test_later_restarts_sharpen_the_record(misbehaving, brief):
+    brief.restarts = 3
     job = misbehaving("well")
     seen = []
 
     class Watch(Progress):
         def job_recorded(self, record):
-            seen.append((record.epochs, record.rounds, record.status))
+            seen.append((record.restarts, record.rounds, record.status))
 
     (record,), _ = measure([job], brief, job.folder.parent, Watch())
     assert seen == [(1, 3, "ok"), (2, 6, "ok"), (3, 9, "ok")]
-    assert record.epoch_spread is not None
+    assert record.restart_spread is not None
 
 
-def test_five_epochs_can_converge_and_hold_what_differs_between_them(misbehaving, brief):
+def test_five_restarts_can_converge_and_hold_what_differs_between_them(misbehaving, brief):
     job = misbehaving("well")
-    tally = Tally(job)
-    protocol = Protocol(epochs=5, target=0.03)
-    tally.latency_ns = [[[1000 + epoch, 1001 + epoch, 1002 + epoch]] * 8 for epoch in range(5)]
-    tally.throughput_ns = [[500.0 + epoch] * 8 for epoch in range(5)]
-    record = tally.record(Sweep("s", protocol, "m", {}))
+    state = JobState(job)
+    protocol = Protocol(restarts=5, target=0.03)
+    state.latency_ns = [[[1000 + restart, 1001 + restart, 1002 + restart]] * 8 for restart in range(5)]
+    state.throughput_ns = [[500.0 + restart] * 8 for restart in range(5)]
+    record = state.record(Sweep("s", protocol, "m", {}))
     assert record.converged
     assert record.confidence >= 0.95
     assert record.latency_low_ns < 1002.0 < record.latency_high_ns
-    tally.latency_ns[4] = [[1500, 1500, 1500]] * 8
-    assert not tally.record(Sweep("s", protocol, "m", {})).converged
+    state.latency_ns[4] = [[1500, 1500, 1500]] * 8
+    assert not state.record(Sweep("s", protocol, "m", {})).converged
 
 
 def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
@@ -196,7 +196,7 @@ def test_an_interrupt_spares_the_records_of_an_earlier_sweep_in_the_same_folder(
 
 
 def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehaving, brief):
-    brief.epochs = 2
+    brief.restarts = 2
     jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
 
     class KillThenInterrupt(Progress):
@@ -204,9 +204,9 @@ def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehavi
 
         def round_finished(self, rounds, of, medians_ns):
             self.rounds += 1
-            if self.rounds == 4:  # the first of the second epoch
-                arm = next(arm for arm in controller.crew.workers if arm.framework == "numpy")
-                os.kill(controller.crew.workers[arm].pid, signal.SIGKILL)
+            if self.rounds == 4:  # the first of the second restart
+                arm = next(arm for arm in controller.workers.workers if arm.framework == "numpy")
+                os.kill(controller.workers.workers[arm].pid, signal.SIGKILL)
             if self.rounds == 5:
                 raise KeyboardInterrupt
 
@@ -261,7 +261,7 @@ def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving,
 
     class Watch(Progress):
         def round_finished(self, rounds, of, medians_ns):
-            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.crew.workers.values())
+            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.workers.workers.values())
 
     job = misbehaving("well")
     controller = Controller([job], Sweep("s", brief, "m", {}), Watch(), MachineWatch())
@@ -277,7 +277,9 @@ def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving,
 
 def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, monkeypatch):
     brief.energy_s = 0.2
-    monkeypatch.setattr("mtbench.bench.energy.Meter.prepare", lambda self, d: self.readers.update({d: "no counter"}))
+    monkeypatch.setattr(
+        "mtbench.bench.controller.energy.Meter.prepare", lambda self, d: self.readers.update({d: "no counter"})
+    )
     job = misbehaving("well")
     (record,), _ = measure([job], brief, job.folder.parent)
     assert record.status == "ok"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtbench.bench.energy import Energy, Meter
+from mtbench.bench.controller.energy import Energy, Meter
 from mtbench.machine.energy import Reader
 
 

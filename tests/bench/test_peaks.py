@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from mtbench import record as records
-from mtbench.bench import calibration, peaks
-from mtbench.bench.blocks import Subject
-from mtbench.bench.controller import Controller, measure
-from mtbench.bench.peaks import Peaks, Store
-from mtbench.bench.progress import Progress
+from mtbench.bench.controller import peaks
+from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.peaks import Peaks, Store
+from mtbench.bench.controller.progress import Progress
+from mtbench.bench.controller.sweep import Controller, measure
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.rates import Rates, limit_ns
-from mtbench.bench.tally import Sweep, Tally
-from mtbench.bench.verify import Mismatch
+from mtbench.bench.worker import calibration
+from mtbench.bench.worker.blocks import Subject
+from mtbench.bench.worker.correctness import Mismatch
 from mtbench.machine.watch import Watch
+from mtbench.results import record as records
 
 MIB = 1 << 20
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
@@ -156,31 +157,31 @@ def test_rates_survive_the_wire_and_nonsense_is_refused():
             Rates.from_json({"flops_per_s": flops, "bytes_per_s": table})
 
 
-def tally(misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", **arm: str) -> Tally:
+def state(misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", **arm: str) -> JobState:
     job = misbehaving("well", **arm)
-    made = Tally(replace(job, cell=replace(job.cell, dtype=dtype)))
+    made = JobState(replace(job, cell=replace(job.cell, dtype=dtype)))
     made.description = {"device": ran_on, "version": version, "library": "numpy"}
     return made
 
 
 def test_the_peak_is_the_best_of_the_arms_that_compute_alike(misbehaving):
     known = Peaks()
-    plain, mlx, tf32 = (tally(misbehaving, **arm) for arm in ({}, {"framework": "mlx"}, {"matmul_precision": "tf32"}))
+    plain, mlx, tf32 = (state(misbehaving, **arm) for arm in ({}, {"framework": "mlx"}, {"matmul_precision": "tf32"}))
     known.note(plain, Rates(1e9, {64: 5.0, 128: 2.0}))
     known.note(mlx, Rates(3e9, {64: 1.0, 128: 4.0}))
     known.note(tf32, Rates(9e9, {64: 100.0}))
     assert known.best(plain) == known.best(mlx) == Rates(3e9, {64: 5.0, 128: 4.0})
     assert known.best(tf32).flops_per_s == 9e9
-    assert known.best(tally(misbehaving, dtype="float16")) == Rates()
+    assert known.best(state(misbehaving, dtype="float16")) == Rates()
 
 
 def test_one_mode_of_a_library_is_measured_for_all(misbehaving):
     known = Peaks()
-    known.note(tally(misbehaving), Rates(1e9))
-    assert known.has(tally(misbehaving, mode="compiled"))
-    assert known.has(tally(misbehaving, variant="portable"))
+    known.note(state(misbehaving), Rates(1e9))
+    assert known.has(state(misbehaving, mode="compiled"))
+    assert known.has(state(misbehaving, variant="portable"))
     for other in ({"framework": "mlx"}, {"device": "gpu"}, {"matmul_precision": "tf32"}, {"requirement": "numpy==2"}):
-        assert not known.has(tally(misbehaving, **other)), other
+        assert not known.has(state(misbehaving, **other)), other
 
 
 @pytest.fixture
@@ -193,14 +194,14 @@ RATES = Rates(1e12, {64: 1.0, 128: 8.0})
 
 
 def test_kept_peaks_serve_the_same_library_on_the_same_machine_and_no_other(store, misbehaving):
-    store.write(tally(misbehaving), RATES)
-    kept = store.read(tally(misbehaving, mode="compiled"))
+    store.write(state(misbehaving), RATES)
+    kept = store.read(state(misbehaving, mode="compiled"))
     assert kept is not None
     assert kept.rates == RATES
     for other in ({"version": "2"}, {"dtype": "float16"}, {"ran_on": "gpu"}, {"matmul_precision": "tf32"}):
-        assert store.read(tally(misbehaving, **other)) is None, other
-    assert Store("another machine", []).read(tally(misbehaving)) is None
-    assert Store("machine", [1]).read(tally(misbehaving)) is None
+        assert store.read(state(misbehaving, **other)) is None, other
+    assert Store("another machine", []).read(state(misbehaving)) is None
+    assert Store("machine", [1]).read(state(misbehaving)) is None
 
 
 @pytest.mark.parametrize(
@@ -208,12 +209,12 @@ def test_kept_peaks_serve_the_same_library_on_the_same_machine_and_no_other(stor
     ["", "{", "[]", "null", '{"measured_at": "2026-01-01"}', "\0\0", '{"key": {}, "measured_at": 3, "rates": {}}'],
 )
 def test_a_broken_file_is_no_peak_and_is_replaced(store, misbehaving, content):
-    store.write(tally(misbehaving), RATES)
+    store.write(state(misbehaving), RATES)
     (file,) = store.folder.iterdir()
     file.write_text(content)
-    assert store.read(tally(misbehaving)) is None
-    store.write(tally(misbehaving), RATES)
-    assert store.read(tally(misbehaving)) is not None
+    assert store.read(state(misbehaving)) is None
+    store.write(state(misbehaving), RATES)
+    assert store.read(state(misbehaving)) is not None
     assert list(store.folder.iterdir()) == [file]
 
 
@@ -221,22 +222,22 @@ def test_a_broken_file_is_no_peak_and_is_replaced(store, misbehaving, content):
     ("age", "kept"), [(timedelta(days=6), True), (timedelta(days=8), False), (-timedelta(1), False)]
 )
 def test_peaks_are_kept_for_a_week(store, misbehaving, age, kept):
-    store.write(tally(misbehaving), RATES)
+    store.write(state(misbehaving), RATES)
     (file,) = store.folder.iterdir()
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"measured_at": (datetime.now(UTC) - age).isoformat()}))
-    assert (store.read(tally(misbehaving)) is not None) is kept
+    assert (store.read(state(misbehaving)) is not None) is kept
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_cache(store, misbehaving):
     store.folder.parent.mkdir(parents=True)
     store.folder.write_text("in the way")
-    store.write(tally(misbehaving), RATES)
-    assert store.read(tally(misbehaving)) is None
+    store.write(state(misbehaving), RATES)
+    assert store.read(state(misbehaving)) is None
 
 
 def test_a_record_says_what_was_achieved_and_how_much_the_roofs_would_allow(misbehaving):
-    one = tally(misbehaving)
+    one = state(misbehaving)
     one.latency_ns, one.throughput_ns = [[[900] * 5] * 8], [[500.0] * 8]
     one.facts |= {"flops": 1000.0, "bytes_moved": 128.0}
     one.peaks = Rates(1e10, {64: 1e9, 128: 1e9})
@@ -283,7 +284,7 @@ def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(store, m
     sweep = Sweep("s", brief, "machine", {})
     monkeypatch.setattr(peaks, "DESCRIBED", ())  # what the workers will say is not known here
     for job, rates in ((early, Rates(5e12, {64: 5e11})), (late, Rates(7e12, {64: 9e11}))):
-        Store("machine", []).write(Tally(job), rates)
+        Store("machine", []).write(JobState(job), rates)
     with Watch() as watch:
         (first, second), _ = Controller([early, late], sweep, Progress(), watch).run(early.folder)
     assert (first.peak_flops_per_s, first.peak_bytes_per_s) == (second.peak_flops_per_s, second.peak_bytes_per_s)

@@ -36,7 +36,7 @@ def test_looks_share_the_error_they_may_make():
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("epochs", 0),
+        ("restarts", 0),
         ("looks", []),
         ("looks", [20, 10]),
         ("looks", [0, 10]),

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from mtbench import registry
-from mtbench.bench.energy import Energy
+from mtbench.bench.controller.energy import Energy
+from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.protocol import Protocol
-from mtbench.bench.tally import Sweep, Tally
-from mtbench.job import Arm, Cell, Job
 from mtbench.operators.base import Shape
-from mtbench.record import Record
+from mtbench.plan import Arm, Cell, Job
+from mtbench.results.record import Record
 
 CONFIG = {
     "model_type": "llama",
@@ -28,10 +28,10 @@ CONFIG = {
 
 def recorded(operator: str, shape: Shape, **params: Any) -> Record:
     cell = Cell(operator, registry.load("operator", operator), tuple(sorted(params.items())), "float32", shape)
-    tally = Tally(Job(cell, Arm("numpy"), 1e-5, Path("nowhere")))
-    tally.latency_ns, tally.throughput_ns = [[[4000, 4000, 4000]] * 8], [[2000.0] * 8]
-    tally.note_energy(Energy(joule=6.0, idle_watt=0.0, covers="all"))
-    return tally.record(Sweep("s", Protocol(), "m", {}))
+    state = JobState(Job(cell, Arm("numpy"), 1e-5, Path("nowhere")))
+    state.latency_ns, state.throughput_ns = [[[4000, 4000, 4000]] * 8], [[2000.0] * 8]
+    state.note_energy(Energy(joule=6.0, idle_watt=0.0, covers="all"))
+    return state.record(Sweep("s", Protocol(), "m", {}))
 
 
 def test_a_prompt_has_tokens_a_second_and_a_first_token() -> None:

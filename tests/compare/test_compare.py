@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from mtbench import cli
-from mtbench.bench.tally import interval
+from mtbench.bench.controller.job_state import interval
 from mtbench.compare import Table, compare, formats, gate
 from mtbench.compare.row import between_sessions
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
-from mtbench.record import Record, to_json, write
+from mtbench.results.record import Record, to_json, write
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MACHINE = {"chip": "Apple M3 Pro", "os_version": "15.5", "power_source": "mains"}
@@ -34,22 +34,22 @@ def record(arm: str, **values: Any) -> Record:
         "device": "cpu", "dtype": "float32", "matmul_precision": "highest", "batch_size": 1, "seq_len": 64,
         "kv_len": None, "params": to_json({"embed_dim": 768}), "sweep_id": "first", "status": "ok",
         "verify_tolerance": 1e-5, "library_version": "1.0", "machine_id": "abc123", "machine": to_json(MACHINE),
-        "mtbench_version": "0.1.0", "protocol": to_json({"epochs": 3, "target": 0.01}), "finished_at": START,
+        "mtbench_version": "0.1.0", "protocol": to_json({"restarts": 3, "target": 0.01}), "finished_at": START,
     } | values  # fmt: skip
     cell = to_json({name: chosen[name] for name in ("operator", "params", "dtype", "batch_size", "seq_len", "kv_len")})
     return Record(**{"cell_id": cell, "job_id": f"{cell} {arm}"} | chosen)
 
 
-def timed(found: Record, epochs: list[list[float]]) -> Record:
+def timed(found: Record, restarts: list[list[float]]) -> Record:
     """The record with these block times (latency; throughput is half) and what follows from them."""
-    found.latency_samples_ns = [[[round(ns) - 1, round(ns), round(ns) + 1] for ns in blocks] for blocks in epochs]
-    found.throughput_samples_ns = [[ns / 2 for ns in blocks] for blocks in epochs]
+    found.latency_samples_ns = [[[round(ns) - 1, round(ns), round(ns) + 1] for ns in blocks] for blocks in restarts]
+    found.throughput_samples_ns = [[ns / 2 for ns in blocks] for blocks in restarts]
     for name, scale in (("latency", 1.0), ("throughput", 0.5)):
-        bounds = interval([[[ns * scale] for ns in blocks] for blocks in epochs], 0.95)
+        bounds = interval([[[ns * scale] for ns in blocks] for blocks in restarts], 0.95)
         setattr(found, f"{name}_ns", bounds.estimate)
         setattr(found, f"{name}_low_ns", bounds.low)
         setattr(found, f"{name}_high_ns", bounds.high)
-    found.confidence, found.epochs, found.rounds = bounds.confidence, len(epochs), sum(map(len, epochs))
+    found.confidence, found.restarts, found.rounds = bounds.confidence, len(restarts), sum(map(len, restarts))
     return found
 
 
@@ -65,8 +65,8 @@ class Sweep:
         self, arm: str, center: float = 1e5, lives: tuple[float, ...] = (1, 1, 1), rounds: int = 10, **values: Any
     ) -> Record:
         """A record whose blocks scatter by 0.5 % around `center`, times a factor in each life of the process."""
-        epochs = [[self.rng.gauss(center * life, 0.005 * center) for _ in range(rounds)] for life in lives]
-        return self.put(timed(record(arm, **values), epochs))
+        restarts = [[self.rng.gauss(center * life, 0.005 * center) for _ in range(rounds)] for life in lives]
+        return self.put(timed(record(arm, **values), restarts))
 
     def put(self, found: Record) -> Record:
         self.count += 1
@@ -109,8 +109,8 @@ def test_two_arms_of_one_sweep_are_compared_round_by_round(sweep: Callable[..., 
 def test_a_shared_disturbance_does_not_hide_a_difference_in_pairs(sweep: Callable[..., Sweep]) -> None:
     here, rng = sweep("a"), random.Random(3)
     weather = [[rng.uniform(1, 3) for _ in range(10)] for _ in range(2)]
-    here.put(timed(record("torch"), [[1e5 * w for w in epoch] for epoch in weather]))
-    here.put(timed(record("mlx"), [[1.04e5 * w for w in epoch] for epoch in weather]))
+    here.put(timed(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
+    here.put(timed(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
     assert row.verdict == "slower"
     assert row.ratio == pytest.approx(1.04, rel=1e-3)
@@ -239,7 +239,7 @@ def test_what_else_differs_stands_above_the_table(
     for seq_len in (64, 128):
         before.add("mlx", seq_len=seq_len, library_version="0.31.0")
         before.add("torch", seq_len=seq_len)
-    changes = {"protocol": to_json({"epochs": 5, "target": 0.01, "baseline": "mlx"}), "sweep_id": "second"}
+    changes = {"protocol": to_json({"restarts": 5, "target": 0.01, "baseline": "mlx"}), "sweep_id": "second"}
     on_battery = to_json([{"power_source": "battery", "load": 0.1}])
     for seq_len in (64, 128):
         after.add("mlx", seq_len=seq_len, library_version="0.32.4", conditions=on_battery, **changes)
@@ -251,7 +251,7 @@ def test_what_else_differs_stands_above_the_table(
         "os_version 15.5 -> 15.6 (1 of 3)",
         "power source mains -> battery (2 of 4)",
         "mlx 0.31.0 -> 0.32.4",
-        "protocol.epochs 3 -> 5",
+        "protocol.restarts 3 -> 5",
         "tolerance of softmax float32 1e-05 -> 0.0001 (1 of 4)",
     ]
     _, out, _ = run(str(before.folder), str(after.folder), capsys=capsys)
@@ -300,11 +300,11 @@ def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rare
         assert apart / pairs <= most, lives
 
 
-def _bounds(epochs: list[list[float]]) -> tuple[float, float]:
+def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
     from mtbench.compare.sides import Measured
 
-    blocks = {(epoch, number): ns for epoch, values in enumerate(epochs) for number, ns in enumerate(values)}
-    found = between_sessions(Measured(timed(record("torch"), epochs), "", "latency", blocks))
+    blocks = {(restart, number): ns for restart, values in enumerate(restarts) for number, ns in enumerate(values)}
+    found = between_sessions(Measured(timed(record("torch"), restarts), "", "latency", blocks))
     assert found is not None
     return found.low, found.high
 
@@ -315,7 +315,7 @@ def test_one_life_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -
     after.add("torch", 1.1e5, lives=(1,), sweep_id="second")
     table = compare(str(before.folder), str(after.folder), limit=0.05)
     assert table.failures == []
-    assert any("one epoch only, so a spread of 12% between epochs is assumed" in note for note in table.notes)
+    assert any("one restart only, so a spread of 12% between restarts is assumed" in note for note in table.notes)
 
 
 def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[..., Sweep]) -> None:
@@ -333,7 +333,7 @@ def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[...
 
 def test_a_drift_of_the_machine_is_noted(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
-    here.add("torch", warnings=["drifted: the canary changed by +3.0% over an epoch"])
+    here.add("torch", warnings=["drifted: the canary changed by +3.0% over a restart"])
     here.add("mlx")
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
     assert table.notes == ["the machine drifted during 1 of 1 jobs of A"]

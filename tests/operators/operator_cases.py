@@ -13,7 +13,7 @@ import numpy as np
 from definitions import table
 
 from mtbench import registry
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size

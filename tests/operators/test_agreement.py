@@ -25,7 +25,7 @@ from operator_cases import (
 )
 
 from mtbench import registry
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 

@@ -7,7 +7,7 @@ import yaml
 from operator_cases import draw, error, framework, outputs, references, shapes, small_parameters
 
 from mtbench import registry
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 

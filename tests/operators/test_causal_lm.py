@@ -12,7 +12,7 @@ from definitions.language import CONFIGS, bytes_moved, causal_lm, flops
 from operator_cases import TOLERANCES, build, draw, error, framework, outputs, references
 
 from mtbench import paths, registry
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators import _checkpoint
 from mtbench.operators.base import Operator, Shape

@@ -8,7 +8,7 @@ import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
 from mtbench import registry
-from mtbench.bench import worker
+from mtbench.bench.worker import worker
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Operator, Shape
 

@@ -12,7 +12,7 @@ from definitions import definition
 from operator_cases import TOLERANCES, build, draw, error, framework, outputs, reference, references, run, small
 
 from mtbench import registry
-from mtbench.bench import verify
+from mtbench.bench.worker import correctness
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators import quantized_linear
 from mtbench.operators.base import Operator, Shape
@@ -280,7 +280,7 @@ def test_torch_says_which_quantised_products_it_cannot_do() -> None:
 def test_long_sums_keep_the_tolerance(axis: str, library: str) -> None:
     for dtype, tolerance in TOLERANCES.items():
         problem = operator("sum", axis=axis)
-        case = verify.draw(problem, Shape(4, 512), dtype, 0)
+        case = correctness.draw(problem, Shape(4, 512), dtype, 0)
         inputs = list(case.inputs.values())
         call = build(problem, library, "native", SimpleNamespace(), dtype)
         assert error(run(call, library, inputs, dtype), reference(problem, inputs, SimpleNamespace())) < tolerance

@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 from operator_cases import OPERATORS, build, draw
 
-from mtbench import config, paths, registry
+from mtbench import paths, registry
 from mtbench.errors import ConfigError, Unsupported
+from mtbench.launch import config
 from mtbench.operators.base import Operator, Shape
 
 

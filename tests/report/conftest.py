@@ -10,8 +10,8 @@ import pytest
 from report_site import Report, Visit
 from synthetic_records import Grid, record, write_grid
 
-from mtbench.record import to_json, write
 from mtbench.report import build
+from mtbench.results.record import to_json, write
 
 HOSTILE = """Traceback (most recent call last):
   File "x.py", line 3, in f

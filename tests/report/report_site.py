@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench.record import Record
+from mtbench.results.record import Record
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.bench.rates import limit_ns
-from mtbench.record import Record, to_json, write
-from mtbench.stats import median_interval
+from mtbench.results.record import Record, to_json, write
+from mtbench.results.stats import median_interval
 
 MACHINE = {
     "chip": "Apple M3 Pro",
@@ -88,8 +88,8 @@ def record(arm: str = "torch", /, **values: Any) -> Record:
 
 def with_samples(found: Record, latency: list[list[list[int]]], throughput: list[list[float]]) -> Record:
     """The record with these samples and the results that follow from them."""
-    medians = [statistics.median(calls) for epoch in latency for calls in epoch]
-    queued = [block for epoch in throughput for block in epoch]
+    medians = [statistics.median(calls) for restart in latency for calls in restart]
+    queued = [block for restart in throughput for block in restart]
     found.latency_samples_ns, found.throughput_samples_ns = latency, throughput
     bounds = median_interval(medians)
     found.latency_ns, found.latency_low_ns, found.latency_high_ns = bounds.estimate, bounds.low, bounds.high
@@ -101,7 +101,7 @@ def with_samples(found: Record, latency: list[list[list[int]]], throughput: list
             bounds.low,
             bounds.high,
         )
-    found.rounds, found.epochs = len(medians), len(latency)
+    found.rounds, found.restarts = len(medians), len(latency)
     found.first_call_ns, found.floor_ns, found.peak_bytes = int(medians[0] * 30), 2100.0, 123456789
     return with_limit(found, 1e9, 1e7, 4e14, 2e12)
 
@@ -119,7 +119,7 @@ def with_limit(found: Record, flops: float, moved: float, peak_flops: float | No
 
 
 def measured(
-    arm: str, rng: random.Random, /, epochs: int = 3, rounds: int = 8, calls: int = 5, **values: Any
+    arm: str, rng: random.Random, /, restarts: int = 3, rounds: int = 8, calls: int = 5, **values: Any
 ) -> Record:
     """A record whose times follow from its arm and shape, with noise of one per cent."""
     found = record(arm, **values)
@@ -133,8 +133,8 @@ def measured(
         block_center = rng.gauss(center, 0.01 * center)
         return [int(rng.gauss(block_center, 0.005 * center)) for _ in range(calls)]
 
-    latency = [[block() for _ in range(rounds)] for _ in range(epochs)]
-    throughput = [[rng.gauss(center, 0.01 * center) * 0.7 for _ in range(rounds)] for _ in range(epochs)]
+    latency = [[block() for _ in range(rounds)] for _ in range(restarts)]
+    throughput = [[rng.gauss(center, 0.01 * center) * 0.7 for _ in range(rounds)] for _ in range(restarts)]
     return with_samples(found, latency, throughput)
 
 

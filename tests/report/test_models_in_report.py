@@ -5,8 +5,8 @@ from pathlib import Path
 
 from synthetic_records import record, with_samples
 
-from mtbench.record import Record, to_json, write
 from mtbench.report import build, tables
+from mtbench.results.record import Record, to_json, write
 
 
 def timed(**values: object) -> Record:

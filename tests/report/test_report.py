@@ -13,15 +13,15 @@ import pytest
 from report_site import Report
 from synthetic_records import START, Grid, measured, record, with_samples, write_grid
 
-from mtbench import record as records
-from mtbench import units
 from mtbench.errors import ConfigError
-from mtbench.record import to_json, write
 from mtbench.report import build, tables
 from mtbench.report.arms import styles
 from mtbench.report.pages import page_names
 from mtbench.report.publish import published
 from mtbench.report.ratios import DESCRIPTIVE, ratios
+from mtbench.results import record as records
+from mtbench.results import units
+from mtbench.results.record import to_json, write
 
 
 def specs(page: Path) -> dict[str, dict[str, Any]]:
@@ -116,9 +116,9 @@ def test_the_ratio_of_two_arms_is_that_of_their_paired_blocks(tmp_path: Path) ->
     assert other["ratio"] == pytest.approx(2)
 
 
-def test_blocks_are_paired_by_epoch_and_round_and_those_without_a_partner_are_left_out(tmp_path: Path) -> None:
+def test_blocks_are_paired_by_restart_and_round_and_those_without_a_partner_are_left_out(tmp_path: Path) -> None:
     a = [[[100]] * 4, [[200]] * 4]
-    b = [[[50]] * 2, [[100]] * 4]  # the first epoch was cut short
+    b = [[[50]] * 2, [[100]] * 4]  # the first restart was cut short
     write(with_samples(record("torch"), a, []), tmp_path / "a")
     write(with_samples(record("mlx"), b, []), tmp_path / "b")
     found = one_ratio(tmp_path, a="torch", b="mlx")

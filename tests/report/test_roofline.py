@@ -10,8 +10,8 @@ import pytest
 from report_site import Report, Visit
 from synthetic_records import Grid, record, with_limit, with_samples, write_grid
 
-from mtbench.record import Record, write
 from mtbench.report import build, roofline, tables
+from mtbench.results.record import Record, write
 
 
 def timed(arm: str = "torch", ns: float = 100.0, **values: Any) -> Record:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mtbench.record import Record, write
 from mtbench.report import build
+from mtbench.results.record import Record, write
 from mtbench.selftest import outcome as outcomes
 from mtbench.selftest.outcome import Outcome, Row
 

@@ -21,8 +21,8 @@ from mtbench.selftest.trials import Broken, Series
 
 TINY = Extent(
     busy_rounds=2,
-    twins=Series(epochs=2, rounds=6, cells=2, batches=2, budget_s=0.0),
-    more=Series(epochs=1, rounds=3, cells=1, batches=1, budget_s=60.0),
+    twins=Series(restarts=2, rounds=6, cells=2, batches=2, budget_s=0.0),
+    more=Series(restarts=1, rounds=3, cells=1, batches=1, budget_s=60.0),
     rival_rounds=6,
     repeated_jobs=2,
     default_jobs=1,
@@ -190,11 +190,13 @@ def test_what_cannot_be_measured_costs_its_own_rows(monkeypatch, tmp_path):
 
 
 def test_without_torch_numpy_is_compared_with_itself(tmp_path):
-    series = Series(epochs=1, rounds=3, cells=1, batches=1, budget_s=60.0)
+    series = Series(restarts=1, rounds=3, cells=1, batches=1, budget_s=60.0)
     found = trials.contenders(run._numpy(), "cpu", ["twin"], series, tmp_path)
     assert len(found.comparisons["twin"]) == 2
     core = f", on processor {max(os.sched_getaffinity(0))} alone" if hasattr(os, "sched_getaffinity") else ""
-    assert found.describe(series) == f"1 cell of 3 rounds in 1 epoch, each in latency and throughput, in 1 sweep{core}"
+    assert (
+        found.describe(series) == f"1 cell of 3 rounds in 1 restart, each in latency and throughput, in 1 sweep{core}"
+    )
 
 
 def test_nothing_is_special_to_the_self_test_in_what_it_tests():

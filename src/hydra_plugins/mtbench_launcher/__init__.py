@@ -1,7 +1,6 @@
 """mtbench's place in Hydra: a sweeper that knows unions of grids, and a launcher that measures jobs side by side.
 
-Hydra loads what stands here at each start of any Hydra program, so it is kept thin; the work is in mtbench.sweep and
-mtbench.app.
+Hydra loads what stands here at each start of any Hydra program, so it is kept thin; the work is in mtbench.launch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(Sweeper):
-    """Expands `params`, `grids` and the command line into jobs; see mtbench.sweep.expand."""
+    """Expands `params`, `grids` and the command line into jobs; see mtbench.launch.expand."""
 
     def __init__(self, params: Mapping[str, Any] | None = None, grids: Sequence[Mapping[str, Any]] = ()) -> None:
         self.params = params or {}
@@ -30,7 +29,7 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mtbench.sweep import expand
+        from mtbench.launch.expand import expand
 
         jobs = expand(self.loader, self.params, self.grids, arguments)
         return self.cells.launch(jobs, initial_job_idx=0)
@@ -45,7 +44,7 @@ class CellLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from mtbench.app import run_sweep
+        from mtbench.launch.app import run_sweep
 
         run_sweep(self.config, self.loader, job_overrides)
         return []

@@ -16,7 +16,7 @@ PEAKS = ("cached", "measure")
 class Protocol:
     """The measurement settings. Times end in their unit."""
 
-    epochs: int = 5
+    restarts: int = 5
     """Lives of the worker processes. Ten starts of one process differed by 5 to 12 % on a shared machine, so one life
     says little about the next. Student's interval over lives is 9.0 standard deviations of them to either side for 2
     lives, 2.5 for 3, 1.2 for 5 and 0.7 for 10."""
@@ -32,7 +32,7 @@ class Protocol:
     """Of the reported intervals. A look uses the stricter 1 - (1 - confidence) / number of looks (Bonferroni)."""
 
     cell_budget_s: float = 60.0
-    """The most time for a cell's rounds over all epochs, building and warming up not counted; what is reached by then is
+    """The most time for a cell's rounds over all restarts, building and warming up not counted; what is reached by then is
     reported as not converged."""
 
     baseline: str | None = None
@@ -95,7 +95,7 @@ class Protocol:
     """The part of free memory that a cell may be estimated to need; beyond that its arms are measured one by one."""
 
     drift: float = 0.02
-    """A trend of the canary over an epoch above this fraction marks the records of that epoch's cells as drifted."""
+    """A trend of the canary over a restart above this fraction marks the records of that restart's cells as drifted."""
 
     peaks: str = "cached"
     """Where the peak rates come from that results are held against: `cached` takes what an earlier sweep of the last week
@@ -106,7 +106,7 @@ class Protocol:
     """Of the order of arms within rounds, and of inputs and weights."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "cell_budget_s", "block_calls", "block_ms", "block_cap_s", "warmup_window", "timeout_s")
+        positive = ("restarts", "cell_budget_s", "block_calls", "block_ms", "block_cap_s", "warmup_window", "timeout_s")
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must be more than 0.")
@@ -146,7 +146,7 @@ class Protocol:
     @property
     def visit_budget_s(self) -> float:
         """The most time for the rounds of one visit to a cell."""
-        return self.cell_budget_s / self.epochs
+        return self.cell_budget_s / self.restarts
 
     @property
     def look_confidence(self) -> float:
@@ -154,20 +154,20 @@ class Protocol:
         return 1 - (1 - self.confidence) / len(self.looks)
 
 
-def round_order(arms: Sequence[str], seed: int, cell: str, epoch: int, number: int) -> list[str]:
+def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:
     """The arms of one round in random order: the same for the same seed, another for each round.
 
     Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
     randomisation), whatever the machine's speed does meanwhile.
     """
     order = list(arms)
-    random.Random(f"{seed}/{cell}/{epoch}/{number}").shuffle(order)
+    random.Random(f"{seed}/{cell}/{restart}/{number}").shuffle(order)
     return order
 
 
 def settled(blocks_ns: Mapping[str, Sequence[float]], protocol: Protocol) -> bool:
     """Whether every arm's interval of the median block lies within the target, at the look's confidence."""
-    from mtbench.stats import median_interval
+    from mtbench.results.stats import median_interval
 
     for values in blocks_ns.values():
         interval = median_interval(values, protocol.look_confidence)

@@ -9,14 +9,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mtbench import verdicts
 from mtbench.compare.differences import Difference, differences
 from mtbench.compare.gate import gated
 from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import METRICS, Measured, Side, read
 from mtbench.errors import ConfigError, unknown
-from mtbench.stats import Comparison
-from mtbench.words import place
+from mtbench.results import comparison as verdicts
+from mtbench.results.stats import Comparison
+from mtbench.results.words import place
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
     single = sum(row.kind == "descriptive" and row.low is not None and _one_life(row) for row in rows)
     if single:
         notes.append(
-            f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side of one epoch only, so a spread "
-            f"of {verdicts.UNKNOWN_SPREAD:.0%} between epochs is assumed; measure with protocol.epochs=3 or more"
+            f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side of one restart only, so a spread "
+            f"of {verdicts.UNKNOWN_SPREAD:.0%} between restarts is assumed; measure with protocol.restarts=3 or more"
         )
     return notes
 
@@ -151,7 +151,7 @@ def _can_be_told(one: Comparison, comparisons: int) -> bool:
 
 
 def _one_life(row: Row) -> bool:
-    return any(side is not None and len(side.epochs) < 2 for side in (row.a, row.b))
+    return any(side is not None and len(side.restarts) < 2 for side in (row.a, row.b))
 
 
 def _both_ok(row: Row) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench.compare.sides import Measured
-from mtbench.record import Record, to_json
+from mtbench.results.record import Record, to_json
 
 _LIBRARY = ("python_version", "threads", "blas", "device_kind", "device_name")
 """Columns that tell what ran, besides the library's version; of two different frameworks they are bound to differ."""

@@ -15,9 +15,9 @@ from mtbench.compare import Table
 from mtbench.compare.row import Row
 from mtbench.compare.sides import Measured, Side
 from mtbench.errors import ConfigError, unknown
-from mtbench.stats import VERDICTS
-from mtbench.units import duration
-from mtbench.words import FAILURE, STYLES, differing, interval, never_fail_on_a_character, times, title
+from mtbench.results.stats import VERDICTS
+from mtbench.results.units import duration
+from mtbench.results.words import FAILURE, STYLES, differing, interval, never_fail_on_a_character, times, title
 
 FORMATS = ("table", "markdown", "json", "csv")
 

@@ -15,12 +15,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mtbench import verdicts
 from mtbench.compare.row import Row
 from mtbench.errors import ConfigError
+from mtbench.results import comparison as verdicts
 
 LEAST_CONFIDENCE = 0.85
-"""Of a descriptive interval that a gate may rely on: 2 x 93.75 % - 100 % is that of two medians of five epochs."""
+"""Of a descriptive interval that a gate may rely on: 2 x 93.75 % - 100 % is that of two medians of five restarts."""
 
 
 def fraction(text: str, option: str) -> float:

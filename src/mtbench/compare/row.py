@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from statistics import median
 
-from mtbench import stats, verdicts
 from mtbench.compare.sides import Measured
-from mtbench.record import Record
-from mtbench.stats import Comparison, Interval
-from mtbench.verdicts import UNKNOWN_SPREAD
+from mtbench.results import comparison as verdicts
+from mtbench.results import stats
+from mtbench.results.comparison import UNKNOWN_SPREAD
+from mtbench.results.record import Record
+from mtbench.results.stats import Comparison, Interval
 
-TWO_EPOCHS = 1.714
-"""How far two epochs' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
-ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three epochs on the bare spread is more than enough."""
+TWO_RESTARTS = 1.714
+"""How far two restarts' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
+ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three restarts on the bare spread is more than enough."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def between_sessions(measured: Measured) -> Interval | None:
 
     A record's interval is about this session. The best that it knows of others is how much the lives of the process
     differed within it, (largest - smallest) / median of their medians, so each bound is moved out by that factor, with
-    TWO_EPOCHS or UNKNOWN_SPREAD where the lives are few. What no epoch can know, such as a warmer room, is not in it.
+    TWO_RESTARTS or UNKNOWN_SPREAD where the lives are few. What no restart can know, such as a warmer room, is not in it.
     """
-    within, lives = measured.interval, list(measured.epochs.values())
+    within, lives = measured.interval, list(measured.restarts.values())
     if within is None:
         return None
     spread = UNKNOWN_SPREAD
     if len(lives) > 1:
-        spread = (max(lives) - min(lives)) / median(lives) * (TWO_EPOCHS if len(lives) == 2 else 1)
+        spread = (max(lives) - min(lives)) / median(lives) * (TWO_RESTARTS if len(lives) == 2 else 1)
     return replace(within, low=within.low / (1 + spread), high=within.high * (1 + spread))

@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mtbench import record
 from mtbench.errors import ConfigError, unknown
-from mtbench.record import Record
-from mtbench.stats import Interval
-from mtbench.verdicts import Blocks
+from mtbench.results import record
+from mtbench.results.comparison import Blocks
+from mtbench.results.record import Record
+from mtbench.results.stats import Interval
 
 METRICS = ("latency", "throughput", "device")
 """Every call waited for; calls queued and waited for once; the device's own clock."""
@@ -44,12 +44,12 @@ class Measured:
         return Interval(self.ns, low, high, self.record.confidence)
 
     @property
-    def epochs(self) -> dict[int, float]:
+    def restarts(self) -> dict[int, float]:
         """The median over blocks in each life of the process."""
         lives: dict[int, list[float]] = {}
-        for (epoch, _), ns in self.blocks.items():
-            lives.setdefault(epoch, []).append(ns)
-        return {epoch: median(values) for epoch, values in lives.items()}
+        for (restart, _), ns in self.blocks.items():
+            lives.setdefault(restart, []).append(ns)
+        return {restart: median(values) for restart, values in lives.items()}
 
     @property
     def power_sources(self) -> str | None:
@@ -122,12 +122,12 @@ def _measured(frame: Any, metric: str) -> Iterator[Measured]:
         yield Measured(Record(**values), path, metric, {} if samples is None else _blocks(samples[number], metric))
 
 
-def _blocks(epochs: Any, metric: str) -> Blocks:
+def _blocks(restarts: Any, metric: str) -> Blocks:
     """Each block's statistic: the median of its calls (latency), or its duration over its calls (throughput)."""
-    statistics = (epoch.list.median() if metric == "latency" else epoch for epoch in epochs)
+    statistics = (restart.list.median() if metric == "latency" else restart for restart in restarts)
     return {
         (number, block): ns
-        for number, epoch in enumerate(statistics)
-        for block, ns in enumerate(epoch.to_list())
+        for number, restart in enumerate(statistics)
+        for block, ns in enumerate(restart.to_list())
         if ns is not None
     }

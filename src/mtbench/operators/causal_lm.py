@@ -141,7 +141,7 @@ class CausalLM(Operator):
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept
-        on disk, since several arms and epochs ask for the same."""
+        on disk, since several arms and restarts ask for the same."""
         tokens, *cache = inputs
         stored = self.stored(int(w.seed[0]))
         digest = hashlib.sha256(f"{stored.identity} {self.model}".encode())

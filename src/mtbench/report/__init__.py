@@ -25,9 +25,9 @@ from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
+from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
+from mtbench.results.units import CONFIDENCE, percent
 from mtbench.selftest import outcome
-from mtbench.units import CONFIDENCE, percent
-from mtbench.verdicts import HIGHEST_THRESHOLD, THRESHOLD
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""

@@ -12,8 +12,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mtbench import units
 from mtbench.report.arms import Style
+from mtbench.results import units
 
 Spec = dict[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from mtbench import units
 from mtbench.report.arms import device_name, machine_name
 from mtbench.report.ratios import DESCRIPTIVE
 from mtbench.report.tables import LATENCY, THROUGHPUT, Metric
+from mtbench.results import units
 
 Row = dict[str, Any]
 
@@ -84,7 +84,7 @@ def _point_words(row: Row, metric: Metric) -> Row:
         "latency": units.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
         "throughput": f"{queued} per call, {per_second}" if per_second else queued,
         "work": ", ".join(work) or units.NOTHING,
-        "rounds": f"{row['rounds']} in {row['epochs']} epochs",
+        "rounds": f"{row['rounds']} in {row['restarts']} restarts",
         "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",
         "versions": ", ".join(versions),
         "machine": f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}",

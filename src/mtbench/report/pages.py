@@ -11,9 +11,10 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from mtbench import support, units
+from mtbench import support
 from mtbench.report.arms import machine_name
 from mtbench.report.tables import METRICS, differing, parameters, sections
+from mtbench.results import units
 
 Row = dict[str, Any]
 
@@ -183,7 +184,7 @@ def _job_row(row: Row, telling: list[str]) -> Row:
         ),
         "peak": (row["peak_bytes"], units.size(row["peak_bytes"]), row["peak_kind"]),
         "error": (row["verify_error"], _error(row)),
-        "rounds": (row["rounds"], f"{row['rounds']} in {row['epochs']}" if row["rounds"] else units.NOTHING),
+        "rounds": (row["rounds"], f"{row['rounds']} in {row['restarts']}" if row["rounds"] else units.NOTHING),
         "path": row["path"],
     }
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from mtbench import stats, verdicts
 from mtbench.report.tables import CELL, SECTION, Metric, Tables
-from mtbench.stats import Comparison
-from mtbench.units import CONFIDENCE
-from mtbench.verdicts import Blocks
+from mtbench.results import comparison as verdicts
+from mtbench.results import stats
+from mtbench.results.comparison import Blocks
+from mtbench.results.stats import Comparison
+from mtbench.results.units import CONFIDENCE
 
 FLIPPED = {"faster": "slower", "slower": "faster"}
 DESCRIPTIVE = "no verdict"
@@ -42,7 +43,7 @@ Row = dict[str, Any]
 def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFrame:
     """T_b / T_a for every ordered pair of contenders and every cell that both have, with SCHEMA's columns.
 
-    Blocks are paired by epoch and round of the newest sweep that measured both in that cell. Verdicts hold after Holm's
+    Blocks are paired by restart and round of the newest sweep that measured both in that cell. Verdicts hold after Holm's
     correction over the cells of one pair in one section, which is the table that a heatmap shows.
     """
     blocks = _blocks_by_row(tables.blocks, metric)
@@ -71,8 +72,10 @@ def summary(found: pl.DataFrame) -> pl.DataFrame:
 
 def _blocks_by_row(blocks: pl.DataFrame, metric: Metric) -> Mapping[int, Blocks]:
     found: dict[int, dict[tuple[int, int], float]] = {}
-    for row, epoch, number, ns in blocks.filter(metric=metric.name).select("row", "epoch", "round", "ns").iter_rows():
-        found.setdefault(row, {})[epoch, number] = ns
+    for row, restart, number, ns in (
+        blocks.filter(metric=metric.name).select("row", "restart", "round", "ns").iter_rows()
+    ):
+        found.setdefault(row, {})[restart, number] = ns
     return found
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from mtbench import units
 from mtbench.report import marks
 from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
 from mtbench.report.tables import THROUGHPUT, differing, parameters, sections
+from mtbench.results import units
 
 Row = dict[str, Any]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from mtbench import record
 from mtbench.errors import ConfigError
 from mtbench.report.arms import labelled
+from mtbench.results import record
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ _EMPTY = {
 @dataclass(frozen=True)
 class Tables:
     """What was read. `records` has one row per job, with `row`, `path`, `label`, `charted` and `repeated`; `results` the
-    same as a flat file; `blocks` row, metric, epoch, round and ns; `problems` a line for each file that is no record."""
+    same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a line for each file that is no record."""
 
     records: pl.DataFrame
     results: pl.DataFrame
@@ -165,14 +165,14 @@ def _blocks(frame: pl.DataFrame) -> pl.DataFrame:
         rounds = (
             frame.select("row", block=metric.samples)
             .explode("block")
-            .with_columns(epoch=pl.int_range(pl.len()).over("row"))
+            .with_columns(restart=pl.int_range(pl.len()).over("row"))
             .explode("block")
-            .with_columns(round=pl.int_range(pl.len()).over("row", "epoch"))
+            .with_columns(round=pl.int_range(pl.len()).over("row", "restart"))
         )
         nested = isinstance(rounds.schema["block"], pl.List)
         statistic = pl.col("block").list.median() if nested else pl.col("block")
         parts.append(
-            rounds.select("row", pl.lit(metric.name).alias("metric"), "epoch", "round", ns=statistic).drop_nulls()
+            rounds.select("row", pl.lit(metric.name).alias("metric"), "restart", "round", ns=statistic).drop_nulls()
         )
     return pl.concat(parts)
 

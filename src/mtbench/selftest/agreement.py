@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
-from mtbench.bench.process import Died, Process
+from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.protocol import Protocol, round_order
 from mtbench.bench.wire import Message
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
+from mtbench.results.stats import Comparison, compare_paired
 from mtbench.selftest.trials import Broken
-from mtbench.stats import Comparison, compare_paired
 
 TIMEOUT_S = 120.0
 TOLERANCE = 1e-5

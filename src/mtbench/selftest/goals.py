@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from mtbench.results.stats import Comparison, Interval
 from mtbench.selftest.outcome import MET, MISSED, NOT_POSSIBLE, NOT_SHOWN, REPORTED, Row
-from mtbench.stats import Comparison, Interval
 
 DEDICATED, SHARED = "dedicated", "shared"
 

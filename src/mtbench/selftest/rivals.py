@@ -9,9 +9,9 @@ from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
-from mtbench.bench import blocks
 from mtbench.bench.wire import Message
-from mtbench.bench.worker import Worker, serve
+from mtbench.bench.worker import blocks
+from mtbench.bench.worker.worker import Worker, serve
 from mtbench.errors import Unsupported
 
 if TYPE_CHECKING:

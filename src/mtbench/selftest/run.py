@@ -36,16 +36,16 @@ class Extent:
 
 FULL = Extent(
     busy_rounds=20,
-    twins=Series(epochs=4, rounds=20, cells=8, batches=12, budget_s=150.0),
-    more=Series(epochs=4, rounds=40, cells=6, batches=8, budget_s=150.0),
+    twins=Series(restarts=4, rounds=20, cells=8, batches=12, budget_s=150.0),
+    more=Series(restarts=4, rounds=40, cells=6, batches=8, budget_s=150.0),
     rival_rounds=40,
     repeated_jobs=100,
     default_jobs=12,
 )
 QUICK = Extent(
     busy_rounds=6,
-    twins=Series(epochs=3, rounds=21, cells=5, batches=1, budget_s=15.0),
-    more=Series(epochs=3, rounds=39, cells=2, batches=1, budget_s=15.0),
+    twins=Series(restarts=3, rounds=21, cells=5, batches=1, budget_s=15.0),
+    more=Series(restarts=3, rounds=39, cells=2, batches=1, budget_s=15.0),
     rival_rounds=20,
     repeated_jobs=8,
     default_jobs=2,
@@ -260,10 +260,10 @@ def _cost(test: Test) -> list[Row]:
     rows: list[Row] = []
     outside = "time outside warm-up and timed blocks"
     with _guarded(rows, outside):
-        # Two of the five epochs: each costs the same outside its blocks, and the start of it all weighs rather too much.
-        arguments = [*_sweep(test), _lengths(test.extent.default_jobs), "protocol.epochs=2"]
+        # Two of the five restarts: each costs the same outside its blocks, and the start of it all weighs rather too much.
+        arguments = [*_sweep(test), _lengths(test.extent.default_jobs), "protocol.restarts=2"]
         _, cost = sweeps.run(arguments, test.folder / "default")
-        detail = f"{cost.jobs} jobs of one arm, the default protocol with two epochs, {cost.wall_s:.3g} s: {cost}"
+        detail = f"{cost.jobs} jobs of one arm, the default protocol with two restarts, {cost.wall_s:.3g} s: {cost}"
         rows.append(goals.amount("outside", test.kind, outside, cost.outside, cost.jobs, "", detail))
     return rows
 

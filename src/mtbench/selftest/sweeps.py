@@ -10,14 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mtbench import record as records
+from mtbench.results import record as records
 from mtbench.selftest.trials import Broken
 
 DIFFERENT = 0.05
 """A cell whose time differs by more than this between two sweeps does not repeat."""
 
 SHORT = (
-    "protocol.epochs=1",
+    "protocol.restarts=1",
     "protocol.looks=[8]",
     "protocol.block_ms=5",
     "protocol.keep_warm_ms=5",

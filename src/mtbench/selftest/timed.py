@@ -11,10 +11,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mtbench import app
-from mtbench.bench import crew
-from mtbench.bench.process import Process
+from mtbench.bench.controller import workers as workers
+from mtbench.bench.controller.process import Process
 from mtbench.bench.wire import Message
+from mtbench.launch import app
 
 WAITING_S: dict[str, float] = defaultdict(float)
 
@@ -39,7 +39,7 @@ class Timed(Process):
 def main() -> None:
     file, arguments = Path(sys.argv[1]), sys.argv[2:]
     sys.argv = [sys.argv[0], *arguments]  # Hydra reads them there
-    crew.Process = Timed  # type: ignore[attr-defined]
+    workers.Process = Timed  # type: ignore[attr-defined]
     try:
         app.main(arguments)
     finally:

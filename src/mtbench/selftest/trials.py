@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import registry
-from mtbench.bench.controller import measure
+from mtbench.bench.controller.sweep import measure
 from mtbench.bench.protocol import Protocol
 from mtbench.frameworks.base import Description
-from mtbench.job import Arm, Cell, Job, relative_folder
 from mtbench.operators.base import Shape
-from mtbench.record import Record
-from mtbench.stats import Comparison, Interval
-from mtbench.verdicts import compare, latency_blocks, throughput_blocks
+from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.results.comparison import compare, latency_blocks, throughput_blocks
+from mtbench.results.record import Record
+from mtbench.results.stats import Comparison, Interval
 
 SUBJECTS = Path(__file__).parent / "subjects"
 
@@ -54,12 +54,12 @@ class Series:
     Few cells in many batches, since the cells of a batch share the lives of its workers: one pair of unequal lives called 5 of
     50 equal arms different, and 0 of 50 in the next batch.
 
-    Several epochs, where time allows: where the system puts a process, and what else runs there, stays for as long as it
+    Several restarts, where time allows: where the system puts a process, and what else runs there, stays for as long as it
     lives, and tells two equal processes apart for longer than any number of rounds takes.
     """
 
-    epochs: int
-    rounds: int  # of one comparison, over all epochs
+    restarts: int
+    rounds: int  # of one comparison, over all restarts
     cells: int  # in each batch, which is a sweep of its own
     batches: int
     budget_s: float
@@ -77,10 +77,10 @@ class Found:
     def describe(self, series: Series) -> str:
         """What it came from."""
         cells = "1 cell" if self.cells == 1 else f"{self.cells} cells"
-        epochs = "1 epoch" if series.epochs == 1 else f"{series.epochs} epochs"
+        restarts = "1 restart" if series.restarts == 1 else f"{series.restarts} restarts"
         sweeps = "1 sweep" if self.batches == 1 else f"{self.batches} sweeps"
         core = f", on processor {self.cpus[0]} alone" if self.cpus else ""
-        return f"{cells} of {series.rounds} rounds in {epochs}, each in latency and throughput, in {sweeps}{core}"
+        return f"{cells} of {series.rounds} rounds in {restarts}, each in latency and throughput, in {sweeps}{core}"
 
 
 def clock_ns() -> float:
@@ -96,7 +96,7 @@ def clock_ns() -> float:
 
 def busy_wait(rounds: int, folder: Path) -> list[Busy]:
     """Measures calls of known duration. Raises Broken."""
-    protocol = Protocol(epochs=1, looks=[rounds], cell_budget_s=600.0, warmup_s=0.05)
+    protocol = Protocol(restarts=1, looks=[rounds], cell_budget_s=600.0, warmup_s=0.05)
     jobs = [
         job("busy_wait", {"duration_ms": duration}, Arm("numpy", device="cpu"), Shape(1, 4), folder)
         for duration in DURATIONS_MS
@@ -133,8 +133,8 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
     found = Found(cpus=_one_core() if library.device == "cpu" else [])
     protocol = Protocol(
         cpus=found.cpus,
-        epochs=series.epochs,
-        looks=[series.rounds // series.epochs],
+        restarts=series.restarts,
+        looks=[series.rounds // series.restarts],
         cell_budget_s=600.0,
         block_calls=3,
         block_ms=BLOCK_MS[library.device],

@@ -1,0 +1,142 @@
+"""The measured roofs: the best rates that any library was measured to reach on this machine, which bound every result.
+
+After the roofline model (Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785): a call takes at
+least as long as the machine's best matrix product needs for its FLOPs, and as its best transfer needs for its bytes. The
+model has one memory roof per level of the memory hierarchy; here the roof is a table over working sets.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mtbench import paths
+from mtbench.bench.controller.job_state import JobState
+from mtbench.bench.rates import Rates
+
+METHOD = 1
+"""Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
+
+OLDEST = timedelta(days=7)
+"""How long measured peaks are kept. What a library and machine say of themselves is in their key; a new driver, another
+power mode or a new neighbour on a shared machine is in nothing that can be read everywhere, and some seconds a week are
+little to pay for noticing."""
+
+
+@dataclass
+class Peaks:
+    """The rates that each library was measured to reach with each dtype, and the best of those that compute alike.
+
+    Arms of one library that differ in mode or variant alone have the same products and copies, so one is measured for all.
+    """
+
+    measured: dict[tuple[Any, ...], tuple[tuple[str, str, str], Rates]] = field(default_factory=dict)
+
+    def has(self, state: JobState) -> bool:
+        return _source(state) in self.measured
+
+    def note(self, state: JobState, rates: Rates) -> Rates:
+        """Takes measured rates in, beside those from before; returns the better of both."""
+        _, before = self.measured.get(_source(state), (None, Rates()))
+        best = before.merged(rates)
+        self.measured[_source(state)] = (_alike(state), best)
+        return best
+
+    def best(self, state: JobState) -> Rates:
+        """The best rates of all arms on the same device with the same dtype and matmul precision."""
+        found = Rates()
+        for alike, rates in self.measured.values():
+            if alike == _alike(state):
+                found = found.merged(rates)
+        return found
+
+
+def _alike(state: JobState) -> tuple[str, str, str]:
+    return state.device, state.job.cell.dtype, state.job.arm.matmul_precision
+
+
+def _source(state: JobState) -> tuple[Any, ...]:
+    arm = state.job.arm
+    library = (arm.framework, arm.framework_file, arm.python, arm.requirement)
+    return (*library, arm.device, arm.matmul_precision, state.job.cell.dtype)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Peaks from an earlier sweep, and when they were measured."""
+
+    rates: Rates
+    measured_at: datetime
+
+
+class Store:
+    """Peaks in the user's cache folder, a file for each library, device, dtype and precision on a machine.
+
+    Deleting them is safe: the next sweep measures anew.
+    """
+
+    def __init__(self, machine_id: str, cpus: list[int]) -> None:
+        self.machine_id = machine_id
+        self.cpus = cpus
+        self.folder = paths.cache() / "peaks"
+
+    def key(self, state: JobState) -> dict[str, Any]:
+        """All that decides on a peak, as far as it can be read."""
+        arm = state.job.arm
+        file = arm.framework_file and hashlib.sha256(Path(arm.framework_file).read_bytes()).hexdigest()
+        return {
+            "method": METHOD,
+            "machine_id": self.machine_id,
+            "cpus": self.cpus,
+            "framework": arm.framework,
+            "framework_file": file,
+            "library": {name: state.description.get(name) for name in DESCRIBED},
+            "dtype": state.job.cell.dtype,
+            "matmul_precision": arm.matmul_precision,
+        }
+
+    def read(self, state: JobState) -> Kept | None:
+        """What was kept for this library here, or None where nothing fits, it is too old, or the file is broken."""
+        key = self.key(state)
+        try:
+            kept = json.loads(self._file(key).read_text(encoding="utf-8"))
+            measured_at = datetime.fromisoformat(kept["measured_at"])
+            rates = Rates.from_json(kept["rates"])
+            fresh = timedelta() <= datetime.now(UTC) - measured_at <= OLDEST
+            fits = kept["key"] == key
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return Kept(rates, measured_at) if fits and fresh else None
+
+    def write(self, state: JobState, rates: Rates) -> None:
+        """Keeps measured peaks; where the folder cannot be written, the next sweep measures again."""
+        key = self.key(state)
+        file = self._file(key)
+        temporary = file.with_suffix(f".{os.getpid()}")
+        kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": rates.to_json()}
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            os.replace(temporary, file)
+
+    def _file(self, key: Mapping[str, Any]) -> Path:
+        fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint}.json"
+
+
+DESCRIBED = (
+    "library",
+    "version",
+    "device",
+    "device_kind",
+    "device_name",
+    "threads",
+    "blas",
+    "details",
+    "python_version",
+)

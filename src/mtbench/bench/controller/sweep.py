@@ -1,0 +1,314 @@
+"""The controller: takes jobs, has workers measure them cell by cell, interleaved, restart by restart, and writes records.
+
+After the first restart every job has a result, which later restarts sharpen. Whatever goes wrong in a worker costs the jobs
+that it was to measure, and nothing else.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+
+from mtbench import machine
+from mtbench.bench.controller import memory
+from mtbench.bench.controller.drift import Canary
+from mtbench.bench.controller.energy import Meter
+from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.peaks import Kept, Peaks, Store
+from mtbench.bench.controller.progress import Plan, Progress
+from mtbench.bench.controller.workers import Workers
+from mtbench.bench.protocol import Protocol, round_order, settled
+from mtbench.bench.rates import Rates
+from mtbench.bench.wire import Message
+from mtbench.machine.watch import Watch
+from mtbench.plan import Arm, Job
+from mtbench.results.record import FILE_NAME, Record, write
+
+INTERRUPTED_WRITING_S = 1.0
+COOLDOWN_STEP_S = 5.0
+
+
+def measure(
+    jobs: Sequence[Job], protocol: Protocol, folder: Path, progress: Progress | None = None
+) -> tuple[list[Record], bool]:
+    """Measures jobs; their records are written into their folders as they come.
+
+    Returns the last record of each job, and whether the user interrupted. `folder` is the sweep's, for messages only.
+    """
+    description = machine.describe()
+    cache_bytes = max(description.get("last_level_cache_bytes") or 0, protocol.cold_cache_bytes)
+    protocol = replace(protocol, cold_cache_bytes=cache_bytes)
+    sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
+    with Watch() as watch:
+        return Controller(jobs, sweep, progress or Progress(), watch).run(folder)
+
+
+class Controller:
+    """One sweep."""
+
+    def __init__(self, jobs: Sequence[Job], sweep: Sweep, progress: Progress, watch: Watch) -> None:
+        self.sweep = sweep
+        self.watch = watch
+        self.protocol = sweep.protocol
+        self.progress = progress
+        self.states = [JobState(job) for job in jobs]
+        self.workers = Workers(self.states, self.protocol, progress, self._record)
+        self.records: dict[str, Record] = {}
+        self.peaks = Peaks()
+        self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus)
+        self.told_of_kept_peaks = False
+        self.canary = Canary()
+        self.meter = Meter(self.protocol.energy_s)
+        self.thermal_flag: str | None = None  # of the last visit's rounds
+
+    def run(self, folder: Path) -> tuple[list[Record], bool]:
+        arms = list(dict.fromkeys(state.job.arm for state in self.states))
+        cells = _by_cell(self.states)
+        self.progress.sweep_started(Plan(len(cells), arms, len(self.states), self.protocol.restarts, folder))
+        interrupted = False
+        try:
+            for restart in range(self.protocol.restarts):
+                self._run_restart(restart, arms, cells)
+        except KeyboardInterrupt:
+            interrupted = True
+            self.workers.end()
+            self._record_unfinished()
+        finally:
+            self.workers.end()
+            self.meter.close()
+        records = [self.records[state.job.id] for state in self.states if state.job.id in self.records]
+        self.progress.sweep_finished(records, interrupted)
+        return records, interrupted
+
+    def _run_restart(self, restart: int, arms: Sequence[Arm], cells: Sequence[Sequence[JobState]]) -> None:
+        wanted = [arm for arm in arms if any(t.job.arm == arm and not t.failed for t in self.states)]
+        if not wanted:
+            return
+        self.progress.restart_started(restart)
+        self.workers.start(wanted)
+        if restart == 0 and self.protocol.energy_s > 0:
+            for device in {state.device for state in self.states if not state.failed}:
+                self.meter.prepare(device)
+        self.canary.clear()
+        for cell in cells:
+            started = time.monotonic()
+            self._visit(restart, cell)
+            self._cool_down(time.monotonic() - started)
+        self.workers.end()
+        self._note_drift()
+        self._note_peaks()
+
+    def _visit(self, restart: int, states: Sequence[JobState]) -> None:
+        """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
+        cell = states[0].job.cell
+        live = [state for state in states if not state.failed]
+        if not live:
+            return
+        self.progress.cell_started(cell, [state.job.arm for state in live])
+        self.workers.start_missing(live)
+        groups = self._groups([state for state in live if not state.failed])
+        for group in groups:
+            for state in group:
+                state.facts["paired"] = state.facts.get("paired", True) and len(groups) == 1
+            self._measure_together(restart, group)
+        self.progress.cell_finished(cell)
+
+    def _groups(self, live: Sequence[JobState]) -> list[list[JobState]]:
+        """The arms that are measured together: all of them, or each alone. One that would not fit even alone is `oom`,
+        before it takes the machine into swap."""
+        if not live:
+            return []
+        cell = live[0].job.cell
+        needed = memory.needed_bytes(cell.problem, cell.shape, cell.dtype)
+        fits = []
+        for state in live:
+            free = self._free_bytes(state)
+            limit = self.protocol.memory_fraction * free.device
+            if needed.device > limit or needed.host > self.protocol.memory_fraction * free.host:
+                state.fail("oom", needed.compared_with(free))
+                self._record(state)
+            else:
+                fits.append((state, limit))
+        together = len(fits) * needed.device
+        if all(together <= limit for _, limit in fits):
+            return [[state for state, _ in fits]] if fits else []
+        return [[state] for state, _ in fits]
+
+    def _free_bytes(self, state: JobState) -> memory.Free:
+        answer = self.workers.ask_aside(state, "memory") if state.device == "gpu" else None
+        return memory.free(None if answer is None else answer["free_bytes"])
+
+    def _measure_together(self, restart: int, live: Sequence[JobState]) -> None:
+        for state in live:
+            self.progress.arm_preparing(state.job.arm)
+            state.begin_visit()
+            self._measure_peaks(state)
+            self.workers.ask(state, "prepare", **_prepare_fields(state.job))
+        self.watch.sample()
+        self._rounds(restart, live)
+        reading = self.watch.sample()
+        self.thermal_flag = reading.thermal_flag
+        for state in live:
+            self._finish(restart, state)
+        for state in live:
+            state.conditions.append(reading)
+            if not state.failed:
+                state.end_visit()
+            self.workers.ask_aside(state, "release")
+            self._record(state)
+
+    def _finish(self, restart: int, state: JobState) -> None:
+        call_ns = state.shortest_call_ns
+        if call_ns is not None:
+            roofs = self.peaks.best(state).at(state.facts["bytes_moved"]) if not self.protocol.cold_cache else {}
+            answer = self.workers.ask(state, "finish", thorough=restart == 0, call_ns=call_ns, peaks=roofs)
+            if answer is not None and answer["peaks"] is not None:
+                self._take_peaks(state, Rates.from_json(answer["peaks"]))
+        if restart == 0 and self.protocol.energy_s > 0 and not state.failed:
+            self._measure_energy(state)
+
+    def _measure_energy(self, state: JobState) -> None:
+        def work(seconds: float) -> int | None:
+            answer = self.workers.ask_aside(state, "work", seconds=seconds)
+            return None if answer is None else int(answer["calls"])
+
+        energy = self.meter.measure(state.device, work)
+        if energy is not None:
+            state.note_energy(energy)
+
+    def _measure_peaks(self, state: JobState) -> None:
+        """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
+        if self.peaks.has(state) or state.failed:
+            return
+        if self.protocol.peaks == "cached" and (kept := self.kept_peaks.read(state)) is not None:
+            self._tell_of_kept_peaks(kept)
+            self.peaks.note(state, kept.rates)
+            return
+        answer = self.workers.ask_peaks(state)
+        if answer is None:
+            self.peaks.note(state, Rates())
+        else:
+            self._take_peaks(state, Rates.from_json(answer))
+
+    def _take_peaks(self, state: JobState, rates: Rates) -> None:
+        self.kept_peaks.write(state, self.peaks.note(state, rates))
+
+    def _tell_of_kept_peaks(self, kept: Kept) -> None:
+        if not self.told_of_kept_peaks:
+            self.told_of_kept_peaks = True
+            self.progress.note(
+                f"peak rates as measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them anew"
+            )
+
+    def _note_peaks(self) -> None:
+        """Writes the records again whose peaks a later cell or arm has raised."""
+        for state in self.states:
+            if self._has_old_peaks(state):
+                self._record(state)
+
+    def _has_old_peaks(self, state: JobState) -> bool:
+        return self._recorded_status(state) == "ok" and state.peaks != self.peaks.best(state)
+
+    def _ask_canary(self, live: Sequence[JobState]) -> None:
+        """Times the canary once on each device, in the first arm's worker there."""
+        for device, state in {t.device: t for t in reversed(live) if not t.failed}.items():
+            answer = self.workers.ask_aside(state, "canary")
+            if answer is not None:
+                # A worker that was restarted may have a canary of another size.
+                self.canary.note(device, self.workers.workers[state.job.arm].pid, answer["call_ns"])
+
+    def _note_drift(self) -> None:
+        """Marks the records of a restart in which the machine's own speed had a trend."""
+        for device, drift in self.canary.drifts().items():
+            for state in self.states:
+                if state.device == device and state.latency_ns and not state.failed:
+                    state.note_drift(drift, self.protocol.drift)
+                    self._record(state)
+
+    def _cool_down(self, worked_s: float) -> None:
+        """Rests in proportion to the work, and after a thermal flag until it is gone or the cap is reached."""
+        if self.protocol.cooldown_fraction > 0:
+            time.sleep(self.protocol.cooldown_fraction * worked_s)
+        started = time.monotonic()
+        flag, self.thermal_flag = self.thermal_flag, None
+        while flag and time.monotonic() - started < self.protocol.cooldown_cap_s:
+            self.progress.warn(f"waiting for the machine to cool down: {flag}")
+            time.sleep(COOLDOWN_STEP_S)
+            flag = self.watch.sample().thermal_flag
+
+    def _rounds(self, restart: int, live: Sequence[JobState]) -> None:
+        """Rounds of blocks until every arm is settled or the visit's budget is spent."""
+        by_arm = {state.arm: state for state in live}
+        cell = live[0].job.cell.id
+        started = time.monotonic()
+        for number in range(1, self.protocol.rounds + 1):
+            running = [state.arm for state in live if not state.failed]
+            if not running:
+                return
+            for arm in round_order(running, self.protocol.seed, cell, restart, number):
+                state = by_arm[arm]
+                latency = self.workers.ask(state, "latency")
+                throughput = self.workers.ask(state, "throughput")
+                if latency is not None and throughput is not None:
+                    state.visit_latency_ns.append(latency["samples_ns"])
+                    state.visit_throughput_ns.append(throughput["call_ns"])
+            self._ask_canary(live)
+            medians = {t.arm: t.running_median_ns for t in live if not t.failed}
+            self.progress.round_finished(
+                number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}
+            )
+            if number in self.protocol.looks:
+                blocks = {t.arm: _medians(t) for t in live if not t.failed}
+                if settled(blocks, self.protocol):
+                    return
+            if time.monotonic() - started > self.protocol.visit_budget_s:
+                return
+
+    def _record(self, state: JobState) -> None:
+        state.peaks = self.peaks.best(state)
+        record = state.record(self.sweep)
+        write(record, state.job.folder)
+        self.records[state.job.id] = record
+        self.progress.job_recorded(record)
+
+    def _record_unfinished(self) -> None:
+        """Records failures that were not written yet, then gives jobs without any record one that says `interrupted`, as
+        far as the user's patience goes. A record that an earlier sweep left in the same folder stays."""
+        deadline = time.monotonic() + INTERRUPTED_WRITING_S
+        missed = [t for t in self.states if t.failed and self._recorded_status(t) != t.status]
+        new = [t for t in self.states if not t.failed and self._recorded_status(t) is None]
+        new = [state for state in new if not (state.job.folder / FILE_NAME).exists()]
+        for state in missed + new + [state for state in self.states if self._has_old_peaks(state)]:
+            if time.monotonic() < deadline:
+                self._record(state)
+
+    def _recorded_status(self, state: JobState) -> str | None:
+        record = self.records.get(state.job.id)
+        return None if record is None else record.status
+
+
+def _by_cell(states: Sequence[JobState]) -> list[list[JobState]]:
+    """The jobs that are measured against each other, in the order in which they were given."""
+    cells: dict[str, list[JobState]] = {}
+    for state in states:
+        cells.setdefault(state.job.cell.id, []).append(state)
+    return list(cells.values())
+
+
+def _medians(state: JobState) -> list[float]:
+    return [median(block) for block in state.visit_latency_ns]
+
+
+def _prepare_fields(job: Job) -> Message:
+    cell = job.cell
+    return {
+        "operator": cell.operator,
+        "file": cell.operator_file,
+        "params": dict(cell.params),
+        "variant": job.arm.variant,
+        "dtype": cell.dtype,
+        "shape": asdict(cell.shape),
+        "tolerance": job.tolerance,
+    }

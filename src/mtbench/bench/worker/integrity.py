@@ -1,0 +1,151 @@
+"""The honesty checks: whether a measured call really did its work, all of it, in the time that was taken.
+
+They run in the worker, after the blocks, on the very call that was timed. A failed one is a mismatch, or a warning where
+noise could explain it; never silence.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from mtbench.bench.rates import BYTES, FLOPS, Rates
+from mtbench.bench.worker.blocks import Subject, throughput_calls
+from mtbench.bench.worker.correctness import Mismatch
+from mtbench.frameworks.base import Framework
+
+TRIES = 5
+
+PATIENCE = 25
+"""Tries that an honest call has to show itself complete: whatever else the machine does interferes with some, a call that
+leaves work behind is caught in all."""
+
+LEFT_FRACTION = 0.1
+LEFT_NS = 50_000
+"""After `wait`, completing everything may take this fraction of a call or this long more than it takes when nothing is
+left, the larger. A second cudaDeviceSynchronize costs 2 µs; waking a thread on a loaded machine costs tens."""
+
+BUSY_PAUSE_S = 0.01
+BUSY_FRACTION = 0.2
+"""A process that is waiting after its result uses next to no processor time; one with a thread at work uses all."""
+
+LINEAR = (1.9, 2.1)
+"""Twice as many queued calls must take between these times as long."""
+
+LINEAR_LIMIT_NS = 200e6
+"""Above this a throughput block is not repeated to check its linearity: a call that long hides nothing in a queue."""
+
+SUSPECT_FACTOR, IMPOSSIBLE_FACTOR = 1.1, 2.0
+"""A rate above the first times the best that was measured on this machine is a warning, since that was a measurement
+too; above the second it is not believed."""
+
+PEAK_CHANCES = 3
+"""So often are peaks measured again before a result is called impossible: while something else takes the machine, all of them
+are too low."""
+
+
+def check_complete(framework: Framework, subject: Subject, call_ns: float) -> None:
+    """Raises Mismatch where work was still going on after `wait` had returned: a result that was never computed, a second
+    stream, a device that nobody waited for, a thread."""
+    left: list[int] = []
+    idle: list[int] = []
+    for _ in range(PATIENCE):
+        out = subject.run()
+        for durations in (left, idle):
+            start = subject.clock()
+            framework.settle(out)
+            durations.append(subject.clock() - start)
+        del out
+        if min(left) - min(idle) <= max(LEFT_FRACTION * call_ns, LEFT_NS):
+            break
+    else:
+        raise Mismatch(
+            f"work went on for {(min(left) - min(idle)) / 1e3:.0f} µs after the result had been waited for, "
+            "so its time is not the whole time"
+        )
+    shares: list[float] = []
+    for _ in range(PATIENCE):
+        out = subject.run()
+        before = time.process_time()
+        started = time.perf_counter()
+        time.sleep(BUSY_PAUSE_S)
+        shares.append((time.process_time() - before) / (time.perf_counter() - started))
+        del out
+        if shares[-1] <= BUSY_FRACTION:
+            return
+    raise Mismatch(f"the process went on computing after the result had been waited for ({min(shares):.0%} of a core)")
+
+
+def check_fresh(framework: Framework, subject: Subject) -> None:
+    """Raises Mismatch where a call returns the array that an earlier call returned, or an input."""
+    first, second = framework.leaves(subject.run()), framework.leaves(subject.run())
+    earlier = [*first, *(array for inputs in subject.inputs for array in inputs)]
+    if any(framework.same(new, old) for new in second for old in earlier):
+        raise Mismatch("the call returned an array that existed before, so nothing needed to be computed")
+
+
+def check_linear(subject: Subject, calls: int, call_ns: float) -> list[str]:
+    """A warning where twice the queued calls do not take twice the time.
+
+    The best of a few tries on each side, since noise only adds; no more tries than are needed to see it.
+    """
+    if calls * call_ns > LINEAR_LIMIT_NS:
+        return []
+    once, twice = math.inf, math.inf
+    for _ in range(TRIES):
+        once = min(once, throughput_calls(subject, calls) * calls)
+        twice = min(twice, throughput_calls(subject, 2 * calls) * 2 * calls)
+        if LINEAR[0] <= twice / once <= LINEAR[1]:
+            return []
+    return [f"not linear: twice the queued calls took {twice / once:.2f} times as long"]
+
+
+def excess(work: float, call_ns: float, peak: float | None) -> float:
+    """How many times a peak rate `work` (FLOP or bytes) in that time implies; 0 where no peak is known."""
+    return 0.0 if peak is None else work / (call_ns * 1e-9) / peak
+
+
+def check_rate(work: float, call_ns: float, peak: float | None, unit: str) -> list[str]:
+    """A warning where `work` in that time exceeds what this machine was measured to reach; Mismatch where by far."""
+    if peak is None or excess(work, call_ns, peak) <= SUSPECT_FACTOR:
+        return []
+    rate = work / (call_ns * 1e-9)
+    claim = f"implies {rate / 1e9:.3g} G{unit}, more than the {peak / 1e9:.3g} G{unit} that this machine was measured to reach"
+    if rate > IMPOSSIBLE_FACTOR * peak:
+        raise Mismatch(f"{claim}, so some of the work was not done")
+    return [claim]
+
+
+class RateCheck:
+    """Holds calls against the peak rates, in one life of a worker; `measure` finds those of a dtype once more.
+
+    A peak may have been measured while the machine was busy with something else, so it gets a second chance: for a small
+    excess one for each dtype, for a suspicious one each time, and more before anything is called impossible.
+    """
+
+    def __init__(self, measure: Callable[[str], Rates]) -> None:
+        self.measure = measure
+        self.measured_again: set[str] = set()
+
+    def check(
+        self, dtype: str, flops: float, bytes_moved: float, call_ns: float, peaks: Mapping[str, float | None]
+    ) -> tuple[Rates | None, list[str]]:
+        """The rates as measured anew where the call exceeded `peaks`, else None, and warnings; Mismatch as of `check_rate`."""
+        work = {FLOPS: (flops, "FLOP/s"), BYTES: (bytes_moved, "B/s")}
+
+        def exceeded() -> float:
+            return max(excess(amount, call_ns, peaks.get(rate)) for rate, (amount, _) in work.items())
+
+        again = None
+        if exceeded() > SUSPECT_FACTOR or (exceeded() > 1 and dtype not in self.measured_again):
+            self.measured_again.add(dtype)
+            for _ in range(PEAK_CHANCES):
+                now = self.measure(dtype)
+                again = now if again is None else again.merged(now)
+                best = again.at(bytes_moved)
+                peaks = {rate: max(peaks.get(rate) or 0.0, best[rate] or 0.0) or None for rate in best}
+                if exceeded() <= IMPOSSIBLE_FACTOR:
+                    break
+        warnings = []
+        for rate, (amount, unit) in work.items():
+            warnings += check_rate(amount, call_ns, peaks.get(rate), unit)
+        return again, warnings

@@ -1,0 +1,149 @@
+"""The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mtbench import paths
+from mtbench.bench.protocol import Protocol
+from mtbench.errors import ConfigError, unknown
+from mtbench.launch import config as configuration
+from mtbench.launch.expand import quoted
+from mtbench.launch.usage_errors import check_arguments, explain
+from mtbench.plan import Job
+
+EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the Hydra application on command-line arguments. Exits with a code where not all went well."""
+    configuration.register()
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        check_arguments(arguments)
+        sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
+        application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
+        application(run_one)()
+    except Exception as error:
+        mistake = None if wants_traceback else explain(error, arguments)
+        if mistake is None:
+            raise
+        complain(mistake)
+
+
+def complain(mistake: str) -> None:
+    """Says what is wrong in one line and exits."""
+    print(f"mtbench: {mistake}", file=sys.stderr)
+    raise SystemExit(EXIT_MISTAKE)
+
+
+class Guard(Callback):
+    """Checks a single combination before Hydra makes its folder; a sweep's jobs are checked in `run_sweep`."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            experiment = config.hydra.runtime.choices.get("experiment")
+            if experiment is not None:
+                raise ConfigError(f"+experiment={experiment} is a sweep; put -m at the end.")
+            configuration.job_from(config, configuration.user_folders(config.hydra), Path())
+            configuration.protocol_from(config)
+            _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
+        except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
+            mistake = explain(error, [])
+            if mistake is None:
+                traceback.print_exception(error)
+                raise SystemExit(EXIT_FAILED) from error
+            complain(mistake)
+
+
+def run_one(config: DictConfig) -> None:
+    """Measures one combination; Hydra has made its folder."""
+    hydra_config = HydraConfig.get()
+    output = Path(hydra_config.runtime.output_dir)
+    job = configuration.job_from(config, configuration.user_folders(hydra_config), output)
+    _run([job], configuration.protocol_from(config), output)
+
+
+def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
+    """Measures a sweep. All jobs are composed and checked before anything is written.
+
+    Raises ConfigError where a job cannot be measured, and SystemExit where not all went well.
+    """
+    sweep_folder = Path(str(config.hydra.sweep.dir))
+    configs: dict[str, DictConfig] = {}
+    jobs: list[Job] = []
+    protocols: list[Protocol] = []
+    for number, overrides in enumerate(job_overrides):
+        job_config = loader.load_sweep_config(config, list(overrides))
+        with open_dict(job_config):
+            job_config.hydra.job.id = str(number)
+            job_config.hydra.job.num = number
+            output = sweep_folder / str(job_config.hydra.sweep.subdir)
+            job_config.hydra.runtime.output_dir = str(output.absolute())
+        protocols.append(configuration.protocol_from(job_config))
+        if protocols[-1] != protocols[0]:
+            raise ConfigError(
+                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
+            )
+        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra), output)
+        if job.id not in configs:
+            configs[job.id] = job_config
+            jobs.append(job)
+    _check_baseline(protocols[0], jobs)
+    _make("hydra.sweep.dir", sweep_folder)
+    OmegaConf.save(config, sweep_folder / "multirun.yaml")
+    for job in jobs:
+        _save_hydra_files(configs[job.id], job.folder)
+    _run(jobs, protocols[0], sweep_folder)
+
+
+def _check_baseline(protocol: Protocol, jobs: Sequence[Job]) -> None:
+    arms = {job.arm.name for job in jobs}
+    if protocol.baseline is not None and protocol.baseline not in arms:
+        raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
+
+
+def _make(setting: str, folder: Path) -> None:
+    """Makes a folder for records. Raises ConfigError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{setting}={folder} cannot be made ({error.strerror}); name another folder.") from error
+
+
+def _save_hydra_files(config: DictConfig, folder: Path) -> None:
+    """What Hydra's own launchers write for each job, in the same files."""
+    hydra_folder = folder / str(config.hydra.output_subdir)
+    hydra_folder.mkdir(parents=True, exist_ok=True)
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.save(task, hydra_folder / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(config, ["hydra"]), hydra_folder / "hydra.yaml")
+    OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
+
+
+def _run(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> None:
+    from mtbench.bench.controller.sweep import measure
+    from mtbench.console.terminal import Terminal
+
+    records, interrupted = measure(jobs, protocol, folder, Terminal())
+    if interrupted:
+        raise SystemExit(EXIT_INTERRUPTED)
+    if any(record.status not in ("ok", "unsupported") for record in records):
+        raise SystemExit(EXIT_FAILED)
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
+    raise KeyboardInterrupt

@@ -1,0 +1,253 @@
+"""From configuration to jobs: the schema that Hydra checks against, and what only we can check.
+
+The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from packaging.requirements import InvalidRequirement, Requirement
+
+from mtbench import models, paths, registry
+from mtbench.bench.protocol import Protocol
+from mtbench.errors import ConfigError, unknown
+from mtbench.operators.base import Operator, Shape
+from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.results.record import to_json
+
+MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
+
+DEVICES = ("auto", "cpu", "gpu")
+DTYPES = ("float32", "float16", "bfloat16")
+MODES = ("eager", "compiled")
+PRECISIONS = ("highest", "tf32")
+
+
+@dataclass
+class OperatorConfig:
+    """`tolerance` holds exceptions from the dtype's tolerance, by dtype (or `tf32`), with the reason in the YAML."""
+
+    name: str = MISSING
+    variant: str = "native"
+    params: dict[str, Any] = field(default_factory=dict)
+    tolerance: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class ModelConfig:
+    """A language model whose layers' shapes the operators take; `config` is its published config.json."""
+
+    name: str | None = None
+    source: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FrameworkConfig:
+    """`python` is another interpreter to run under, and `requirement` a version of a package (PEP 508, `mlx==0.31.0`)
+    for which an environment is made; at most one of them."""
+
+    name: str = MISSING
+    mode: str = "eager"
+    python: str | None = None
+    requirement: str | None = None
+
+
+@dataclass
+class DeviceConfig:
+    name: str = "auto"
+
+
+@dataclass
+class DtypeConfig:
+    """`tolerance` bounds ||out - ref|| / ||ref||; `tf32_tolerance` takes its place where products are in TF32."""
+
+    name: str = MISSING
+    tolerance: float = MISSING
+    tf32_tolerance: float | None = None
+
+
+@dataclass
+class ShapeConfig:
+    batch_size: int = 1
+    seq_len: int = 128
+    kv_len: int | None = None
+
+
+@dataclass
+class Config:
+    """One job, as configured."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    operator: OperatorConfig = field(default_factory=OperatorConfig)
+    framework: FrameworkConfig = field(default_factory=FrameworkConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    dtype: DtypeConfig = field(default_factory=DtypeConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    protocol: Protocol = field(default_factory=Protocol)
+    matmul_precision: str = "highest"
+
+
+def register() -> None:
+    """Makes the schema and the resolvers known to Hydra; safe to call again."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("mtbench.folder", _folder_resolver, replace=True)
+    OmegaConf.register_new_resolver("mtbench.model", _model_resolver, replace=True)
+    OmegaConf.register_new_resolver("mtbench.model_config", _model_config_resolver, replace=True)
+
+
+def _folder_resolver(*, _root_: DictConfig) -> str:
+    """${mtbench.folder:}: where a job's record goes, below its sweep."""
+    cell, arm, _ = _identity(_root_, user_folders(_root_.hydra))
+    return str(relative_folder(cell, arm))
+
+
+def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
+    """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
+    return default if _root_.model.name is None else models.dimension(dimension, _model_config(_root_))
+
+
+def _model_config_resolver(*, _root_: DictConfig) -> str | None:
+    """${mtbench.model_config:}: the chosen model's whole configuration as JSON, or null."""
+    return None if _root_.model.name is None else to_json(_model_config(_root_))
+
+
+def _model_config(root: DictConfig) -> dict[str, Any]:
+    config = OmegaConf.to_container(root.model.config, resolve=True)
+    assert isinstance(config, dict)
+    return {str(name): value for name, value in config.items()}
+
+
+def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:
+    """The job that a composed configuration describes; its record will go into `output`.
+
+    `user` are the folders of YAML that the user added, where Python files may stand too. Raises ConfigError where the job
+    cannot be measured, whatever the machine.
+    """
+    _check_settings(config, Config)
+    cell, arm, tolerance = _identity(config, user)
+    cell.problem.check(cell.shape)
+    return Job(cell, arm, tolerance, output)
+
+
+def protocol_from(config: DictConfig) -> Protocol:
+    """The measurement settings. Raises ConfigError."""
+    protocol = OmegaConf.to_object(config.protocol)
+    assert isinstance(protocol, Protocol)
+    return protocol
+
+
+def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, float]:
+    operator, dtype = config.operator, config.dtype
+    _one_of("device.name", config.device.name, DEVICES)
+    _one_of("dtype.name", dtype.name, DTYPES)
+    _one_of("framework.mode", config.framework.mode, MODES)
+    _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
+    if config.framework.python is not None and config.framework.requirement is not None:
+        raise ConfigError(
+            "framework.python and framework.requirement exclude each other: an environment that exists is left as it is."
+        )
+    operator_file = _user_file(user, "operator", operator.name)
+    framework_file = _user_file(user, "framework", config.framework.name)
+    if framework_file is None and config.framework.name not in registry.names("framework"):
+        raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
+    operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
+    _one_of("operator.variant", operator.variant, _variants(operator_class, config.framework.name))
+    params = OmegaConf.to_container(operator.params, resolve=True)
+    assert isinstance(params, dict)
+    operator_class.from_params({str(name): value for name, value in params.items()})
+    cell = Cell(
+        operator=operator.name,
+        operator_class=operator_class,
+        params=tuple(sorted((str(name), value) for name, value in params.items())),
+        dtype=dtype.name,
+        shape=Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len),
+        operator_file=operator_file,
+        model=config.model.name,
+    )
+    arm = Arm(
+        framework=config.framework.name,
+        mode=config.framework.mode,
+        variant=operator.variant,
+        device=config.device.name,
+        matmul_precision=config.matmul_precision,
+        framework_file=framework_file,
+        python=_interpreter(config.framework.python),
+        requirement=_requirement(config.framework.requirement),
+    )
+    return cell, arm, _tolerance(config)
+
+
+def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:
+    """Raises ConfigError for a setting that nothing reads: Hydra lets `+name=value` add any."""
+    known = {each.name: each.type for each in fields(schema)}
+    for key in map(str, config):
+        if branch + key == "hydra":
+            continue
+        if key not in known:
+            raise ConfigError(unknown("setting", branch + key, [branch + name for name in known]))
+        if is_dataclass(known[key]):
+            _check_settings(config[key], known[key], f"{branch}{key}.")
+
+
+def _interpreter(python: str | None) -> str | None:
+    """An interpreter's absolute path. Links stay: an environment's interpreter is one, and is known by where it stands."""
+    if python is None:
+        return None
+    found = shutil.which(Path(python).expanduser())
+    if found is None:
+        raise ConfigError(f"framework.python={python}: there is no such program.")
+    return str(Path(found).absolute())
+
+
+def _requirement(text: str | None) -> str | None:
+    """A requirement in its normal form, so that one asked for in two spellings is one arm."""
+    if text is None:
+        return None
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"framework.requirement={text}: {said}; write it as for pip, such as mlx==0.31.0.") from None
+
+
+def _tolerance(config: DictConfig) -> float:
+    exceptions: Mapping[str, float] = config.operator.tolerance
+    tf32 = config.matmul_precision == "tf32" and config.dtype.tf32_tolerance is not None
+    general = config.dtype.tf32_tolerance if tf32 else config.dtype.tolerance
+    return float(exceptions.get("tf32" if tf32 else config.dtype.name, general))
+
+
+def user_folders(hydra_config: DictConfig | HydraConf) -> list[Path]:
+    """The folders of YAML that the user added (`--config-dir`, `hydra.searchpath`), nearest first."""
+    sources = hydra_config.runtime.config_sources
+    folders = [Path(source.path).resolve() for source in sources if source.schema == "file" and source.path]
+    return [folder for folder in folders if folder != paths.conf().resolve()]
+
+
+def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
+    """A Python file of that name beside the user's own YAML."""
+    files = (path / group / f"{name}.py" for path in folders)
+    return next((str(file) for file in files if file.is_file()), None)
+
+
+def _variants(operator_class: type[Operator], framework: str) -> tuple[str, ...]:
+    """The variants that any operator has in any library, named in methods such as `torch_stock`.
+
+    Of any, so that `operator=glob(*) operator.variant=stock` can be asked for; those that lack it are `unsupported`.
+    """
+    prefixes = tuple(f"{library}_" for library in {*registry.names("framework"), framework})
+    classes = [operator_class, *(registry.load("operator", name) for name in registry.names("operator"))]
+    named = {name.split("_", 1)[1] for each in classes for name in dir(each) if name.startswith(prefixes)}
+    return ("native", "portable", *sorted(named))
+
+
+def _one_of(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(unknown(key, value, known))

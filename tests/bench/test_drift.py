@@ -1,0 +1,122 @@
+"""Drift, heat and overhead: what the machine did is told apart from what an operator did."""
+
+import pytest
+
+from mtbench.bench.controller import drift as gauges
+from mtbench.bench.controller import sweep as controllers
+from mtbench.bench.controller.drift import Canary
+from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.progress import Progress
+from mtbench.bench.controller.sweep import Controller
+from mtbench.bench.protocol import Protocol
+from mtbench.machine.watch import Reading
+
+
+@pytest.fixture
+def canary(monkeypatch):
+    """A canary on a clock of its own; time_canary(call_ns) is one timing, a second after the one before."""
+    made = Canary()
+    now = iter(range(10_000))
+    monkeypatch.setattr(gauges.time, "monotonic", lambda: float(next(now)))
+    return made
+
+
+def test_a_machine_that_slows_down_drifts_and_one_that_only_jitters_does_not(canary):
+    for number in range(60):
+        canary.note("gpu", 1, 1000.0 * (1 + 0.001 * number))
+        canary.note("cpu", 2, 1000.0 + (7 * number) % 13)
+    drifts = canary.drifts()
+    assert drifts["gpu"] == pytest.approx(0.059, rel=0.05)
+    assert abs(drifts["cpu"]) < 0.002
+
+
+def test_a_worker_that_was_restarted_fakes_no_drift(canary):
+    for worker in (1, 2, 3):
+        for _ in range(8):
+            canary.note("cpu", worker, 1000.0 * worker)
+    assert canary.drifts() == {"cpu": 0.0}
+
+
+def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misbehaving):
+    state = JobState(misbehaving("well"))
+    state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
+    sweep = Sweep("s", Protocol(), "m", {})
+    state.note_drift(0.01, 0.02)
+    assert not any("drifted" in warning for warning in state.record(sweep).warnings)
+    state.note_drift(-0.05, 0.02)
+    state.note_drift(0.01, 0.02)
+    record = state.record(sweep)
+    assert record.canary_drift == -0.05
+    assert [warning for warning in record.warnings if "drifted" in warning] == [
+        "drifted: the canary changed by -5.0% over a restart"
+    ]
+
+
+@pytest.mark.parametrize(("floor_ns", "bound"), [(5.0, False), (20.0, True)])
+def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns, bound):
+    state = JobState(misbehaving("well"))
+    state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
+    state.facts["floor_ns"] = floor_ns
+    warnings = state.record(Sweep("s", Protocol(), "m", {})).warnings
+    assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
+
+
+@pytest.mark.parametrize(
+    ("restarts", "apart"), [([100, 110], None), ([100, 4900], "192%"), ([100, 100, 100, 100, 4900], None)]
+)
+def test_restarts_that_disagree_say_so_where_the_interval_does_not(misbehaving, restarts, apart):
+    state = JobState(misbehaving("well"))
+    state.latency_ns = [[[time] * 5] * 8 for time in restarts]
+    state.throughput_ns = [[100.0] * 8 for _ in restarts]
+    record = state.record(Sweep("s", Protocol(), "m", {}))
+    said = [warning for warning in record.warnings if warning.startswith("restarts disagree")]
+    assert said == (
+        [] if apart is None else [f"restarts disagree: their medians lie {apart} apart, beyond the interval"]
+    )
+
+
+def test_outliers_are_counted_and_kept_and_percentiles_wait_for_enough_calls(misbehaving):
+    state = JobState(misbehaving("well"))
+    blocks = [[100 + number] * 5 for number in range(11)] + [[100_000] * 5]
+    state.latency_ns, state.throughput_ns = [blocks], [[100.0] * 12]
+    record = state.record(Sweep("s", Protocol(), "m", {}))
+    assert record.outliers == 1
+    assert record.latency_samples_ns == [blocks]
+    assert record.latency_p90_ns is None  # 60 calls
+    state.latency_ns = [[[100] * 6] * 12]
+    record = state.record(Sweep("s", Protocol(), "m", {}))
+    assert record.latency_p90_ns == 100.0  # 72 calls
+    assert record.latency_p99_ns is None
+
+
+class HotThenCool:
+    """A machine that stays hot for some samples."""
+
+    def __init__(self, hot_samples: int) -> None:
+        self.left = hot_samples
+
+    def sample(self) -> Reading:
+        self.left -= 1
+        return Reading(cpu_throttled=self.left >= 0)
+
+
+@pytest.mark.parametrize(("hot_samples", "waits"), [(0, 1), (3, 4), (10**6, 24)])
+def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_reached(monkeypatch, hot_samples, waits):
+    clock = [0.0]
+    slept = []
+    monkeypatch.setattr(controllers.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(controllers.time, "sleep", lambda s: (slept.append(s), clock.__setitem__(0, clock[0] + s)))
+    told = []
+
+    class Watch(Progress):
+        def warn(self, message):
+            told.append(message)
+
+    protocol = Protocol(cooldown_cap_s=120, cooldown_fraction=0.5)
+    controller = Controller([], Sweep("s", protocol, "m", {}), Watch(), HotThenCool(hot_samples))
+    controller._cool_down(worked_s=10.0)
+    assert slept == [5.0]  # in proportion to the work, and no more where nothing was hot
+    controller.thermal_flag = "a processor was slowed down for its heat"
+    controller._cool_down(worked_s=0.0)
+    assert len(told) == waits
+    assert "cool down" in told[0]

@@ -1,0 +1,187 @@
+"""Each way of cheating is caught, by the check that is meant for it; and honest work is not accused."""
+
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtbench.bench.controller.process import Process
+from mtbench.bench.rates import Rates
+from mtbench.bench.worker import integrity
+from mtbench.bench.worker.blocks import Subject
+from mtbench.bench.worker.correctness import Mismatch
+from mtbench.bench.worker.worker import Worker
+
+USER = Path(__file__).parent / "user"
+PROTOCOL = {"block_ms": 2, "warmup_s": 0.01, "warmup_cap_s": 0.3}
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[dict[tuple[str, str], Process]]:
+    started: dict[tuple[str, str], Process] = {}
+    yield started
+    for process in started.values():
+        process.end()
+
+
+@pytest.fixture(scope="module")
+def peaks() -> dict[tuple[str, str], Rates]:
+    return {}
+
+
+@pytest.fixture
+def judge(workers, peaks):
+    """judge(framework, how, mode): measures briefly in a real worker; the answer that ended it, or `finish`'s."""
+
+    def run(framework: str, how: str, mode: str = "eager", operator: str = "cheating", batch: int = 64):
+        if (framework, mode) not in workers:
+            own = USER / "framework" / f"{framework}.py"
+            process = workers[framework, mode] = Process()
+            file = str(own) if own.exists() else None
+            started = process.ask(
+                60, "start", framework=framework, file=file, mode=mode, settings={}, protocol=PROTOCOL
+            )
+            assert started["ok"], started
+            peaks[framework, mode] = Rates.from_json(process.ask(60, "peaks", dtype="float32"))
+        process = workers[framework, mode]
+        prepared = process.ask(
+            60, "prepare", operator=operator, file=str(USER / "operator" / f"{operator}.py"), params={"how": how},
+            variant="native", dtype="float32", shape={"batch_size": batch, "seq_len": 256}, tolerance=1e-5,
+        )  # fmt: skip
+        if not prepared["ok"]:
+            return prepared
+        process.ask(60, "latency")
+        process.ask(60, "canary")  # whose own first call may compile
+        call_ns = process.ask(60, "throughput")["call_ns"]
+        roofs = peaks[framework, mode].at(prepared["bytes_moved"])
+        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=roofs)
+
+    return run
+
+
+HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
+
+
+@pytest.mark.parametrize("framework", ["numpy", "mlx", pytest.param("jax", marks=HAS_JAX)])
+def test_honest_work_is_not_accused(judge, framework):
+    answer = judge(framework, "honestly")
+    assert answer["ok"], answer["reason"]
+    assert not any("recompiled" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("framework", "how", "reason"),
+    [
+        ("mlx", "hides its result", "not an array"),
+        ("mlx", "hides it beside an array", "not an array"),
+        ("mlx", "works on a second stream", "work went on"),
+        ("mlx", "keeps its answer", "existed before"),
+        ("numpy", "keeps its answer", "existed before"),
+        ("numpy", "returns its input", "exceeds the tolerance"),
+        ("numpy", "copies its first answer", "on other inputs"),
+        ("numpy", "leaves a thread at work", "went on computing"),
+        ("numpy", "claims too much", "GFLOP/s, more than"),
+        ("numpy", "claims too many bytes", "GB/s, more than"),
+        pytest.param("jax", "hides its result", "not an array", marks=HAS_JAX),
+        pytest.param("jax", "keeps its answer", "existed before", marks=HAS_JAX),
+        pytest.param("jax", "goes on with something else", "work went on|went on computing", marks=HAS_JAX),
+        ("forgetful", "honestly", "work went on"),
+        ("unsynchronised", "honestly", "work went on"),
+    ],
+)
+def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
+    answer = judge(framework, how, batch=4096 if framework == "forgetful" else 64)
+    assert answer["status"] == "mismatch", answer
+    assert re.search(reason, answer["reason"])
+
+
+def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):
+    answer = judge("mlx", "merges equal products", mode="compiled", batch=256)
+    assert answer["status"] == "mismatch", answer
+    assert "GFLOP/s, more than" in answer["reason"]
+
+
+def test_a_scalar_that_changes_and_recompiles_is_a_warning(judge):
+    answer = judge("mlx", "changes a scalar")
+    assert answer["ok"], answer
+    assert "recompiled while it was timed" in answer["warnings"]
+
+
+class FakeDevice:
+    """Queued calls cost `first_ns`, then `next_ns` each; a device that merges them makes the rest free."""
+
+    def __init__(self, first_ns: int, next_ns: int) -> None:
+        self.first_ns, self.next_ns = first_ns, next_ns
+        self.now_ns = self.queued = 0
+
+    def call(self) -> object:
+        self.queued += 1
+        return object()
+
+    def wait(self, out: object) -> None:
+        self.now_ns += self.first_ns + self.next_ns * (self.queued - 1)
+        self.queued = 0
+
+    def subject(self) -> Subject:
+        return Subject(self.call, [[]], self.wait, lambda out: None, lambda: self.now_ns)
+
+
+@pytest.mark.parametrize(
+    ("first_ns", "next_ns", "linear"), [(1000, 1000, True), (100_000, 10, False), (1200, 1000, True)]
+)
+def test_queued_calls_must_take_time_in_proportion(first_ns, next_ns, linear):
+    assert (integrity.check_linear(FakeDevice(first_ns, next_ns).subject(), 100, 1000.0) == []) is linear
+
+
+def test_a_rate_above_the_peak_is_suspect_and_one_far_above_impossible():
+    assert integrity.check_rate(1.09e9, 1e9, 1e9, "FLOP/s") == []
+    assert "implies 1.11 GFLOP/s, more than the 1 GFLOP/s" in integrity.check_rate(1.11e9, 1e9, 1e9, "FLOP/s")[0]
+    with pytest.raises(Mismatch, match="not done"):
+        integrity.check_rate(2.01e9, 1e9, 1e9, "FLOP/s")
+    assert integrity.check_rate(1e30, 1.0, None, "FLOP/s") == []
+
+
+def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_each_time():
+    asked: list[str] = []
+
+    def measure(dtype: str) -> Rates:
+        asked.append(dtype)
+        return Rates(1.2e9, {1024: 1e12})
+
+    rates = integrity.RateCheck(measure)
+    work, roofs = ("float32", 1.05, 1.0), {"flops_per_s": 1e9, "bytes_per_s": 1e12}
+    assert rates.check(*work, 1.1, roofs) == (None, [])  # 0.95 of the peak
+    again, warnings = rates.check(*work, 1.0, roofs)
+    assert again == Rates(1.2e9, {1024: 1e12})
+    assert warnings == []
+    assert rates.check(*work, 1.0, roofs) == (None, [])
+    assert rates.check(*work, 0.9, roofs) == (again, [])  # 1.17 of the old peak, 0.97 of the new one
+    assert rates.check(*work, 0.75, roofs)[1] != []  # 1.17 of the new one
+    assert asked == ["float32"] * 3
+
+
+def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_machine():
+    measured = [0.2e9, 0.3e9, 1.2e9, 0.1e9]
+    rates = integrity.RateCheck(lambda dtype: Rates(measured.pop(0), {1024: 1e12}))
+    work, roofs = ("float32", 1.0, 1.0), {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}
+    assert rates.check(*work, 1.0, roofs) == (Rates(1.2e9, {1024: 1e12}), [])
+    assert measured == [0.1e9]
+    measured[:] = [0.2e9, 0.3e9, 0.4e9]
+    with pytest.raises(Mismatch, match="not done"):
+        rates.check(*work, 1.0, roofs)
+    assert measured == []
+
+
+def test_a_worker_gives_its_peaks_more_time_when_they_are_measured_again(monkeypatch):
+    asked: list[tuple[str, float]] = []
+
+    def peaks(self: Worker, dtype: str, factor: float = 1.0) -> dict[str, Any]:
+        asked.append((dtype, factor))
+        return Rates(1.0).to_json()
+
+    monkeypatch.setattr(Worker, "peaks", peaks)
+    assert Worker().rate_check.measure("float16") == Rates(1.0)
+    assert asked == [("float16", 2.0)]

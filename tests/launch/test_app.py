@@ -1,0 +1,182 @@
+"""The program as a user runs it: real Hydra, real workers, in a process of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mtbench.results import record as records
+
+USER = Path(__file__).parents[1] / "bench" / "user"
+BRIEF = [
+    "protocol=quick",
+    "protocol.restarts=1",
+    "protocol.looks=[3]",
+    "protocol.warmup_cap_s=0.5",
+    "protocol.block_ms=2",
+]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mtbench", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def read(folder: Path) -> pl.DataFrame:
+    frame, problems = records.read(records.find([folder]))
+    assert problems == []
+    return frame
+
+
+def test_a_sweep_leaves_a_record_for_each_job_beside_hydras_own_files(tmp_path):
+    result = run(
+        "operator=softmax", "framework=torch,mlx,numpy", "shape.seq_len=4,8", "sweep=none", *BRIEF, "-m", cwd=tmp_path
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    frame = read(tmp_path / "multirun")
+    assert frame.height == 6
+    assert frame["status"].to_list() == ["ok"] * 6
+    assert frame["sweep_id"].n_unique() == 1
+    assert frame["cell_id"].n_unique() == 2
+    for path in map(Path, frame["path"]):
+        assert {file.name for file in (path.parent / ".hydra").iterdir()} == {
+            "config.yaml",
+            "hydra.yaml",
+            "overrides.yaml",
+        }
+        sweep, operator, _, dtype, shape = path.parts[-6:-1]
+        assert (operator, dtype) == ("softmax", "float32")
+        assert shape.startswith(("b1_s4-", "b1_s8-"))
+        assert (tmp_path / "multirun" / sweep / "multirun.yaml").exists()
+    for arm in ("torch", "mlx", "numpy"):
+        assert arm in result.stdout
+
+
+def test_one_combination_takes_the_same_path_without_m(tmp_path):
+    result = run("operator=softmax", "framework=numpy", "shape.seq_len=4", *BRIEF, "hydra.run.dir=here", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (row,) = read(tmp_path).to_dicts()
+    assert row["path"] == str(tmp_path / "here" / "record.parquet")
+    assert row["status"] == "ok"
+    assert json.loads(row["params"])["embed_dim"] > 0
+
+
+def test_a_users_folder_adds_an_operator_and_a_framework_by_a_python_file_and_a_yaml_each(tmp_path):
+    result = run(
+        "--config-dir", str(USER), "operator=misbehaving", "framework=plain,numpy", "sweep=none", *BRIEF,
+        "hydra.sweep.dir=out", "-m", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    frame = read(tmp_path / "out").sort("framework")
+    assert frame.select("operator", "framework", "status").rows() == [
+        ("misbehaving", "numpy", "ok"),
+        ("misbehaving", "plain", "ok"),
+    ]
+
+
+def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
+    sweep = ["--config-dir", str(USER), "operator=misbehaving", "framework=numpy", "sweep=none", *BRIEF]
+    failed = run(*sweep, "operator.params.how=well,raises", "hydra.sweep.dir=a", "-m", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "ZeroDivisionError" in failed.stdout
+    assert sorted(read(tmp_path / "a")["status"]) == ["failed", "ok"]
+    unsupported = run(*sweep, "device=cpu,gpu", "hydra.sweep.dir=b", "-m", cwd=tmp_path)
+    assert unsupported.returncode == 0, unsupported.stdout
+    assert sorted(read(tmp_path / "b")["status"]) == ["ok", "unsupported"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("operator=sofmax", "No operator 'sofmax'. Did you mean 'softmax'?"),
+        ("operator=softmax,sofmax -m", "No operator 'sofmax'. Did you mean 'softmax'?"),
+        ("framework=torhc", "No framework 'torhc'. Did you mean 'torch'?"),
+        ("dtype=float23 -m", "No dtype 'float23'. Did you mean 'float32'?"),
+        ("+experiment=quik -m", "No experiment 'quik'. Did you mean 'quick'?"),
+        ("experiment=quick -m", "write +experiment=name"),
+        ("shape.sequence_len=64", "Did you mean 'shape.seq_len'?"),
+        ("operator=mha operator.params.num_head=4", "Did you mean 'operator.params.num_heads'?"),
+        ("frmework=torch", "Did you mean 'framework'?"),
+        ("shape.batch_size=0", "shape.batch_size=0"),
+        ("shape.batch_size=1,0 -m", "shape.batch_size=0"),
+        ("shape.seq_len=many", "shape.seq_len=many does not fit"),
+        ("operator=mha operator.params.num_heads=7", "num_heads=7"),
+        ("operator=mha operator.variant=stok", "Did you mean 'stock'?"),
+        ("matmul_precision=tf23", "Did you mean 'tf32'?"),
+        ("sweep=default,none -m", "only one can run"),
+        ("protocol=quick,default -m", "share one protocol"),
+        ("protocol.restarts=0", "protocol.restarts=0"),
+        ("framework=torch,mlx protocol.baseline=mlxx -m", "Did you mean 'mlx'?"),
+        ("operator=softmax -m dtype=float16", "put it last"),
+        ("operator=softmax,mha", "put -m at the end"),
+        ("softmax", "write key=value"),
+        ("reprot", "No command 'reprot'. Did you mean 'report'?"),
+        ("--operator mha", "There is no option --operator; settings are written key=value"),
+        ("+experiment=quick", "+experiment=quick is a sweep; put -m at the end"),
+        ("+timeout=5", "No setting 'timeout'."),
+        ("+timeout=5 -m", "No setting 'timeout'."),
+        ("+protocol.restart=3", "No setting 'protocol.restart'. Did you mean 'protocol.restarts'?"),
+        ("device=cuda", "No device 'cuda'. Did you mean 'gpu'?"),
+        ("hydra.run.dir=/dev/null/x", "hydra.run.dir=/dev/null/x cannot be made (Not a directory)"),
+        ("hydra.sweep.dir=/dev/null/x -m", "hydra.sweep.dir=/dev/null/x cannot be made (Not a directory)"),
+        ("--config-dir nowhere operator=softmax", "not found"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line_and_leaves_nothing_behind(tmp_path, arguments, says):
+    result = run(*arguments.split(), cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("mtbench: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text("a: 1\nx: [\n")
+    result = run("--config-dir", "mine", "+experiment=broken", "-m", cwd=tmp_path)
+    assert result.returncode == 2
+    assert re.fullmatch(r"mtbench: .*broken\.yaml, line 3, is no YAML: .*\n", result.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["operator=sofmax"]])
+def test_the_controller_starts_without_any_framework(tmp_path, arguments):
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['mtbench', *{arguments!r}]\n"
+        "try:\n"
+        "    runpy.run_module('mtbench', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'torch', 'mlx', 'mlx.core', 'polars', 'scipy.stats', 'altair'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    if arguments[0] in ("--help", "list"):
+        for name in ("softmax", "torch_compiled", "bfloat16", "quick"):
+            assert name in result.stdout
+
+
+def test_the_controller_imports_no_framework_while_it_measures(tmp_path):
+    program = (
+        "import sys\n"
+        "from mtbench.launch.app import main\n"
+        f"sys.argv = ['mtbench', 'operator=softmax', 'framework=mlx', 'shape.seq_len=4', *{BRIEF!r}]\n"
+        "main(sys.argv[1:])\n"
+        "assert not {'torch', 'mlx', 'mlx.core'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert read(tmp_path)["status"].to_list() == ["ok"]

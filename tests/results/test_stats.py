@@ -529,7 +529,7 @@ class TestOutliers:
 
 def test_comparing_loads_no_scipy():
     """The controller compares between blocks, where a second's import would let the machine go idle."""
-    code = "import sys; from mtbench import stats; stats.compare_paired([1.0], [2.0]); print('scipy' in sys.modules)"
+    code = "import sys; from mtbench.results import stats; stats.compare_paired([1.0], [2.0]); print('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

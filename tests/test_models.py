@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 import yaml
 
-from mtbench import models, paths, registry
-from mtbench.console import terminal
+from mtbench import models, paths
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
-from mtbench.plan import Cell
+from mtbench.plan import Arm, Task, job
 from mtbench.results import words
 from mtbench.results.record import Record, to_json
 
@@ -136,11 +135,12 @@ def test_a_terminal_names_the_model_and_not_its_configuration() -> None:
     ]  # fmt: skip
     titles = [words.title(record, words.differing(records, "causal_lm")) for record in records]
     assert titles == [f"causal_lm {model} bfloat16 batch 1 seq 1 kv 64" for model in ("qwen3_0_6b", "gemma3_1b")]
-    cell = Cell(
-        "causal_lm", registry.load("operator", "causal_lm"), tuple(sorted(json.loads(params).items())), "bfloat16",
-        Shape(1, 1, 64), model="gemma3_1b",
-    )  # fmt: skip
-    assert terminal._named(cell) == "causal_lm gemma3_1b bfloat16 b1_s1_k64 phase=decode"
+
+
+def test_a_cell_names_the_model_and_not_its_configuration() -> None:
+    params = (("config", '{"hidden_size": 1}'), ("phase", "decode"))
+    task = Task("causal_lm", params, "bfloat16", Shape(1, 1, 64), model="gemma3_1b")
+    assert str(job(task, Arm("torch"), 1e-2).cell) == "causal_lm gemma3_1b bfloat16 b1_s1_k64 phase=decode"
 
 
 def test_a_whole_model_is_measured_in_both_libraries(tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mtbench.bench.worker", ["mtbench/bench/worker/", "mtbench/selftest/rivals.py"]),
         (
             "mtbench.bench.controller",
-            ["mtbench/bench/controller/", "mtbench/console/", "mtbench/launch/", "mtbench/selftest/"],
+            ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
         ),
         ("mtbench.report", ["mtbench/cli.py", "mtbench/report/"]),
-        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/selftest/timed.py", "mtbench/launch/", "hydra_plugins/"]),
+        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/launch/", "hydra_plugins/"]),
     ],
 )
 def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]) -> None:

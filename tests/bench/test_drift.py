@@ -8,8 +8,9 @@ from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
-from mtbench.bench.protocol import Protocol
 from mtbench.machine.watch import Reading
+from mtbench.plan import Plan
+from mtbench.protocol import Protocol
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misb
 def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns, bound):
     state = JobState(misbehaving("well"))
     state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
-    state.facts["floor_ns"] = floor_ns
+    state.floor_ns = floor_ns
     warnings = state.record(Sweep("s", Protocol(), "m", {})).warnings
     assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
 
@@ -113,7 +114,7 @@ def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_rea
             told.append(message)
 
     protocol = Protocol(cooldown_cap_s=120, cooldown_fraction=0.5)
-    controller = Controller([], Sweep("s", protocol, "m", {}), Watch(), HotThenCool(hot_samples))
+    controller = Controller(Plan((), protocol), Sweep("s", protocol, "m", {}), Watch(), HotThenCool(hot_samples))
     controller._cool_down(worked_s=10.0)
     assert slept == [5.0]  # in proportion to the work, and no more where nothing was hot
     controller.thermal_flag = "a processor was slowed down for its heat"

@@ -4,19 +4,21 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from mtbench.bench import wire
 from mtbench.bench.controller.process import Process
-from mtbench.bench.rates import Rates
+from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.worker import integrity
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
-from mtbench.bench.worker.worker import Worker
+from mtbench.frameworks.base import Settings
+from mtbench.operators.base import Shape
+from mtbench.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
-PROTOCOL = {"block_ms": 2, "warmup_s": 0.01, "warmup_cap_s": 0.3}
+PROTOCOL = Protocol(block_ms=2, warmup_s=0.01, warmup_cap_s=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +42,22 @@ def judge(workers, peaks):
         if (framework, mode) not in workers:
             own = USER / "framework" / f"{framework}.py"
             process = workers[framework, mode] = Process()
-            file = str(own) if own.exists() else None
-            started = process.ask(
-                60, "start", framework=framework, file=file, mode=mode, settings={}, protocol=PROTOCOL
-            )
-            assert started["ok"], started
-            peaks[framework, mode] = Rates.from_json(process.ask(60, "peaks", dtype="float32"))
+            start = wire.Start(framework, str(own) if own.exists() else None, mode, Settings(), PROTOCOL)
+            started = process.ask(start, 60)
+            assert isinstance(started, wire.Started), started
+            peaks[framework, mode] = process.ask(wire.MeasurePeaks("float32"), 60)
         process = workers[framework, mode]
+        file = str(USER / "operator" / f"{operator}.py")
         prepared = process.ask(
-            60, "prepare", operator=operator, file=str(USER / "operator" / f"{operator}.py"), params={"how": how},
-            variant="native", dtype="float32", shape={"batch_size": batch, "seq_len": 256}, tolerance=1e-5,
-        )  # fmt: skip
-        if not prepared["ok"]:
+            wire.Prepare(operator, file, {"how": how}, "native", "float32", Shape(batch, 256), 1e-5), 60
+        )
+        if isinstance(prepared, wire.Refused):
             return prepared
-        process.ask(60, "latency")
-        process.ask(60, "canary")  # whose own first call may compile
-        call_ns = process.ask(60, "throughput")["call_ns"]
-        roofs = peaks[framework, mode].at(prepared["bytes_moved"])
-        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=roofs)
+        process.ask(wire.TimeLatency(), 60)
+        process.ask(wire.TimeCanary(), 60)  # whose own first call may compile
+        call_ns = process.ask(wire.TimeThroughput(), 60).call_ns
+        roofs = peaks[framework, mode].at(prepared.bytes_moved)
+        return process.ask(wire.Finish(thorough=True, call_ns=call_ns, roofs=roofs), 60)
 
     return run
 
@@ -68,8 +68,8 @@ HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed"
 @pytest.mark.parametrize("framework", ["numpy", "mlx", pytest.param("jax", marks=HAS_JAX)])
 def test_honest_work_is_not_accused(judge, framework):
     answer = judge(framework, "honestly")
-    assert answer["ok"], answer["reason"]
-    assert not any("recompiled" in warning for warning in answer["warnings"])
+    assert isinstance(answer, wire.Finished), answer
+    assert not any("recompiled" in warning for warning in answer.warnings)
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,22 @@ def test_honest_work_is_not_accused(judge, framework):
 )
 def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
     answer = judge(framework, how, batch=4096 if framework == "forgetful" else 64)
-    assert answer["status"] == "mismatch", answer
-    assert re.search(reason, answer["reason"])
+    assert isinstance(answer, wire.Refused), answer
+    assert answer.status == "mismatch", answer
+    assert re.search(reason, answer.reason)
 
 
 def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):
     answer = judge("mlx", "merges equal products", mode="compiled", batch=256)
-    assert answer["status"] == "mismatch", answer
-    assert "GFLOP/s, more than" in answer["reason"]
+    assert isinstance(answer, wire.Refused), answer
+    assert answer.status == "mismatch", answer
+    assert "GFLOP/s, more than" in answer.reason
 
 
 def test_a_scalar_that_changes_and_recompiles_is_a_warning(judge):
     answer = judge("mlx", "changes a scalar")
-    assert answer["ok"], answer
-    assert "recompiled while it was timed" in answer["warnings"]
+    assert isinstance(answer, wire.Finished), answer
+    assert "recompiled while it was timed" in answer.warnings
 
 
 class FakeDevice:
@@ -152,7 +154,7 @@ def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_e
         return Rates(1.2e9, {1024: 1e12})
 
     rates = integrity.RateCheck(measure)
-    work, roofs = ("float32", 1.05, 1.0), {"flops_per_s": 1e9, "bytes_per_s": 1e12}
+    work, roofs = ("float32", 1.05, 1.0), Roofs(1e9, 1e12)
     assert rates.check(*work, 1.1, roofs) == (None, [])  # 0.95 of the peak
     again, warnings = rates.check(*work, 1.0, roofs)
     assert again == Rates(1.2e9, {1024: 1e12})
@@ -166,22 +168,10 @@ def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_e
 def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_machine():
     measured = [0.2e9, 0.3e9, 1.2e9, 0.1e9]
     rates = integrity.RateCheck(lambda dtype: Rates(measured.pop(0), {1024: 1e12}))
-    work, roofs = ("float32", 1.0, 1.0), {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}
+    work, roofs = ("float32", 1.0, 1.0), Roofs(0.25e9, 1e12)
     assert rates.check(*work, 1.0, roofs) == (Rates(1.2e9, {1024: 1e12}), [])
     assert measured == [0.1e9]
     measured[:] = [0.2e9, 0.3e9, 0.4e9]
     with pytest.raises(Mismatch, match="not done"):
         rates.check(*work, 1.0, roofs)
     assert measured == []
-
-
-def test_a_worker_gives_its_peaks_more_time_when_they_are_measured_again(monkeypatch):
-    asked: list[tuple[str, float]] = []
-
-    def peaks(self: Worker, dtype: str, factor: float = 1.0) -> dict[str, Any]:
-        asked.append((dtype, factor))
-        return Rates(1.0).to_json()
-
-    monkeypatch.setattr(Worker, "peaks", peaks)
-    assert Worker().rate_check.measure("float16") == Rates(1.0)
-    assert asked == [("float16", 2.0)]

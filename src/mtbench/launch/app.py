@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
-from mtbench.bench.protocol import Protocol
-from mtbench.errors import ConfigError, unknown
+from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
+from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
 from mtbench.launch.usage_errors import check_arguments, explain
-from mtbench.plan import Job
+from mtbench.plan import Plan, plan
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -57,7 +58,7 @@ class Guard(Callback):
             experiment = config.hydra.runtime.choices.get("experiment")
             if experiment is not None:
                 raise ConfigError(f"+experiment={experiment} is a sweep; put -m at the end.")
-            configuration.job_from(config, configuration.user_folders(config.hydra), Path())
+            configuration.job_from(config, configuration.user_folders(config.hydra))
             configuration.protocol_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
@@ -71,9 +72,9 @@ class Guard(Callback):
 def run_one(config: DictConfig) -> None:
     """Measures one combination; Hydra has made its folder."""
     hydra_config = HydraConfig.get()
-    output = Path(hydra_config.runtime.output_dir)
-    job = configuration.job_from(config, configuration.user_folders(hydra_config), output)
-    _run([job], configuration.protocol_from(config), output)
+    job = configuration.job_from(config, configuration.user_folders(hydra_config))
+    one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
+    _run(one, Path(hydra_config.runtime.output_dir))
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -81,38 +82,13 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
 
     Raises ConfigError where a job cannot be measured, and SystemExit where not all went well.
     """
-    sweep_folder = Path(str(config.hydra.sweep.dir))
-    configs: dict[str, DictConfig] = {}
-    jobs: list[Job] = []
-    protocols: list[Protocol] = []
-    for number, overrides in enumerate(job_overrides):
-        job_config = loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = str(number)
-            job_config.hydra.job.num = number
-            output = sweep_folder / str(job_config.hydra.sweep.subdir)
-            job_config.hydra.runtime.output_dir = str(output.absolute())
-        protocols.append(configuration.protocol_from(job_config))
-        if protocols[-1] != protocols[0]:
-            raise ConfigError(
-                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
-            )
-        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra), output)
-        if job.id not in configs:
-            configs[job.id] = job_config
-            jobs.append(job)
-    _check_baseline(protocols[0], jobs)
-    _make("hydra.sweep.dir", sweep_folder)
-    OmegaConf.save(config, sweep_folder / "multirun.yaml")
-    for job in jobs:
-        _save_hydra_files(configs[job.id], job.folder)
-    _run(jobs, protocols[0], sweep_folder)
-
-
-def _check_baseline(protocol: Protocol, jobs: Sequence[Job]) -> None:
-    arms = {job.arm.name for job in jobs}
-    if protocol.baseline is not None and protocol.baseline not in arms:
-        raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
+    folder = Path(str(config.hydra.sweep.dir))
+    sweep = compose(config, loader, job_overrides)
+    _make("hydra.sweep.dir", folder)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    for job in sweep.plan.jobs:
+        _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+    _run(sweep.plan, folder)
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -133,14 +109,14 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
     OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
 
 
-def _run(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> None:
-    from mtbench.bench.controller.sweep import measure
+def _run(plan: Plan, folder: Path) -> None:
     from mtbench.console.terminal import Terminal
+    from mtbench.engines import local
 
-    records, interrupted = measure(jobs, protocol, folder, Terminal())
-    if interrupted:
+    outcome = local.run(plan, folder, Terminal())
+    if outcome.interrupted:
         raise SystemExit(EXIT_INTERRUPTED)
-    if any(record.status not in ("ok", "unsupported") for record in records):
+    if any(record.status not in ("ok", "unsupported") for record in outcome.records):
         raise SystemExit(EXIT_FAILED)
 
 

@@ -54,6 +54,9 @@ class Record:
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
     model: str | None = None  # the preset that parameters were taken from
+    contenders: list[str] = field(
+        default_factory=lambda: ["framework", "operator.variant", "device", "matmul_precision"]
+    )
     verify_error: float | None = None  # ||out - ref|| / ||ref||
     verify_tolerance: float | None = None
     # results

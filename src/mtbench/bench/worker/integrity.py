@@ -6,9 +6,9 @@ noise could explain it; never silence.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from mtbench.bench.rates import BYTES, FLOPS, Rates
+from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.worker.blocks import Subject, throughput_calls
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Framework
@@ -116,7 +116,7 @@ def check_rate(work: float, call_ns: float, peak: float | None, unit: str) -> li
 
 
 class RateCheck:
-    """Holds calls against the peak rates, in one life of a worker; `measure` finds those of a dtype once more.
+    """Holds calls against the peak rates, in one process; `measure` finds those of a dtype once more.
 
     A peak may have been measured while the machine was busy with something else, so it gets a second chance: for a small
     excess one for each dtype, for a suspicious one each time, and more before anything is called impossible.
@@ -127,13 +127,13 @@ class RateCheck:
         self.measured_again: set[str] = set()
 
     def check(
-        self, dtype: str, flops: float, bytes_moved: float, call_ns: float, peaks: Mapping[str, float | None]
+        self, dtype: str, flops: float, bytes_moved: float, call_ns: float, roofs: Roofs
     ) -> tuple[Rates | None, list[str]]:
-        """The rates as measured anew where the call exceeded `peaks`, else None, and warnings; Mismatch as of `check_rate`."""
-        work = {FLOPS: (flops, "FLOP/s"), BYTES: (bytes_moved, "B/s")}
+        """The rates as measured anew where the call exceeded `roofs`, else None, and warnings; Mismatch as of `check_rate`."""
 
         def exceeded() -> float:
-            return max(excess(amount, call_ns, peaks.get(rate)) for rate, (amount, _) in work.items())
+            of_flops = excess(flops, call_ns, roofs.flops_per_s)
+            return max(of_flops, excess(bytes_moved, call_ns, roofs.bytes_per_s))
 
         again = None
         if exceeded() > SUSPECT_FACTOR or (exceeded() > 1 and dtype not in self.measured_again):
@@ -141,11 +141,8 @@ class RateCheck:
             for _ in range(PEAK_CHANCES):
                 now = self.measure(dtype)
                 again = now if again is None else again.merged(now)
-                best = again.at(bytes_moved)
-                peaks = {rate: max(peaks.get(rate) or 0.0, best[rate] or 0.0) or None for rate in best}
+                roofs = roofs.raised(again.at(bytes_moved))
                 if exceeded() <= IMPOSSIBLE_FACTOR:
                     break
-        warnings = []
-        for rate, (amount, unit) in work.items():
-            warnings += check_rate(amount, call_ns, peaks.get(rate), unit)
-        return again, warnings
+        warnings = check_rate(flops, call_ns, roofs.flops_per_s, "FLOP/s")
+        return again, warnings + check_rate(bytes_moved, call_ns, roofs.bytes_per_s, "B/s")

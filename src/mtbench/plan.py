@@ -151,7 +151,8 @@ class Job:
         names = [name for name, _ in task.params] if self.shared is None else list(self.shared)
         held = [(name, value) for name, value in task.params if name in names and PARAMS + name not in competing]
         settings = {axis: value for axis, value in _library_axes(self.arm).items() if axis not in competing}
-        usual = {each.name: each.default for each in fields(task.problem)}
+        operator = registry.load("operator", task.operator, task.operator_file)
+        usual = {each.name: each.default for each in fields(operator)}
         return Cell(
             operator=None if "operator" in competing else task.operator,
             params=tuple(held),

@@ -169,6 +169,54 @@ def test_the_controller_starts_without_any_framework(tmp_path, arguments):
             assert name in result.stdout
 
 
+# Python 3.14's argparse. Before an option is added, its help is expanded by the parser's formatter, which looks for a % in
+# it; what goes wrong with that is a ValueError. Put into older Pythons, so that the tests there find what 3.14 refuses.
+ARGPARSE_3_14 = """
+import argparse
+if not hasattr(argparse.ArgumentParser, "_check_help"):
+    def check(parser, action):
+        if action.help and hasattr(parser, "_get_formatter"):
+            try:
+                "%" in action.help and parser._get_formatter()._expand_help(action)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError("badly formed help string") from error
+
+    def add_argument(parser, *names, **options):
+        action = before(parser, *names, **options)
+        parser._check_help(action)
+        return action
+
+    before = argparse._ActionsContainer.add_argument
+    argparse._ActionsContainer._check_help, argparse._ActionsContainer.add_argument = check, add_argument
+"""
+
+
+def run_on_3_14(program: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ARGPARSE_3_14 + program]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--help"], "operator="),
+        (["operator=softmax", "framework=numpy", "--cfg", "job"], "name: softmax"),
+        (["operator=softmax", "framework=numpy", "shape.seq_len=4", *BRIEF, "-m"], "softmax"),
+    ],
+    ids=["help", "configuration", "sweep"],
+)
+def test_hydra_starts_on_python_3_14(tmp_path, arguments, says):
+    result = run_on_3_14(f"import sys; from mtbench.launch.app import main; main({arguments!r})", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert says in result.stdout
+
+
+def test_hydra_still_needs_help_on_python_3_14(tmp_path):
+    """Once this fails, Hydra is mended: `_accept_hydras_help` can go, and with it these tests."""
+    result = run_on_3_14("from hydra._internal.utils import get_args_parser; get_args_parser()", tmp_path)
+    assert result.stderr.endswith("ValueError: badly formed help string\n")
+
+
 def test_the_controller_imports_no_framework_while_it_measures(tmp_path):
     program = (
         "import sys\n"

@@ -1,5 +1,6 @@
 """The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
 
+import argparse
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         check_arguments(arguments)
         sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
+        _accept_hydras_help()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
@@ -41,6 +43,14 @@ def main(arguments: Sequence[str]) -> None:
         if mistake is None:
             raise
         complain(mistake)
+
+
+def _accept_hydras_help() -> None:
+    """From Python 3.14 on, argparse expands each help text when an option is added. Hydra 1.3 gives one that is no string, so
+    every start would end there (facebookresearch/hydra#3121); a test says when a release of Hydra needs this no longer."""
+    check = "_check_help"
+    if hasattr(argparse.ArgumentParser, check):
+        setattr(argparse.ArgumentParser, check, lambda parser, action: None)
 
 
 def complain(mistake: str) -> None:

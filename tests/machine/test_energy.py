@@ -163,7 +163,12 @@ def test_a_mac_without_counters_says_so(apple):
     assert "virtual machine" in apple({})
 
 
-def test_a_missing_library_is_named_with_its_cure(monkeypatch):
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [((3, 13, 9), "pip install zeus-apple-silicon"), ((3, 14, 6), "no wheel for Python 3.14 yet; use Python 3.13")],
+)
+def test_a_missing_library_is_named_with_its_cure(monkeypatch, python, says):
     monkeypatch.setitem(sys.modules, "zeus_apple_silicon", None)
     monkeypatch.setattr(energy.sys, "platform", "darwin")
-    assert "pip install zeus-apple-silicon" in energy.reader("cpu")
+    monkeypatch.setattr(energy.sys, "version_info", python)
+    assert says in energy.reader("cpu")

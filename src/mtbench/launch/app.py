@@ -1,7 +1,9 @@
 """The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
 
+import argparse
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,9 +34,12 @@ def main(arguments: Sequence[str]) -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
         check_arguments(arguments)
         sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
+        _accept_hydras_help()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
@@ -42,6 +47,14 @@ def main(arguments: Sequence[str]) -> None:
         if mistake is None:
             raise
         complain(mistake)
+
+
+def _accept_hydras_help() -> None:
+    """From Python 3.14 on, argparse expands each help text when an option is added. Hydra 1.3 gives one that is no string, so
+    every start would end there (facebookresearch/hydra#3121); a test says when a release of Hydra needs this no longer."""
+    check = "_check_help"
+    if hasattr(argparse.ArgumentParser, check):
+        setattr(argparse.ArgumentParser, check, lambda parser, action: None)
 
 
 def complain(mistake: str) -> None:
@@ -123,3 +136,13 @@ def _run(plan: Plan, folder: Path) -> None:
 def _interrupt(*_: object) -> None:
     """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
     raise KeyboardInterrupt
+
+
+def _hang_up(*_: object) -> None:
+    """So does SIGHUP, when the terminal is closed. What is still to be said has nobody to read it then, and writing it to a
+    terminal that is gone would be an error, before all records are kept."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        if stat.S_ISCHR(os.fstat(output).st_mode):  # isatty denies it of a terminal that is gone
+            os.dup2(nowhere, output)
+    _interrupt()

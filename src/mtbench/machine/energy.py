@@ -154,6 +154,8 @@ def _open_apple() -> Reader | str:
     try:
         zeus = importlib.import_module("zeus_apple_silicon")
     except ModuleNotFoundError:
+        if sys.version_info >= (3, 14):
+            return "zeus-apple-silicon, which reads it on a Mac, has no wheel for Python 3.14 yet; use Python 3.13"
         return "zeus-apple-silicon is not installed; install it with: pip install zeus-apple-silicon"
     try:
         apple = AppleEnergy(zeus.AppleEnergyMonitor())

@@ -182,7 +182,7 @@ class Worker:
         subject.run()
         peak_bytes = framework.peak_bytes()  # before the checks, whose other inputs a call with state of its own keeps
         if request.thorough:
-            integrity.check_complete(framework, subject, call_ns)
+            warnings += integrity.check_complete(framework, subject, call_ns)
             if not prepared.problem.updates_inputs:
                 integrity.check_fresh(framework, subject)
             warnings += integrity.check_linear(subject, prepared.throughput_calls, prepared.call_ns)

@@ -105,7 +105,8 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
         if (backend := _backend(python, Requirement(requirement))) is not None:
             _run([*pip, str(backend)], failure)
         installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
-        (folder / COMPLETE).write_text(json.dumps({"requirement": requirement, "installed": installed}, indent=1))
+        complete = json.dumps({"requirement": requirement, "installed": installed}, indent=1)
+        paths.write_atomically(folder / COMPLETE, complete)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

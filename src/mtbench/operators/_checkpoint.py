@@ -7,8 +7,6 @@ The format: eight bytes with the length of a JSON header, which names each tenso
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,16 +84,13 @@ def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) ->
 def kept(folder: Path, write: Callable[[Path], None]) -> Path:
     """A folder in the cache, written by whoever needs it first; a reader sees all of it or none."""
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            write(temporary)
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was quicker
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with paths.building(folder) as building:
+            write(building)
+            try:
+                building.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was quicker
+                    raise
     return folder
 
 

@@ -7,7 +7,6 @@ model has one memory roof per level of the memory hierarchy; here the roof is a 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -116,13 +115,9 @@ class Store:
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks; where the folder cannot be written, the next sweep measures again."""
         key = self.key(state)
-        file = self._file(key)
-        temporary = file.with_suffix(f".{os.getpid()}")
         kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": rates.to_json()}
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            os.replace(temporary, file)
+            paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,13 +1,15 @@
 """What is measured: an arm (the contender), a cell (what is held equal), and a job, which is one arm in one cell."""
 
-import hashlib
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mtbench import fingerprint
 from mtbench.operators.base import Operator, Shape
-from mtbench.results.record import to_json
+
+DIGITS = 10
+"""Of the fingerprint of a cell or a job."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Arm:
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
         parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
-        parts += [] if self.python is None else [f"python-{_fingerprint({'python': self.python})[:6]}"]
+        parts += [] if self.python is None else [f"python-{fingerprint.of({'python': self.python}, 6)}"]
         parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
         return "-".join(parts)
 
@@ -57,15 +59,13 @@ class Cell:
 
     @property
     def id(self) -> str:
-        return _fingerprint(
-            {
-                "operator": self.operator,
-                "params": dict(self.params),
-                "dtype": self.dtype,
-                "shape": asdict(self.shape),
-            }
-            | ({} if self.model is None else {"model": self.model})
-        )
+        named = {
+            "operator": self.operator,
+            "params": dict(self.params),
+            "dtype": self.dtype,
+            "shape": asdict(self.shape),
+        }
+        return fingerprint.of(named | ({} if self.model is None else {"model": self.model}), DIGITS)
 
     def __str__(self) -> str:
         model = "" if self.model is None else f"{self.model} "
@@ -83,13 +83,13 @@ class Job:
 
     @property
     def id(self) -> str:
-        return _fingerprint({"cell": self.cell.id, "arm": asdict(self.arm)})
+        return fingerprint.of({"cell": self.cell.id, "arm": asdict(self.arm)}, DIGITS)
 
 
 def relative_folder(cell: Cell, arm: Arm) -> Path:
     """Where a job's record stands in its sweep. The fingerprint tells apart what the readable names leave out."""
-    fingerprint = _fingerprint({"cell": cell.id, "arm": asdict(arm)})
-    return Path(cell.operator) / arm.name / cell.dtype / f"{cell.shape}-{fingerprint}"
+    job_id = fingerprint.of({"cell": cell.id, "arm": asdict(arm)}, DIGITS)
+    return Path(cell.operator) / arm.name / cell.dtype / f"{cell.shape}-{job_id}"
 
 
 def _requirement_name(requirement: str, framework: str) -> str:
@@ -98,11 +98,6 @@ def _requirement_name(requirement: str, framework: str) -> str:
     plain = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
     if plain is None:
         package = re.match(r"[\w.-]*", requirement)
-        return f"{package.group() if package else ''}-{_fingerprint({'requirement': requirement})[:6]}"
+        return f"{package.group() if package else ''}-{fingerprint.of({'requirement': requirement}, 6)}"
     package_name, version = plain.groups()
     return version if package_name == framework else f"{package_name}-{version}"
-
-
-def _fingerprint(identity: dict[str, Any]) -> str:
-    """Ten hexadecimal digits: about 1e-6 chance of any collision among a thousand jobs."""
-    return hashlib.sha256(to_json(identity).encode()).hexdigest()[:10]

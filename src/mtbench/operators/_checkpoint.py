@@ -4,7 +4,6 @@ The format: eight bytes with the length of a JSON header, which names each tenso
 (https://huggingface.co/docs/safetensors). bfloat16 is the upper half of a float32.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtbench import paths
+from mtbench import fingerprint, paths
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Dimensions, Host
 from mtbench.reference import round_to
@@ -66,19 +65,19 @@ class Checkpoint:
         """Changes where the files do."""
         files = sorted({file for file, *_ in self._places.values()})
         facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return fingerprint.of(facts)
 
 
 def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) -> Checkpoint:
     """Random weights for a configuration, written in the cache folder once, by shape, mean and standard deviation."""
     text = json.dumps(dict(config), sort_keys=True)
-    fingerprint = hashlib.sha256(f"{text} {list(tensors.items())} {seed} {STEP}".encode()).hexdigest()[:16]
+    name = fingerprint.of_bytes(f"{text} {list(tensors.items())} {seed} {STEP}".encode(), 16)
 
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(text)
         _write_drawn(folder / WEIGHTS_FILE, tensors, np.random.default_rng([seed, 2]))
 
-    return Checkpoint(kept(paths.cache() / "models" / f"{config['model_type']}-{fingerprint}", write))
+    return Checkpoint(kept(paths.cache() / "models" / f"{config['model_type']}-{name}", write))
 
 
 def kept(folder: Path, write: Callable[[Path], None]) -> Path:

@@ -51,7 +51,7 @@ def test_a_machine_is_named_as_before() -> None:
 def test_drawn_weights_are_found_where_an_earlier_version_put_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtbench.operators._checkpoint import drawn
+    from mtbench.language_models.checkpoint import drawn
 
     monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path))
     made = drawn({"model_type": "llama", "b": 1.5}, {"a": ((2, 3), 0.0, 0.5)}, 7)

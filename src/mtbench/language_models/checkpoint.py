@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench import fingerprint, paths
 from mtbench.errors import ConfigError
-from mtbench.operators.base import Dimensions, Host
 from mtbench.reference import round_to
 
 WEIGHTS_FILE = "model.safetensors"
@@ -26,6 +26,8 @@ STEP = 2.0**-24
 """Drawn weights are multiples of this, the smallest number of float16, and then rounded to bfloat16; so all three dtypes
 have every one of them, and a file serves them all."""
 
+Host = NDArray[Any]
+Dimensions = tuple[int, ...]
 Drawn = tuple[Dimensions, float, float]
 """Of a random tensor: shape, mean and standard deviation."""
 

@@ -82,8 +82,18 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("altair", ["mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
         ("jinja2", ["mtbench/report/"]),
-        ("torch", ["mtbench/frameworks/torch.py", "mtbench/operators/", "mtbench/selftest/"]),
-        ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/operators/"]),
+        (
+            "torch",
+            [
+                "mtbench/frameworks/torch.py",
+                "mtbench/language_models/torch.py",
+                "mtbench/operators/",
+                "mtbench/selftest/",
+            ],
+        ),
+        ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/language_models/mlx.py", "mtbench/operators/"]),
+        ("transformers", ["mtbench/language_models/torch.py"]),
+        ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/cli.py"]),
@@ -114,7 +124,7 @@ def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]
     assert offenders(package, *allowed) == []
 
 
-@pytest.mark.parametrize("package", ["torch", "mlx", "jax", "scipy", "array_api_compat"])
+@pytest.mark.parametrize("package", ["torch", "mlx", "transformers", "mlx_lm", "jax", "scipy", "array_api_compat"])
 def test_heavy_packages_are_imported_when_needed(package: str) -> None:
     """The controller reads these modules too, and must start fast and work where a library is missing or broken."""
     assert offenders(package, at_load_only=True) == []
@@ -130,7 +140,14 @@ def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
     ("folder", "strangers"),
     [
         ("mtbench/operators/", ["mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
-        ("mtbench/frameworks/", ["mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
+        (
+            "mtbench/language_models/",
+            ["mtbench.operators", "mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"],
+        ),
+        (
+            "mtbench/frameworks/",
+            ["mtbench.language_models", "mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"],
+        ),
         ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.console"]),
         ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.results.record"]),
         ("mtbench/bench/", ["mtbench.launch", "mtbench.console", "mtbench.report"]),

@@ -4,7 +4,6 @@ A job names its operator; the class is looked up by the registry where it is nee
 another machine, or made without Hydra.
 """
 
-import hashlib
 import json
 import re
 import uuid
@@ -14,12 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__, registry
+from mtbench import __version__, fingerprint, registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import from_plain, to_plain
 from mtbench.protocol import Protocol
 from mtbench.results.record import to_json
+
+DIGITS = 10
+"""Of the fingerprint of a cell or a job."""
 
 CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
 """The axes whose values compete where nothing else is said."""
@@ -57,7 +59,7 @@ class Task:
             "dtype": self.dtype,
             "shape": asdict(self.shape),
         }
-        return _fingerprint(identity | ({} if self.model is None else {"model": self.model}))
+        return fingerprint.of(identity | ({} if self.model is None else {"model": self.model}), DIGITS)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Arm:
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
         parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
-        parts += [] if self.python is None else [f"python-{_fingerprint({'python': self.python})[:6]}"]
+        parts += [] if self.python is None else [f"python-{fingerprint.of({'python': self.python}, 6)}"]
         parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
         parts += [_axis_name(axis, value) for axis, value in self.contended]
         return "-".join(parts)
@@ -121,7 +123,7 @@ class Cell:
             **dict(self.settings),
         }
         known = {name: value for name, value in identity.items() if value is not None}
-        return _fingerprint(known)
+        return fingerprint.of(known, DIGITS)
 
     def __str__(self) -> str:
         told = [self.operator, self.model, self.dtype, str(self.shape)]
@@ -166,7 +168,7 @@ class Job:
     @cached_property
     def id(self) -> str:
         """The same whatever it competes with."""
-        return _fingerprint({"cell": self.task.fingerprint, "arm": self.arm.settings})
+        return fingerprint.of({"cell": self.task.fingerprint, "arm": self.arm.settings}, DIGITS)
 
     @property
     def usual_folder(self) -> Path:
@@ -302,11 +304,6 @@ def _requirement_name(requirement: str, framework: str) -> str:
     plain = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
     if plain is None:
         package = re.match(r"[\w.-]*", requirement)
-        return f"{package.group() if package else ''}-{_fingerprint({'requirement': requirement})[:6]}"
+        return f"{package.group() if package else ''}-{fingerprint.of({'requirement': requirement}, 6)}"
     package_name, version = plain.groups()
     return version if package_name == framework else f"{package_name}-{version}"
-
-
-def _fingerprint(identity: dict[str, Any]) -> str:
-    """Ten hexadecimal digits: about 1e-6 chance of any collision among a thousand jobs."""
-    return hashlib.sha256(to_json(identity).encode()).hexdigest()[:10]

@@ -14,8 +14,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import InvalidRequirement, Requirement
 
-from mtbench import models, paths, registry
+from mtbench import paths, registry
 from mtbench.errors import ConfigError, unknown
+from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
 from mtbench.plan import CONTENDERS, Arm, Job, Task, job
 from mtbench.protocol import Protocol
@@ -110,7 +111,7 @@ def _folder_resolver(*, _root_: DictConfig) -> str:
 
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
     """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
-    return default if _root_.model.name is None else models.dimension(dimension, _model_config(_root_))
+    return default if _root_.model.name is None else dimensions.dimension(dimension, _model_config(_root_))
 
 
 def _model_config_resolver(*, _root_: DictConfig) -> str | None:

@@ -5,9 +5,7 @@ least as long as the machine's best matrix product needs for its FLOPs, and as i
 model has one memory roof per level of the memory hierarchy; here the roof is a table over working sets.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mtbench import paths
+from mtbench import fingerprint, paths
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.rates import Rates
 from mtbench.plain import from_plain, to_plain
@@ -89,7 +87,7 @@ class Store:
     def key(self, state: JobState) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""
         arm = state.job.arm
-        file = arm.framework_file and hashlib.sha256(Path(arm.framework_file).read_bytes()).hexdigest()
+        file = arm.framework_file and fingerprint.of_bytes(Path(arm.framework_file).read_bytes())
         return {
             "method": METHOD,
             "machine_id": self.machine_id,
@@ -117,14 +115,9 @@ class Store:
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks; where the folder cannot be written, the next sweep measures again."""
         key = self.key(state)
-        file = self._file(key)
-        temporary = file.with_suffix(f".{os.getpid()}")
         kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": to_plain(rates)}
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            os.replace(temporary, file)
+            paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
-        fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint}.json"
+        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint.of(key, 16)}.json"

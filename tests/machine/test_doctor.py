@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mtbench import compiler
 from mtbench.machine import doctor, nvidia
 from mtbench.machine.console import examination
 from mtbench.machine.contenders import Contender, contenders
@@ -157,10 +158,13 @@ def test_threads_of_two_libraries_that_differ_on_a_mac():
 
 def test_a_missing_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
-    assert worst(doctor.on_compiler(which=lambda name: None)) == "warning"
-    assert worst(doctor.on_compiler(which=lambda name: "/usr/bin/clang++" if name == "clang++" else None)) == "ok"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    assert worst(doctor.on_compiler()) == "warning"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: f"/opt/bin/{name}" if name == "clang++" else None)
+    assert worst(doctor.on_compiler()) == "ok"
     monkeypatch.setenv("CXX", "my-compiler")
-    assert worst(doctor.on_compiler(which=lambda name: name if name == "my-compiler" else None)) == "ok"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: name if name == "my-compiler" else None)
+    assert worst(doctor.on_compiler()) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,7 @@ def test_every_warning_has_a_remedy():
         *doctor.on_gpu(throttled, [GpuProcess(1, 1)], 1.0),
         *doctor.on_virtual(reading, MACHINE),
         *doctor.on_environment(dict.fromkeys(doctor._VARIABLES, "1"), 8, on_macos=True),
-        *doctor.on_compiler(which=lambda name: None),
+        *doctor.on_compiler(lambda: None),
         *doctor.on_governors([("powersave", "acpi-cpufreq")]),
         *doctor.on_quota(1.5, 8),
     ]

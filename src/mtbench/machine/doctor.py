@@ -1,14 +1,14 @@
 """What would spoil a measurement now, each finding with its remedy."""
 
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtbench.compiler import HOW, cxx_compiler
 from mtbench.machine import energy, linux, macos, nvidia
 from mtbench.machine.description import describe
 from mtbench.machine.watch import Reading, Watch
@@ -216,16 +216,15 @@ def on_environment(environment: Mapping[str, str], cores: int | None, on_macos: 
     return findings or [Finding("ok", "Environment: nothing that changes what is measured.")]
 
 
-def on_compiler(which: Any = shutil.which) -> list[Finding]:
+def on_compiler(find: Callable[[], str | None] = cxx_compiler) -> list[Finding]:
     """torch.compile and mx.compile build C++ for the CPU when they run."""
-    names = (os.environ.get("CXX"), "g++", "clang++")
-    if any(which(name) for name in names if name):
+    if find():
         return [Finding("ok", "C++ compiler: found.")]
     return [
         Finding(
             "warning",
             "There is no C++ compiler, which torch.compile and mx.compile need on the CPU.",
-            "Install one: xcode-select --install (macOS), apt-get install g++ (Debian, Ubuntu).",
+            f"{HOW[0].upper()}{HOW[1:]}.",
         )
     ]
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mtbench import registry
+from mtbench.bench import failures
 from mtbench.bench.protocol import Protocol
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed, Message
@@ -341,17 +342,8 @@ def answer(worker: Worker, request: Message) -> Message:
     except correctness.Mismatch as error:
         return {"ok": False, "status": "mismatch", "reason": str(error), "verify_error": error.error}
     except Exception as error:
-        status = "oom" if _out_of_memory(error) else "failed"
-        return {"ok": False, "status": status, "reason": "".join(traceback.format_exception(error))}
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, in any library's words: torch raises OutOfMemoryError on CUDA and a RuntimeError on
-    the CPU and MPS, MLX a RuntimeError from its allocator."""
-    text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(
-        words in text for words in ("out of memory", "outofmemory", "unable to allocate", "not enough memory")
-    )
+        trace = "".join(traceback.format_exception(error))
+        return {"ok": False, "status": failures.status_of(error), "reason": trace}
 
 
 def serve(worker: Worker) -> None:

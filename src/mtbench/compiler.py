@@ -25,7 +25,7 @@ def _is_empty_shim(path: str) -> bool:
 def developer_tools() -> bool:
     """Whether macOS has its developer tools. Asking shows no window, as running a compiler would."""
     try:
-        asked = ["xcode-select", "-p"]
+        asked = ["/usr/bin/xcode-select", "-p"]
         return (
             subprocess.run(asked, capture_output=True, timeout=5, check=False, stdin=subprocess.DEVNULL).returncode == 0
         )

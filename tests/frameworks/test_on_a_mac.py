@@ -131,7 +131,7 @@ def test_a_compiler_that_is_apples_shim_counts_only_with_the_developer_tools(mon
     monkeypatch.setattr(compiler.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(subprocess, "run", run)
     assert compiler.cxx_compiler() is None
-    assert asked[0] == ["xcode-select", "-p"]
+    assert asked[0] == ["/usr/bin/xcode-select", "-p"]
     codes["xcode-select"] = 0
     assert compiler.cxx_compiler() == "/usr/bin/g++"
     codes["xcode-select"] = 2

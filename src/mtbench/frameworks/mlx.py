@@ -99,7 +99,7 @@ class Mlx(Framework):
         self.mx.clear_cache()
 
     def describe(self) -> Description:
-        info, tag = _device_info(self.mx, self.kind), _wheel_tag()
+        info, tag = _device_info(self.mx, self.kind), wheel_tag()
         details = {} if tag is None else {"mlx_metal_wheel": tag}
         if self.kind != "cpu" and "architecture" in info:
             details["architecture"] = str(info["architecture"])
@@ -202,7 +202,7 @@ def _no_tf32(mx: Any, kind: str) -> str | None:
     return None
 
 
-def _wheel_tag() -> str | None:
+def wheel_tag() -> str | None:
     """Which build of MLX's Metal backend pip took, such as `py3-none-macosx_26_0_arm64`: of one version there are several,
     and only that for macOS 26 uses the matrix units of M5. Which one is taken follows the version of macOS that Python
     sees, and that may be an old one."""

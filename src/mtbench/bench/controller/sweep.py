@@ -13,6 +13,8 @@ from statistics import median
 
 from mtbench import machine
 from mtbench.bench.controller import memory
+from mtbench.bench.controller.conditions import joined, warnings_of
+from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
@@ -22,12 +24,12 @@ from mtbench.bench.controller.workers import Workers
 from mtbench.bench.protocol import Protocol, round_order, settled
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Message
-from mtbench.machine.watch import Watch
+from mtbench.machine.sleep import kept_awake
+from mtbench.machine.watch import Reading, Watch
 from mtbench.plan import Arm, Job
 from mtbench.results.record import FILE_NAME, Record, write
 
 INTERRUPTED_WRITING_S = 1.0
-COOLDOWN_STEP_S = 5.0
 
 
 def measure(
@@ -41,7 +43,9 @@ def measure(
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, protocol.cold_cache_bytes)
     protocol = replace(protocol, cold_cache_bytes=cache_bytes)
     sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
-    with Watch() as watch:
+    with Watch() as watch, kept_awake() as sleepy:
+        if sleepy is not None and progress is not None:
+            progress.warn(sleepy)
         return Controller(jobs, sweep, progress or Progress(), watch).run(folder)
 
 
@@ -61,7 +65,8 @@ class Controller:
         self.told_of_kept_peaks = False
         self.canary = Canary()
         self.meter = Meter(self.protocol.energy_s)
-        self.thermal_flag: str | None = None  # of the last visit's rounds
+        self.cooling = Cooling(self.protocol, watch, progress)
+        self.told_of_gaps: set[str] = set()
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         arms = list(dict.fromkeys(state.job.arm for state in self.states))
@@ -93,9 +98,11 @@ class Controller:
                 self.meter.prepare(device)
         self.canary.clear()
         for cell in cells:
+            if any(not state.failed for state in cell):
+                self.cooling.before_visit()
             started = time.monotonic()
             self._visit(restart, cell)
-            self._cool_down(time.monotonic() - started)
+            self.cooling.visited(time.monotonic() - started)
         self.workers.end()
         self._note_drift()
         self._note_peaks()
@@ -146,18 +153,33 @@ class Controller:
             state.begin_visit()
             self._measure_peaks(state)
             self.workers.ask(state, "prepare", **_prepare_fields(state.job))
-        self.watch.sample()
-        self._rounds(restart, live)
-        reading = self.watch.sample()
-        self.thermal_flag = reading.thermal_flag
+        before, reading = self._watched_rounds(restart, live)
         for state in live:
             self._finish(restart, state)
         for state in live:
             state.conditions.append(reading)
+            state.warnings = joined(state.warnings, warnings_of(before, reading))
             if not state.failed:
                 state.end_visit()
             self.workers.ask_aside(state, "release")
             self._record(state)
+        self.cooling.seen(reading)
+
+    def _watched_rounds(self, restart: int, live: Sequence[JobState]) -> tuple[Reading, Reading]:
+        """The rounds, with the machine before and after them; once more where it slept meanwhile."""
+        before = self.watch.sample()
+        self._rounds(restart, live)
+        reading = self.watch.sample()
+        if reading.slept_s:
+            self.progress.note(f"the machine slept for {reading.slept_s:.0f} s: this visit is measured again")
+            for state in live:
+                state.begin_visit()
+            self._rounds(restart, live)
+            reading = self.watch.sample()
+        for gap in set(self.watch.not_read) - self.told_of_gaps:
+            self.progress.note(f"this machine does not tell {gap}")
+            self.told_of_gaps.add(gap)
+        return before, reading
 
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
@@ -226,17 +248,6 @@ class Controller:
                 if state.device == device and state.latency_ns and not state.failed:
                     state.note_drift(drift, self.protocol.drift)
                     self._record(state)
-
-    def _cool_down(self, worked_s: float) -> None:
-        """Rests in proportion to the work, and after a thermal flag until it is gone or the cap is reached."""
-        if self.protocol.cooldown_fraction > 0:
-            time.sleep(self.protocol.cooldown_fraction * worked_s)
-        started = time.monotonic()
-        flag, self.thermal_flag = self.thermal_flag, None
-        while flag and time.monotonic() - started < self.protocol.cooldown_cap_s:
-            self.progress.warn(f"waiting for the machine to cool down: {flag}")
-            time.sleep(COOLDOWN_STEP_S)
-            flag = self.watch.sample().thermal_flag
 
     def _rounds(self, restart: int, live: Sequence[JobState]) -> None:
         """Rounds of blocks until every arm is settled or the visit's budget is spent."""

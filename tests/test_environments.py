@@ -401,3 +401,16 @@ def test_a_version_that_pip_installs_is_measured_against_the_one_that_we_have(tm
     assert not {str(ours), str(ROOT / "src"), str(Path(pytest.__file__).parents[1])} & set(
         found["path"].split(os.pathsep)
     )
+
+
+def test_ctrl_c_in_pip_is_one_where_macos_refuses_to_signal_a_group_of_zombies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(process: object) -> None:
+        raise KeyboardInterrupt
+
+    def refused(group: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(environments.subprocess.Popen, "communicate", interrupted)
+    monkeypatch.setattr(environments.os, "killpg", refused)
+    with pytest.raises(KeyboardInterrupt):
+        environments._run([sys.executable, "-c", ""], "")

@@ -192,7 +192,7 @@ def _run(command: Sequence[str], failure: str) -> str:
         try:
             printed, _ = process.communicate()
         except BaseException:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mtbench.errors import ConfigError, unknown
 
 PEAKS = ("cached", "measure")
+STOPS = ("moderate", "heavy", "trapping", "sleeping")
 
 
 @dataclass
@@ -85,6 +86,10 @@ class Protocol:
     cooldown_cap_s: float = 120.0
     """The longest wait for a machine that says it is too hot."""
 
+    stop_when_hot: str | None = None
+    """The level of heat at which the sweep ends as if by Ctrl-C, and keeps what it has: `heavy`, from which on a Mac slows
+    down, or `trapping`, the next; where a processor or NVIDIA's GPU is slowed down for its heat, that counts as heavy."""
+
     energy_s: float = 0.0
     """Length of the energy pass of each job, and of the idle measurement before; 0 for none. Counters move in steps of
     0.1 s, so some seconds are needed."""
@@ -126,6 +131,8 @@ class Protocol:
             raise ConfigError(
                 "protocol.seed and protocol.cpus must not be negative, and protocol.cold_cache_bytes be 1 or more."
             )
+        if self.stop_when_hot is not None and self.stop_when_hot not in STOPS:
+            raise ConfigError(unknown("protocol.stop_when_hot", self.stop_when_hot, STOPS))
         if self.peaks not in PEAKS:
             raise ConfigError(unknown("protocol.peaks", self.peaks, PEAKS))
         if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):

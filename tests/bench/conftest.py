@@ -55,6 +55,7 @@ def control(tmp_path: Path) -> Callable[..., Controller]:
 
     def make(jobs: Sequence[Job], protocol: Protocol, progress: Progress | None = None, **parts: Any) -> Controller:
         sweep = Sweep("s", protocol, "machine", {})
-        return Controller(plan(jobs, protocol), sweep, progress or Progress(), Watch(), **parts)
+        watch = parts.pop("watch", None) or Watch()
+        return Controller(plan(jobs, protocol), sweep, progress or Progress(), watch, **parts)
 
     return make

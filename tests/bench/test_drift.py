@@ -3,13 +3,8 @@
 import pytest
 
 from mtbench.bench.controller import drift as gauges
-from mtbench.bench.controller import sweep as controllers
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
-from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import Controller
-from mtbench.machine.watch import Reading
-from mtbench.plan import Plan
 from mtbench.protocol import Protocol
 
 
@@ -88,36 +83,3 @@ def test_outliers_are_counted_and_kept_and_percentiles_wait_for_enough_calls(mis
     record = state.record(Sweep("s", Protocol(), "m", {}))
     assert record.latency_p90_ns == 100.0  # 72 calls
     assert record.latency_p99_ns is None
-
-
-class HotThenCool:
-    """A machine that stays hot for some samples."""
-
-    def __init__(self, hot_samples: int) -> None:
-        self.left = hot_samples
-
-    def sample(self) -> Reading:
-        self.left -= 1
-        return Reading(cpu_throttled=self.left >= 0)
-
-
-@pytest.mark.parametrize(("hot_samples", "waits"), [(0, 1), (3, 4), (10**6, 24)])
-def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_reached(monkeypatch, hot_samples, waits):
-    clock = [0.0]
-    slept = []
-    monkeypatch.setattr(controllers.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(controllers.time, "sleep", lambda s: (slept.append(s), clock.__setitem__(0, clock[0] + s)))
-    told = []
-
-    class Watch(Progress):
-        def warn(self, message):
-            told.append(message)
-
-    protocol = Protocol(cooldown_cap_s=120, cooldown_fraction=0.5)
-    controller = Controller(Plan((), protocol), Sweep("s", protocol, "m", {}), Watch(), HotThenCool(hot_samples))
-    controller._cool_down(worked_s=10.0)
-    assert slept == [5.0]  # in proportion to the work, and no more where nothing was hot
-    controller.thermal_flag = "a processor was slowed down for its heat"
-    controller._cool_down(worked_s=0.0)
-    assert len(told) == waits
-    assert "cool down" in told[0]

@@ -46,6 +46,7 @@ def test_looks_share_the_error_they_may_make():
         ("block_ms", -1),
         ("warmup_s", -0.1),
         ("peaks", "never"),
+        ("stop_when_hot", "warm"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(setting, value):

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtbench.machine import doctor, nvidia
+from mtbench import compiler
+from mtbench.machine import doctor, doctor_macos, nvidia, variables
 from mtbench.machine.console import examination
 from mtbench.machine.contenders import Contender, contenders
-from mtbench.machine.doctor import Finding
+from mtbench.machine.finding import Finding
 from mtbench.machine.nvidia import GpuProcess, GpuReading
 from mtbench.machine.watch import Reading
 
@@ -42,6 +43,12 @@ def test_power(reading, severity, word):
     assert word in said(findings)
 
 
+def test_a_battery_is_no_fault_of_an_apple_chip():
+    assert worst(doctor.on_power(Reading(power_source="battery"), on_macos=True)) == "note"
+    low = Reading(power_source="battery", low_power_mode=True)
+    assert worst(doctor.on_power(low, on_macos=True)) == "warning"
+
+
 @pytest.mark.parametrize(
     ("reading", "severity"),
     [
@@ -61,6 +68,8 @@ def test_load_above_half_the_cores(reading, severity):
         (Reading(swap_used_bytes=2**20, swapped_bytes=0), "ok"),
         (Reading(swap_used_bytes=2**30, swapped_bytes=0), "note"),
         (Reading(swap_used_bytes=2**20, swapped_bytes=4096), "warning"),
+        (Reading(swap_used_bytes=0, swapped_bytes=0, memory_pressure="normal"), "ok"),
+        (Reading(swap_used_bytes=0, swapped_bytes=0, memory_pressure="critical"), "warning"),
     ],
 )
 def test_swap_in_use_or_growing(reading, severity):
@@ -131,6 +140,10 @@ def test_virtual_machines_and_their_neighbours():
         ({}, "ok", ""),
         ({"PYTORCH_ENABLE_MPS_FALLBACK": "1"}, "warning", "unset PYTORCH_ENABLE_MPS_FALLBACK"),
         ({"PYTORCH_ENABLE_MPS_FALLBACK": "0"}, "ok", ""),
+        ({"PYTORCH_MPS_PREFER_METAL": "1"}, "warning", "unset PYTORCH_MPS_PREFER_METAL"),
+        ({"PYTORCH_MPS_HIGH_WATERMARK_RATIO": "0.0"}, "warning", "unset PYTORCH_MPS_HIGH_WATERMARK_RATIO"),
+        ({"MLX_MAX_OPS_PER_BUFFER": "100"}, "warning", "unset MLX_MAX_OPS_PER_BUFFER"),
+        ({"MLX_METAL_FAST_SYNCH": "0"}, "ok", ""),
         ({"MLX_DISABLE_COMPILE": ""}, "warning", "unset MLX_DISABLE_COMPILE"),
         ({"TORCHDYNAMO_DISABLE": "1"}, "warning", "unset TORCHDYNAMO_DISABLE"),
         ({"CUDA_LAUNCH_BLOCKING": "1"}, "warning", "unset CUDA_LAUNCH_BLOCKING"),
@@ -143,23 +156,28 @@ def test_virtual_machines_and_their_neighbours():
     ],
 )
 def test_environment(environment, severity, remedy):
-    findings = doctor.on_environment(environment, 8, on_macos=False)
+    findings = variables.on_environment(environment, 8, on_macos=False)
     assert worst(findings) == severity
     assert findings[0].remedy == remedy
 
 
 def test_threads_of_two_libraries_that_differ_on_a_mac():
     threads = {"OMP_NUM_THREADS": "4"}
-    assert "Accelerate" in said(doctor.on_environment(threads, 8, on_macos=True))
-    assert "Accelerate" not in said(doctor.on_environment(threads | {"VECLIB_MAXIMUM_THREADS": "4"}, 8, on_macos=True))
+    assert "Accelerate" in said(variables.on_environment(threads, 8, on_macos=True))
+    assert "Accelerate" not in said(
+        variables.on_environment(threads | {"VECLIB_MAXIMUM_THREADS": "4"}, 8, on_macos=True)
+    )
 
 
 def test_a_missing_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
-    assert worst(doctor.on_compiler(which=lambda name: None)) == "warning"
-    assert worst(doctor.on_compiler(which=lambda name: "/usr/bin/clang++" if name == "clang++" else None)) == "ok"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    assert worst(doctor.on_compiler()) == "warning"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: f"/opt/bin/{name}" if name == "clang++" else None)
+    assert worst(doctor.on_compiler()) == "ok"
     monkeypatch.setenv("CXX", "my-compiler")
-    assert worst(doctor.on_compiler(which=lambda name: name if name == "my-compiler" else None)) == "ok"
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: name if name == "my-compiler" else None)
+    assert worst(doctor.on_compiler()) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -197,14 +215,49 @@ def test_every_warning_has_a_remedy():
         *doctor.on_heat(reading),
         *doctor.on_gpu(throttled, [GpuProcess(1, 1)], 1.0),
         *doctor.on_virtual(reading, MACHINE),
-        *doctor.on_environment(dict.fromkeys(doctor._VARIABLES, "1"), 8, on_macos=True),
-        *doctor.on_compiler(which=lambda name: None),
+        *variables.on_environment(dict.fromkeys(variables._VARIABLES, "1"), 8, on_macos=True),
+        *doctor.on_compiler(lambda: None),
         *doctor.on_governors([("powersave", "acpi-cpufreq")]),
         *doctor.on_quota(1.5, 8),
     ]
     assert len(everything) > 15
     assert all(finding.remedy for finding in everything)
     assert "ok" not in {finding.severity for finding in everything}
+
+
+@pytest.mark.parametrize(
+    ("findings", "severity", "word"),
+    [
+        (doctor_macos.on_translation(True), "warning", "Rosetta"),
+        (doctor_macos.on_background(True), "warning", "efficiency cores"),
+        (doctor_macos.on_background(None), "ok", ""),
+        (doctor_macos.on_gpu_load(0.05), "ok", "5% busy"),
+        (doctor_macos.on_gpu_load(0.63), "warning", "63%"),
+        (doctor_macos.on_tensor_units("Apple M4 Max", "py3-none-macosx_15_0_arm64"), "ok", ""),
+        (doctor_macos.on_tensor_units("Apple M5", "py3-none-macosx_26_0_arm64"), "note", "TF32"),
+        (doctor_macos.on_tensor_units("Apple M5 Pro", "py3-none-macosx_15_0_arm64"), "warning", "macosx_15_0"),
+    ],
+)
+def test_what_only_a_mac_has(findings, severity, word):
+    assert worst(findings) == severity
+    assert word in said(findings)
+
+
+def test_a_look_that_fails_costs_no_other(monkeypatch):
+    def broken(*_):
+        raise subprocess.TimeoutExpired("sysctl", 2)
+
+    monkeypatch.setattr(doctor, "on_compiler", broken)
+    monkeypatch.setattr(doctor, "_linux", broken)
+    monkeypatch.setattr(doctor, "on_mac", broken)
+    findings = doctor.examine(seconds=0.01)
+    assert said(findings).count("TimeoutExpired") == 2
+    assert "Energy of the CPU" in said(findings)
+
+
+def test_gaps_are_said_once():
+    assert said(doctor.on_gaps(["gpus: OSError", "power_mode: TimeoutExpired"])).count("power_mode") == 1
+    assert doctor.on_gaps([]) == []
 
 
 def test_examining_this_machine_puts_the_worst_first(monkeypatch):

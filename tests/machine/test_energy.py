@@ -135,11 +135,12 @@ class Monitor:
 
 @pytest.fixture
 def apple(monkeypatch):
-    def readings(*values):
+    def readings(*values, chip="Apple M4"):
         zeus = ModuleType("zeus_apple_silicon")
         zeus.AppleEnergyMonitor = type("AppleEnergyMonitor", (Monitor,), {"readings": values})
         monkeypatch.setitem(sys.modules, "zeus_apple_silicon", zeus)
         monkeypatch.setattr(energy.sys, "platform", "darwin")
+        monkeypatch.setattr(energy.macos, "chip", lambda: chip)
         return energy.reader("gpu")
 
     return readings
@@ -161,6 +162,26 @@ def test_apples_counters_that_stand_still_are_named(apple):
 
 def test_a_mac_without_counters_says_so(apple):
     assert "virtual machine" in apple({})
+
+
+def test_an_ultra_is_refused_since_half_of_it_would_be_counted(apple):
+    assert "Ultra" in apple({"cpu_total_mj": 1000}, chip="Apple M2 Ultra")
+
+
+def test_whatever_the_library_throws_is_a_reason(monkeypatch):
+    def monitor():
+        raise ValueError("unknown energy unit")
+
+    monkeypatch.setitem(sys.modules, "zeus_apple_silicon", SimpleNamespace(AppleEnergyMonitor=monitor))
+    monkeypatch.setattr(energy.sys, "platform", "darwin")
+    monkeypatch.setattr(energy.macos, "chip", lambda: "Apple M9")
+    assert "unknown energy unit" in energy.reader("cpu")
+
+
+def test_a_counter_that_fails_later_is_an_oserror(apple):
+    counter = apple({"cpu_total_mj": 1000})
+    with pytest.raises(OSError, match="no longer"):
+        counter.read_joule()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ def test_a_virtual_mac_and_a_translated_python():
     assert macos.virtualised({}) is None
 
 
+def test_the_version_of_macos_is_the_systems_and_not_what_python_is_told(monkeypatch):
+    monkeypatch.setattr(macos.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64"))
+    assert macos.os_version(macos.parse_sysctl("kern.osproductversion: 26.2\n")) == "26.2"
+    assert macos.os_version({}) == "16.0"
+
+
 def test_nothing_private_is_asked_for():
     assert not any(word in name for name in macos._NAMES for word in ("hostname", "uuid", "serial", "bootargs"))
 
@@ -111,12 +117,13 @@ def test_low_power_mode_from_pmset(text, expected):
     assert macos.parse_low_power_mode(text) is expected
 
 
-def test_low_power_mode_prefers_the_documented_interface(monkeypatch):
-    monkeypatch.setattr(macos, "output", lambda *_: pytest.fail("pmset was asked"))
-    assert macos.low_power_mode(ProcessInfo(low_power=True)) is True
-    assert macos.low_power_mode(ProcessInfo()) is False
-    monkeypatch.setattr(macos, "output", lambda *_: " lowpowermode 1\n")
-    assert macos.low_power_mode(None) is True
+def test_low_power_mode_prefers_the_documented_interface():
+    def unasked() -> str:
+        pytest.fail("pmset was asked")
+
+    assert macos.low_power_mode(ProcessInfo(low_power=True), unasked) is True
+    assert macos.low_power_mode(ProcessInfo(), unasked) is False
+    assert macos.low_power_mode(None, lambda: " lowpowermode 1\n") is True
 
 
 class Notify:
@@ -156,6 +163,6 @@ def test_this_mac():
         assert macos.last_level_cache_bytes()
     if macos.process_info() is not None:
         assert macos.thermal_state(macos.process_info()) in macos.THERMAL_STATES
-        assert macos.low_power_mode(macos.process_info()) in (True, False)
+        assert macos.low_power_mode(macos.process_info(), str) in (True, False)
     pressure = macos.ThermalPressure().read()
     assert pressure is None or pressure in macos.THERMAL_PRESSURES

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from mtbench.machine import macos, nvidia, watch
+from mtbench.machine import macos, macos_watch, nvidia, watch
+from mtbench.machine.sleep import SleepClock
 from mtbench.machine.watch import Reading, Watch
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="samples Linux")
@@ -24,6 +26,9 @@ class FakeGpu(nvidia.Gpu):
 
     def read(self):
         return self.reading
+
+    def utilisation(self):
+        return 0.5
 
     def close(self):
         self.closed = True
@@ -86,6 +91,7 @@ def test_what_the_machine_does_not_say_is_none(root):
     facts = dataclasses.asdict(reading)
     assert facts.pop("load") >= 0
     assert facts.pop("power_source") in ("mains", "battery")
+    assert facts.pop("slept_s") == 0
     assert set(facts.values()) == {None}
 
 
@@ -108,6 +114,32 @@ def test_heat_is_flagged_where_it_slows_down(reading, flag):
     assert reading.thermal_flag is None if flag is None else flag in reading.thermal_flag
 
 
+@pytest.mark.parametrize(
+    ("reading", "level"),
+    [
+        (Reading(), "nominal"),
+        (Reading(thermal_pressure="moderate"), "moderate"),
+        (Reading(thermal_state="fair", thermal_pressure="trapping"), "trapping"),
+        (Reading(thermal_state="critical", thermal_pressure="heavy"), "trapping"),
+        (Reading(cpu_throttled=True), "heavy"),
+        (Reading(gpu=FakeGpu(throttle_reasons=("thermal, by hardware",)).reading), "heavy"),
+        (Reading(thermal_pressure="unknown (7)"), "nominal"),
+    ],
+)
+def test_heat_is_one_level_whoever_says_it(reading, level):
+    assert reading.heat == level
+
+
+def test_sleep_is_what_passed_between_two_samples():
+    clock = SimpleNamespace(going=0.0, standing=0.0)
+    watched = Watch(gpu="none", sleep=SleepClock((lambda: clock.going, lambda: clock.standing)))
+    assert watched.sample().slept_s is None
+    clock.going, clock.standing = 100.0, 6.0
+    assert watched.sample().slept_s == 94
+    clock.going, clock.standing = 101.3, 7.0
+    assert watched.sample().slept_s == 0  # a clock that was set is no sleep
+
+
 def test_the_gpu_is_read_and_given_back():
     gpu = FakeGpu(clock_hz=1980e6, power_watt=474.059)
     with Watch(gpu=gpu) as watched:
@@ -122,21 +154,65 @@ def test_a_gpu_that_cannot_be_read_leaves_its_reason():
     assert watched.gpu_unseen == "NVML does not start"
 
 
-def test_macos_is_asked_without_administrator_rights(monkeypatch):
-    """The whole path of a sample on a Mac, on stand-ins for its interfaces."""
+@pytest.fixture
+def mac(monkeypatch):
+    """A Mac's interfaces, on stand-ins; what its tools print may be changed, and `asked` says which were run."""
     import psutil
 
     info = SimpleNamespace(thermalState=lambda: 2, isLowPowerModeEnabled=lambda: True)
+    printed = {"/usr/sbin/sysctl": "2\n", "/usr/bin/pmset": " powermode 2\n", "/usr/sbin/ioreg": ""}
+    asked = []
+
+    def output(*command):
+        asked.append(command)
+        if isinstance(printed[command[0]], Exception):
+            raise printed[command[0]]
+        return printed[command[0]]
+
+    used = iter([1000, 5000, 4000, 4000, 4000, 4000])
     monkeypatch.setattr(watch.sys, "platform", "darwin")
     monkeypatch.setattr(macos, "process_info", lambda: info)
     monkeypatch.setattr(macos, "ThermalPressure", lambda: SimpleNamespace(read=lambda: "heavy"))
-    used = iter([1000, 5000, 4000])
+    monkeypatch.setattr(macos, "output", output)
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(used=next(used), sin=10**9, sout=10**9))
+    sensors = SimpleNamespace(read=lambda: {"gpu_clock_hz": 1.3e9, "cpu_temperature_celsius": 91.0}, close=lambda: None)
+    monkeypatch.setattr(macos_watch, "Sensors", lambda: sensors)
+    return SimpleNamespace(printed=printed, asked=asked, info=info)
+
+
+def test_macos_is_asked_without_administrator_rights(mac):
+    """The whole path of a sample on a Mac, on stand-ins for its interfaces."""
     watched = Watch(gpu="none")
     first, second, third = watched.sample(), watched.sample(), watched.sample()
     assert (first.thermal_state, first.thermal_pressure, first.low_power_mode) == ("serious", "heavy", True)
     assert (first.swapped_bytes, second.swapped_bytes, third.swapped_bytes) == (None, 4000, 0)
     assert second.thermal_flag
+    assert (second.memory_pressure, second.power_mode) == ("warning", "high")
+    assert (second.gpu_clock_hz, second.cpu_temperature_celsius) == (1.3e9, 91.0)
+    assert [command[0] for command in mac.asked].count("/usr/bin/pmset") == 1  # the owner chooses it by hand
+    assert watched.not_read == []
+
+
+def test_slow_and_odd_probes_leave_gaps_and_are_named_once(mac, monkeypatch):
+    import psutil
+
+    mac.printed["/usr/bin/pmset"] = subprocess.TimeoutExpired("pmset", 2)
+    mac.printed["/usr/sbin/ioreg"] = "no property list"
+    mac.info.thermalState = lambda: 1 / 0
+
+    def broken():
+        raise OSError("swap")
+
+    monkeypatch.setattr(psutil, "swap_memory", broken)
+    monkeypatch.setattr(watch, "power_source", broken)
+    watched = Watch(gpu="none")
+    readings = [watched.sample() for _ in range(5)]
+    assert {reading.thermal_pressure for reading in readings} == {"heavy"}
+    assert {reading.power_mode for reading in readings} == {reading.power_source for reading in readings} == {None}
+    named = sorted(name.partition(":")[0] for name in watched.not_read)
+    assert named == ["gpu_load", "power_mode", "power_source", "swap_used_bytes", "thermal_state"]
+    assert "power_mode: TimeoutExpired" in watched.not_read
+    assert [command[0] for command in mac.asked].count("/usr/bin/pmset") == watch.TRIES
 
 
 def test_a_real_sample_is_plain_and_cheap():

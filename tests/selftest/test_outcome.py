@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mtbench import cli
 from mtbench.errors import ConfigError
-from mtbench.machine.doctor import Finding
+from mtbench.machine.finding import Finding
 from mtbench.selftest import outcome as outcomes
 from mtbench.selftest import run, surroundings
 from mtbench.selftest.goals import DEDICATED, SHARED

@@ -10,6 +10,7 @@ from mtbench import plan as plans
 from mtbench.bench.controller.job_state import Sweep
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
+from mtbench.machine.sleep import kept_awake
 from mtbench.machine.watch import Watch
 from mtbench.plan import Plan
 from mtbench.results.record import Record
@@ -34,8 +35,11 @@ def run(plan: Plan, folder: Path, progress: Progress | None = None) -> Outcome:
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, plan.protocol.cold_cache_bytes)
     protocol = replace(plan.protocol, cold_cache_bytes=cache_bytes)
     sweep = Sweep(plan.id, protocol, machine.identity(description), description)
-    with Watch() as watch:
-        controller = Controller(plan, sweep, progress or Progress(), watch)
+    progress = progress or Progress()
+    with Watch() as watch, kept_awake() as sleepy:
+        if sleepy is not None:
+            progress.warn(sleepy)
+        controller = Controller(plan, sweep, progress, watch)
         records, interrupted = controller.run(folder)
     (folder / TIMING).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
     return Outcome(records, interrupted)

@@ -138,6 +138,11 @@ class Framework(ABC):
         """Memory that the device has free, in bytes; None where it is the system's own, or the library does not say."""
         return None
 
+    def working_set_bytes(self) -> int | None:
+        """The most of the system's own memory that the device is recommended to use at a time, in bytes; None where the
+        device has memory of its own, or the library does not say."""
+        return None
+
     def clear(self) -> None:  # noqa: B027
         """Gives cached memory and compiled code back, between cells."""
 

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Mlx(Framework):
         self.mx = mx
         self.xp = mx  # MLX names its functions as the array API does
         self.kind = _device_kind(mx, settings.device)
+        if settings.matmul_precision == "tf32" and (lack := _no_tf32(mx, self.kind)) is not None:
+            raise Unsupported(f"{lack}; leave matmul_precision at highest.")
         mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
         self._streams = _record_streams(mx)
         self._traces = _count_traces(mx)
@@ -89,20 +91,29 @@ class Mlx(Framework):
     def peak_bytes(self) -> int | None:
         return int(self.mx.get_peak_memory())
 
+    def working_set_bytes(self) -> int | None:
+        recommended = _device_info(self.mx, self.kind).get("max_recommended_working_set_size")
+        return None if self.kind != "metal" or recommended is None else int(recommended)
+
     def clear(self) -> None:
         self.mx.clear_cache()
 
     def describe(self) -> Description:
+        info, tag = _device_info(self.mx, self.kind), wheel_tag()
+        details = {} if tag is None else {"mlx_metal_wheel": tag}
+        if self.kind != "cpu" and "architecture" in info:
+            details["architecture"] = str(info["architecture"])
         return Description(
             library="mlx",
             version=version("mlx"),
             device="cpu" if self.kind == "cpu" else "gpu",
             device_kind=self.kind,
-            device_name=_device_name(self.mx, self.kind),
+            device_name=str(info.get("device_name", self.kind)),
             threads=None,
             blas=_loaded_blas() if self.kind == "cpu" else None,
             peak_kind="MLX's allocator, peak",
-            details={
+            details=details
+            | {
                 "MLX_ENABLE_TF32": self.tf32,
                 "compile": "disabled by MLX_DISABLE_COMPILE" if "MLX_DISABLE_COMPILE" in os.environ else "enabled",
             },
@@ -146,22 +157,60 @@ def _count_traces(mx: Any) -> list[int]:
     return count
 
 
+FIRST_TENSOR_GENERATION = 17
+"""Of Apple's GPUs, as `applegpu_g17s` names them: M5, the first with matrix units that round float32 to TF32."""
+
+
 def _device_kind(mx: Any, device: str) -> str:
+    metal, lack = _metal(mx) if device != "cpu" else (False, None)
     cuda = hasattr(mx, "cuda") and mx.cuda.is_available()  # since 0.29
-    gpu = "metal" if mx.metal.is_available() else "cuda" if cuda else None
+    gpu = "metal" if metal else "cuda" if cuda else None
     if device == "cpu" or (device == "auto" and gpu is None):
         return "cpu"
     if gpu is None:
-        raise Unsupported(f"MLX {version('mlx')} sees no GPU here: neither Metal nor CUDA is available to it.")
+        why = lack or "neither Metal nor CUDA is available to it"
+        raise Unsupported(f"MLX {version('mlx')} sees no GPU here: {why}.")
     return gpu
 
 
-def _device_name(mx: Any, kind: str) -> str:
-    """As MLX says it: every device has a description since 0.31; before, only Metal's had."""
-    if not hasattr(mx, "device_info") and kind != "metal":
-        return kind
-    ask = getattr(mx, "device_info", None) or mx.metal.device_info
-    return str(ask().get("device_name", kind))
+def _metal(mx: Any) -> tuple[bool, str | None]:
+    """Whether Metal gives MLX a device, or why not. `is_available` is a constant of the build: a sandbox or a virtual
+    machine without a GPU shows at the first question alone."""
+    if not mx.metal.is_available():
+        return False, None
+    try:
+        _device_info(mx, "metal")
+    except RuntimeError as error:
+        return False, f"Metal gives it no device ({str(error).rstrip('.')})"
+    return True, None
+
+
+def _device_info(mx: Any, kind: str) -> dict[str, Any]:
+    """What MLX says of a device: every device has a description since 0.31; before, only Metal's had."""
+    if hasattr(mx, "device_info"):
+        return dict(mx.device_info(mx.cpu if kind == "cpu" else mx.gpu))
+    return dict(mx.metal.device_info()) if kind == "metal" else {}
+
+
+def _no_tf32(mx: Any, kind: str) -> str | None:
+    """Why TF32 would change nothing here, or None. The generation of a GPU that does not name it counts as new."""
+    if kind == "cpu":
+        return "MLX has no TF32 on the CPU"
+    named = re.match(r"applegpu_g(\d+)", str(_device_info(mx, kind).get("architecture", "")))
+    if named and int(named.group(1)) < FIRST_TENSOR_GENERATION:
+        return f"This GPU ({named.group(0)}) has no TF32: MLX multiplies float32 in float32 on Apple's chips before M5"
+    return None
+
+
+def wheel_tag() -> str | None:
+    """Which build of MLX's Metal backend pip took, such as `py3-none-macosx_26_0_arm64`: of one version there are several,
+    and only that for macOS 26 uses the matrix units of M5. Which one is taken follows the version of macOS that Python
+    sees, and that may be an old one."""
+    try:
+        wheel = distribution("mlx-metal").read_text("WHEEL") or ""
+    except PackageNotFoundError:
+        return None
+    return next((line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")), None)
 
 
 def _loaded_blas() -> str | None:

@@ -56,7 +56,7 @@ class NumPy(Framework):
             device_kind="cpu",
             device_name="cpu",
             threads=None,
-            blas=f"{blas['name']} {blas['version']}",
+            blas=" ".join(blas[part] for part in ("name", "version") if blas.get(part, "unknown") != "unknown"),
             peak_kind=process_peak_kind(),
             details={},
         )

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 import sysconfig
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench import compiler
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import (
     Call,
@@ -50,6 +50,11 @@ class Torch(Framework):
             raise Unsupported(
                 "PYTORCH_ENABLE_MPS_FALLBACK=1 lets operators run on the CPU unseen, under the GPU's name; unset it."
             )
+        if self.kind == "mps" and settings.matmul_precision == "tf32":
+            raise Unsupported(
+                "MPS has no TF32: torch multiplies float32 there in float32, whatever is asked for; "
+                "leave matmul_precision at highest."
+            )
         self.device = torch.device(self.kind)
         # "high" is TensorFloat-32 where the hardware has it: torch.set_float32_matmul_precision.
         torch.set_float32_matmul_precision("high" if settings.matmul_precision == "tf32" else "highest")
@@ -73,8 +78,8 @@ class Torch(Framework):
         return leaves(out, self.torch.Tensor)
 
     def compile(self, call: Call) -> Call:
-        if self.kind == "cpu" and not _cxx_compiler():
-            raise Unsupported("torch.compile on the CPU needs a C++ compiler; install g++ or clang, or set CXX.")
+        if self.kind == "cpu" and not compiler.cxx_compiler():
+            raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")
         if self.kind == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise Unsupported(
                 "torch.compile on the CPU needs Python's headers; on Debian: apt-get install python3-dev."
@@ -129,6 +134,9 @@ class Torch(Framework):
             try:
                 self.torch.ones(1, dtype=getattr(self.torch, dtype), device=self.device)
             except (TypeError, RuntimeError) as error:
+                # torch words a missing dtype as either; a RuntimeError may as well be one of memory, or of a broken driver.
+                if isinstance(error, RuntimeError) and "support" not in str(error):
+                    raise
                 raise Unsupported(f"MPS has no {dtype} here: {error}") from None
 
     def compilations(self) -> int | None:
@@ -150,6 +158,10 @@ class Torch(Framework):
 
     def free_bytes(self) -> int | None:
         return int(self.torch.cuda.mem_get_info()[0]) if self.kind == "cuda" else None
+
+    def working_set_bytes(self) -> int | None:
+        recommended = getattr(self.torch.mps, "recommended_max_memory", None) if self.kind == "mps" else None
+        return None if recommended is None else int(recommended())
 
     def clear(self) -> None:
         if "torch._dynamo" in sys.modules:  # to import the compiler takes a second, which eager mode can do without
@@ -203,10 +215,6 @@ def _device_kind(torch: Any, device: str) -> str:
 
 def _computed_on_return(out: Any) -> None:
     """torch runs CPU operators to completion before it returns."""
-
-
-def _cxx_compiler() -> str | None:
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))), None)
 
 
 def _namespace(device: Any) -> SimpleNamespace:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mtbench.machine.contenders import Contender
-from mtbench.machine.doctor import Finding
+from mtbench.machine.finding import Finding
 from mtbench.results.units import size
 
 if TYPE_CHECKING:

@@ -1,58 +1,65 @@
 """What would spoil a measurement now, each finding with its remedy."""
 
 import os
-import shutil
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtbench.machine import energy, linux, macos, nvidia
+from mtbench.compiler import HOW, cxx_compiler
+from mtbench.machine import energy, linux, nvidia
 from mtbench.machine.description import describe
+from mtbench.machine.doctor_macos import on_mac
+from mtbench.machine.finding import SEVERITIES, Finding
+from mtbench.machine.variables import on_environment
 from mtbench.machine.watch import Reading, Watch
 from mtbench.results.units import size
-
-SEVERITIES = ("ok", "note", "warning")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """ok: looked at, and well. note: worth knowing beside the numbers. warning: it makes numbers wrong or unsteady."""
-
-    severity: str
-    what: str
-    remedy: str = ""
 
 
 def examine(seconds: float = 0.5) -> list[Finding]:
     """Looks at the machine for so long, and says what it found, the worst first; nothing wrong is a finding too."""
     description = describe()
+    on_macos = description.get("os") == "macOS"
     with Watch() as watch:
         watch.sample()
         time.sleep(seconds)
         reading = watch.sample()
-        gpu_findings = _gpu(watch)
-    findings = [
-        *on_power(reading),
-        *on_load(reading, description),
-        *on_memory(reading, description),
-        *on_heat(reading),
-        *gpu_findings,
-        *on_virtual(reading, description),
-        *on_environment(os.environ, description.get("usable_cores"), sys.platform == "darwin"),
-        *on_compiler(),
-        *(_macos() if sys.platform == "darwin" else _linux(description)),
-        *_energy(bool(description.get("gpus"))),
-    ]
+        looks: dict[str, Callable[[], list[Finding]]] = {
+            "power": lambda: on_power(reading, on_macos),
+            "load": lambda: on_load(reading, description),
+            "memory": lambda: on_memory(reading, description),
+            "heat": lambda: on_heat(reading),
+            "the GPU": lambda: _gpu(watch),
+            "the virtual machine": lambda: on_virtual(reading, description),
+            "the environment": lambda: on_environment(os.environ, description.get("usable_cores"), on_macos),
+            "the C++ compiler": on_compiler,
+            "this system": lambda: on_mac(reading, description) if on_macos else _linux(description),
+            "energy": lambda: _energy(bool(description.get("gpus"))),
+        }
+        findings = [finding for what, look in looks.items() for finding in _guarded(what, look)]
+    findings += on_gaps([*description.get("not_read", ()), *watch.not_read])
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))
 
 
-def on_power(reading: Reading) -> list[Finding]:
-    """Battery and low-power mode."""
+def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a look finds; where it fails, that: one odd system call must not cost all the rest."""
+    try:
+        return look()
+    except Exception as error:
+        return [Finding("note", f"Of {what} nothing could be found out: {type(error).__name__}.")]
+
+
+def on_gaps(not_read: Sequence[str]) -> list[Finding]:
+    """What the system did not answer, or not in time."""
+    return [Finding("note", f"Could not be read here: {', '.join(not_read)}.")] if not_read else []
+
+
+def on_power(reading: Reading, on_macos: bool = False) -> list[Finding]:
+    """Battery and low-power mode. Apple's chips run as fast on their battery, unless their owner chose otherwise."""
     findings = []
-    if reading.power_source == "battery":
+    if reading.power_source == "battery" and on_macos:
+        findings.append(Finding("note", "The Mac runs on its battery.", "Connect its charger for a long sweep."))
+    elif reading.power_source == "battery":
         findings.append(
             Finding("warning", "The machine runs on its battery, which limits its clocks.", "Connect its charger.")
         )
@@ -81,8 +88,10 @@ def on_load(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
 
 
 def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
-    """Swap that is in use, or being used more right now."""
+    """Memory pressure, and swap that is in use, or being used more right now."""
     remedy = "Close what holds memory, or choose smaller shapes."
+    if reading.memory_pressure in ("warning", "critical"):
+        return [Finding("warning", f"macOS reports the memory pressure '{reading.memory_pressure}'.", remedy)]
     if reading.swapped_bytes:
         return [Finding("warning", f"The machine is swapping: {size(reading.swapped_bytes)} just now.", remedy)]
     # A little always stays there after a shortage long past.
@@ -93,7 +102,7 @@ def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]
 
 def on_heat(reading: Reading) -> list[Finding]:
     """Thermal flags."""
-    remedy = "Let it cool; keep it ventilated. During a sweep, protocol.cooldown_fraction rests it between cells."
+    remedy = "Let it cool; keep it ventilated. protocol=gentle rests it between cells, and waits while it is hot."
     if reading.thermal_flag is not None:
         flag = reading.thermal_flag
         return [Finding("warning", f"Heat slows the machine down: {flag}.", remedy)]
@@ -159,73 +168,15 @@ def on_virtual(reading: Reading, description: Mapping[str, Any]) -> list[Finding
     return []
 
 
-# What a variable does to a measurement when it has a value; with "0" and "" none of these is in force.
-_VARIABLES = {
-    "PYTORCH_ENABLE_MPS_FALLBACK": "lets operators run on the CPU unseen, under the GPU's name",
-    "MLX_DISABLE_COMPILE": "turns mx.compile off, so that mlx_compiled measures mlx",
-    "TORCH_COMPILE_DISABLE": "turns torch.compile off, so that torch_compiled measures torch",
-    "TORCHDYNAMO_DISABLE": "turns torch.compile off, so that torch_compiled measures torch",
-    "CUDA_LAUNCH_BLOCKING": "makes every CUDA kernel wait for the one before, so that nothing overlaps",
-    "PYTORCH_NO_CUDA_MEMORY_CACHING": "makes torch ask the driver for every piece of memory",
-    "MTL_DEBUG_LAYER": "has Metal check every call",
-    "MTL_SHADER_VALIDATION": "has Metal check every memory access",
-}
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-def on_environment(environment: Mapping[str, str], cores: int | None, on_macos: bool) -> list[Finding]:
-    """Variables that change what is measured."""
-    findings = [
-        Finding("warning", f"{name}={environment[name]} {effect}.", f"unset {name}")
-        for name, effect in _VARIABLES.items()
-        # MLX looks whether it is there, not what it says.
-        if name in environment and (name == "MLX_DISABLE_COMPILE" or environment[name] not in ("", "0"))
-    ]
-    if environment.get("NVIDIA_TF32_OVERRIDE") is not None:
-        value = environment["NVIDIA_TF32_OVERRIDE"]
-        findings.append(
-            Finding(
-                "warning",
-                f"NVIDIA_TF32_OVERRIDE={value} overrules matmul_precision in every library.",
-                "unset NVIDIA_TF32_OVERRIDE",
-            )
-        )
-    if environment.get("OMP_WAIT_POLICY", "").lower() == "active":
-        findings.append(
-            Finding("warning", "OMP_WAIT_POLICY=active lets idle workers burn cores.", "unset OMP_WAIT_POLICY")
-        )
-    threads = {name: environment[name] for name in _THREADS if name in environment}
-    for name, value in threads.items():
-        count = int(value) if value.isdecimal() else None
-        if count is not None and cores is not None and count > cores:
-            findings.append(
-                Finding("warning", f"{name}={value} asks for more threads than {cores} cores can run.", f"unset {name}")
-            )
-        else:
-            findings.append(
-                Finding("note", f"{name}={value} limits the threads of libraries that read it.", f"unset {name}")
-            )
-    if on_macos and "OMP_NUM_THREADS" in threads and "VECLIB_MAXIMUM_THREADS" not in threads:
-        findings.append(
-            Finding(
-                "note",
-                "OMP_NUM_THREADS binds torch but not Accelerate, which multiplies matrices on a Mac.",
-                "export VECLIB_MAXIMUM_THREADS to the same number, or unset both.",
-            )
-        )
-    return findings or [Finding("ok", "Environment: nothing that changes what is measured.")]
-
-
-def on_compiler(which: Any = shutil.which) -> list[Finding]:
+def on_compiler(find: Callable[[], str | None] = cxx_compiler) -> list[Finding]:
     """torch.compile and mx.compile build C++ for the CPU when they run."""
-    names = (os.environ.get("CXX"), "g++", "clang++")
-    if any(which(name) for name in names if name):
+    if find():
         return [Finding("ok", "C++ compiler: found.")]
     return [
         Finding(
             "warning",
             "There is no C++ compiler, which torch.compile and mx.compile need on the CPU.",
-            "Install one: xcode-select --install (macOS), apt-get install g++ (Debian, Ubuntu).",
+            f"{HOW[0].upper()}{HOW[1:]}.",
         )
     ]
 
@@ -278,25 +229,6 @@ def _linux(description: Mapping[str, Any], root: Path = Path("/")) -> list[Findi
         *on_governors(linux.governors(root)),
         *on_quota(linux.cpu_quota(root), description.get("usable_cores")),
     ]
-
-
-def _macos() -> list[Finding]:
-    findings = []
-    if macos.translated():
-        findings.append(
-            Finding(
-                "warning",
-                "This Python is an Intel program that Rosetta translates: everything on the CPU is slower.",
-                "Install an arm64 Python (python.org or Homebrew under /opt/homebrew), and mtbench with it.",
-            )
-        )
-    if macos.process_info() is None:
-        findings.append(
-            Finding(
-                "note", "NSProcessInfo cannot be asked.", "pip install pyobjc-framework-Cocoa (or 'mtbench[metal]')"
-            )
-        )
-    return findings
 
 
 def _energy(has_gpu: bool) -> list[Finding]:

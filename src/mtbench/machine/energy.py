@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from mtbench.machine import nvidia
+from mtbench.machine import macos, nvidia
 
 
 class Reader(ABC):
@@ -111,7 +111,10 @@ class AppleEnergy(Reader):
         return [name for name in ("cpu_total_mj", "dram_mj") if name in now and now[name] == self.first.get(name)]
 
     def _read(self) -> dict[str, int]:
-        metrics = self.monitor.get_cumulative_energy()
+        try:
+            metrics = self.monitor.get_cumulative_energy()
+        except Exception as error:
+            raise OSError(f"Apple's energy counters can no longer be read: {error}") from error
         values = {name: getattr(metrics, name, None) for name in self.FIELDS}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -157,8 +160,10 @@ def _open_apple() -> Reader | str:
         if sys.version_info >= (3, 14):
             return "zeus-apple-silicon, which reads it on a Mac, has no wheel for Python 3.14 yet; use Python 3.13"
         return "zeus-apple-silicon is not installed; install it with: pip install zeus-apple-silicon"
+    if "Ultra" in (macos.chip() or ""):
+        return "zeus-apple-silicon counts one of the two dies of an Ultra chip alone"
     try:
         apple = AppleEnergy(zeus.AppleEnergyMonitor())
-    except RuntimeError as error:
+    except Exception as error:  # of C++, under several names: RuntimeError, ValueError for a unit that it does not know
         return f"Apple's energy counters cannot be read: {error}"
     return apple if apple.first else "this Mac's energy counters are empty, which is usual in a virtual machine"

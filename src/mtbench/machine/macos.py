@@ -9,6 +9,7 @@ import platform
 import plistlib
 import re
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,7 @@ _NAMES = (
     "hw.l2cachesize",
     "hw.l3cachesize",
     "kern.hv_vmm_present",
+    "kern.osproductversion",
     "sysctl.proc_translated",
     *_LEVELS,
 )
@@ -90,9 +92,9 @@ def parse_gpus(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def os_version() -> str | None:
-    """Such as "15.5"."""
-    return platform.mac_ver()[0] or None
+def os_version(values: dict[str, str] | None = None) -> str | None:
+    """Such as "15.5". Python itself is told 16 on macOS 26 where it was built with an older SDK (cpython#135675)."""
+    return (sysctl() if values is None else values).get("kern.osproductversion") or platform.mac_ver()[0] or None
 
 
 def virtualised(values: dict[str, str] | None = None) -> bool | None:
@@ -147,11 +149,11 @@ class ThermalPressure:
         return _named(THERMAL_PRESSURES, level.value)
 
 
-def low_power_mode(info: Any) -> bool | None:
-    """Low Power Mode, from NSProcessInfo (macOS 12 and later), else from `pmset -g`."""
+def low_power_mode(info: Any, power_settings: Callable[[], str]) -> bool | None:
+    """Low Power Mode, from NSProcessInfo (macOS 12 and later), else from what `pmset -g` prints."""
     if info is not None and hasattr(info, "isLowPowerModeEnabled"):
         return bool(info.isLowPowerModeEnabled())
-    return parse_low_power_mode(output("/usr/bin/pmset", "-g"))
+    return parse_low_power_mode(power_settings())
 
 
 def parse_low_power_mode(text: str) -> bool | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mtbench import machine
 from mtbench.machine import doctor
-from mtbench.machine.doctor import Finding
+from mtbench.machine.finding import Finding
 from mtbench.machine.watch import Watch
 from mtbench.selftest.goals import DEDICATED, SHARED
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from mtbench import environments
+from mtbench.bench.failures import aborted_for_memory
 from mtbench.bench.wire import Channel, Closed, Garbled, Refused, Request, TimedOut
 
 # A waiting worker must not spin for long while another is timed: after a product, the threads of OpenMP's runtimes (torch's)
@@ -46,7 +47,7 @@ A = TypeVar("A")
 
 
 class Died(Exception):
-    """The worker ended or was ended; `status` is one of mtbench.results.record (crashed, timeout)."""
+    """The worker ended or was ended; `status` is one of mtbench.results.record (crashed, oom, timeout)."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -153,7 +154,11 @@ class Process:
                 ending += " (which is also how the system ends a process when memory runs out)"
         else:
             ending = f"exited with code {code}"
-        return Died("crashed", f"the worker {ending}" + (f"; it printed last:\n{printed}" if printed else ""))
+        said = f"the worker {ending}" + (f"; it printed last:\n{printed}" if printed else "")
+        # MLX up to 0.31 aborts where a command buffer of Metal fails, and Metal says why before.
+        if code is not None and (shortage := aborted_for_memory(printed)) is not None:
+            return Died("oom", f"memory ran out ({shortage}): {said}")
+        return Died("crashed", said)
 
     def _log_tail(self) -> str:
         size = self._log.seek(0, os.SEEK_END)

@@ -11,6 +11,8 @@ from statistics import median
 
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
+from mtbench.bench.controller.conditions import joined, warnings_of
+from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
@@ -20,12 +22,11 @@ from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.bench.controller.rounds import round_order, settled
 from mtbench.bench.controller.workers import StartProcess, Workers, prepare
 from mtbench.bench.rates import Rates, Roofs
-from mtbench.machine.watch import Watch
+from mtbench.machine.watch import Reading, Watch
 from mtbench.plan import Arm, Plan
 from mtbench.results.record import FILE_NAME, Record, write
 
 INTERRUPTED_WRITING_S = 1.0
-COOLDOWN_STEP_S = 5.0
 
 
 class Controller:
@@ -55,7 +56,8 @@ class Controller:
         self.canary = Canary()
         self.meter = meter or Meter(self.protocol.energy_s)
         self.free = free
-        self.thermal_flag: str | None = None  # of the last visit's rounds
+        self.cooling = Cooling(self.protocol, watch, progress)
+        self.told_of_gaps: set[str] = set()
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         self.folder = folder
@@ -89,9 +91,11 @@ class Controller:
                 self.meter.prepare(device)
         self.canary.clear()
         for cell in cells:
+            if any(not state.failed for state in cell):
+                self.cooling.before_visit()
             started = time.monotonic()
             self._visit(restart, cell)
-            self._cool_down(time.monotonic() - started)
+            self.cooling.visited(time.monotonic() - started)
         self.workers.end()
         self._note_drift()
         self._note_peaks()
@@ -144,18 +148,33 @@ class Controller:
             answer = self.workers.ask(state, prepare(state))
             if answer is not None:
                 state.note_prepared(answer)
-        self.watch.sample()
-        self._rounds(restart, live)
-        reading = self.watch.sample()
-        self.thermal_flag = reading.thermal_flag
+        before, reading = self._watched_rounds(restart, live)
         for state in live:
             self._finish(restart, state)
         for state in live:
             state.conditions.append(reading)
+            state.warnings = joined(state.warnings, warnings_of(before, reading))
             if not state.failed:
                 state.end_visit()
             self.workers.ask_aside(state, wire.Release())
             self._record(state)
+        self.cooling.seen(reading)
+
+    def _watched_rounds(self, restart: int, live: Sequence[JobState]) -> tuple[Reading, Reading]:
+        """The rounds, with the machine before and after them; once more where it slept meanwhile."""
+        before = self.watch.sample()
+        self._rounds(restart, live)
+        reading = self.watch.sample()
+        if reading.slept_s:
+            self.progress.note(f"the machine slept for {reading.slept_s:.0f} s: this visit is measured again")
+            for state in live:
+                state.begin_visit()
+            self._rounds(restart, live)
+            reading = self.watch.sample()
+        for gap in set(self.watch.not_read) - self.told_of_gaps:
+            self.progress.note(f"this machine does not tell {gap}")
+            self.told_of_gaps.add(gap)
+        return before, reading
 
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
@@ -224,17 +243,6 @@ class Controller:
                 if state.device == device and state.latency_ns and not state.failed:
                     state.note_drift(drift, self.protocol.drift)
                     self._record(state)
-
-    def _cool_down(self, worked_s: float) -> None:
-        """Rests in proportion to the work, and after a thermal flag until it is gone or the cap is reached."""
-        if self.protocol.cooldown_fraction > 0:
-            time.sleep(self.protocol.cooldown_fraction * worked_s)
-        started = time.monotonic()
-        flag, self.thermal_flag = self.thermal_flag, None
-        while flag and time.monotonic() - started < self.protocol.cooldown_cap_s:
-            self.progress.warn(f"waiting for the machine to cool down: {flag}")
-            time.sleep(COOLDOWN_STEP_S)
-            flag = self.watch.sample().thermal_flag
 
     def _rounds(self, restart: int, live: Sequence[JobState]) -> None:
         """Rounds of blocks until every arm is settled or the visit's budget is spent."""

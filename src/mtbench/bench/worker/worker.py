@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mtbench import registry
-from mtbench.bench import wire
+from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
@@ -321,8 +321,7 @@ def answer(worker: Worker, request: wire.Request[Any]) -> Any:
     except correctness.Mismatch as error:
         return wire.Refused("mismatch", str(error), error.error)
     except Exception as error:
-        status = "oom" if _out_of_memory(error) else "failed"
-        return wire.Refused(status, "".join(traceback.format_exception(error)))
+        return wire.Refused(failures.status_of(error), "".join(traceback.format_exception(error)))
 
 
 def _finite(name: str, value: float) -> float:
@@ -330,15 +329,6 @@ def _finite(name: str, value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} is {value}; an operator's work is a finite number, 0 or more")
     return float(value)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, in any library's words: torch raises OutOfMemoryError on CUDA and a RuntimeError on
-    the CPU and MPS, MLX a RuntimeError from its allocator."""
-    text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(
-        words in text for words in ("out of memory", "outofmemory", "unable to allocate", "not enough memory")
-    )
 
 
 def serve(worker: Worker) -> None:

@@ -1,0 +1,74 @@
+"""Heat during a sweep: rests between visits, waits while the machine is too hot, and an end where it gets hotter still."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol as Interface
+
+from mtbench.bench.controller.progress import Progress
+from mtbench.machine.watch import HEAT, Reading
+from mtbench.protocol import Protocol
+
+STEP_S = 5.0
+
+
+class Sampled(Interface):
+    """Whatever samples the machine."""
+
+    def sample(self) -> Reading: ...
+
+
+class TooHot(KeyboardInterrupt):
+    """The machine reached `protocol.stop_when_hot`; the sweep ends as if its user had asked for it, and keeps what it has."""
+
+
+class Cooling:
+    """What stands between two visits. A rest is owed for a visit and paid before the next: none follows the last."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        watch: Sampled,
+        progress: Progress,
+        rest: Callable[[float], None] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.watch = watch
+        self.progress = progress
+        self.rest = rest or time.sleep
+        self.clock = clock or time.monotonic
+        self.owed_s = 0.0
+        self.last: Reading | None = None
+
+    def visited(self, worked_s: float) -> None:
+        """A visit took so long."""
+        self.owed_s += self.protocol.cooldown_fraction * worked_s
+
+    def seen(self, reading: Reading) -> None:
+        """The machine at the end of a visit. Raises TooHot."""
+        self.last = reading
+        self._stop_if_too_hot(reading)
+
+    def before_visit(self) -> None:
+        """Rests as long as is owed, then waits while the machine is too hot, at most `cooldown_cap_s`. Raises TooHot."""
+        if self.last is None:  # the first visit: the machine may be hot from what ran before
+            self.last = self.watch.sample()
+            self._stop_if_too_hot(self.last)
+        if self.owed_s > 0:
+            self.rest(self.owed_s)
+        self.owed_s = 0.0
+        started = self.clock()
+        while (flag := self.last.thermal_flag) and self.clock() - started < self.protocol.cooldown_cap_s:
+            self.progress.warn(f"waiting for the machine to cool down: {flag}")
+            self.rest(STEP_S)
+            self.last = self.watch.sample()
+            self._stop_if_too_hot(self.last)
+
+    def _stop_if_too_hot(self, reading: Reading) -> None:
+        limit = self.protocol.stop_when_hot
+        if limit is not None and HEAT.index(reading.heat) >= HEAT.index(limit):
+            said = reading.thermal_flag or f"its heat is '{reading.heat}'"
+            self.progress.warn(
+                f"the sweep ends here, since the machine is too hot (protocol.stop_when_hot={limit}): {said}"
+            )
+            raise TooHot

@@ -15,12 +15,13 @@ import pytest
 from rich.console import Console
 
 from mtbench import cli
-from mtbench.bench.controller.job_state import interval
 from mtbench.compare import Table, compare, formats, gate
-from mtbench.compare.row import between_sessions
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
+from mtbench.results.comparison import Timing, between_sessions
+from mtbench.results.estimates import interval
 from mtbench.results.record import Record, to_json, write
+from mtbench.results.samples import blocks
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MACHINE = {"chip": "Apple M3 Pro", "os_version": "15.5", "power_source": "mains"}
@@ -100,7 +101,7 @@ def test_two_arms_of_one_sweep_are_compared_round_by_round(sweep: Callable[..., 
     here.add("torch_compiled", 0.8e5)
     table = compare(f"{here.folder}:torch", f"{here.folder}:torch_compiled")
     (row,) = table.rows
-    assert (row.kind, row.verdict, row.arms) == ("paired", "faster", "torch -> torch_compiled")
+    assert (row.outcome, row.arms) == ("faster", "torch -> torch_compiled")
     assert row.ratio == pytest.approx(0.8, rel=0.01)
     assert row.comparison is not None
     assert row.comparison.pairs == 30
@@ -112,7 +113,7 @@ def test_a_shared_disturbance_does_not_hide_a_difference_in_pairs(sweep: Callabl
     here.put(timed(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
     here.put(timed(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
-    assert row.verdict == "slower"
+    assert row.outcome == "slower"
     assert row.ratio == pytest.approx(1.04, rel=1e-3)
 
 
@@ -126,7 +127,10 @@ def test_two_sweeps_are_matched_by_cell_and_arm_and_get_no_verdict(sweep: Callab
     assert [(row.record.seq_len, row.arms, row.outcome) for row in table.rows] == [
         (64, "mlx", "descriptive"), (64, "torch", "descriptive"), (128, "mlx", "descriptive"), (128, "torch", "descriptive"),
     ]  # fmt: skip
-    assert all(row.verdict is None and row.ratio == pytest.approx(1.2, rel=0.01) for row in table.rows)
+    assert all(
+        row.comparison and not row.comparison.interleaved and row.ratio == pytest.approx(1.2, rel=0.01)
+        for row in table.rows
+    )
     assert table.geometric_mean == pytest.approx(1.2, rel=0.01)
 
 
@@ -174,7 +178,8 @@ def test_of_many_sweeps_the_newest_that_measured_both_is_taken(sweep: Callable[.
             here.add(arm, sweep_id=name, finished_at=START + timedelta(days=day))
     here.add("mlx", 5e5, sweep_id="third", finished_at=START + timedelta(days=9))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
-    assert (row.kind, row.record.sweep_id) == ("paired", "second")
+    assert row.comparison is not None
+    assert (row.comparison.interleaved, row.record.sweep_id) == (True, "second")
 
 
 @pytest.mark.parametrize("change", [{"paired": False}, {"machine_id": "other"}, {"sweep_id": "second"}])
@@ -213,7 +218,7 @@ def test_verdicts_survive_the_number_of_cells_or_are_not_given(sweep: Callable[.
         here.add("torch", seq_len=seq_len, **few)
         here.add("mlx", 1.5e5, seq_len=seq_len, **few)
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
-    assert {row.verdict for row in table.rows} == {"inconclusive"}
+    assert {row.outcome for row in table.rows} == {"inconclusive"}
     assert {row.comparison.p_value for row in table.rows if row.comparison} == {4 / 64}
     assert "4 of 4 comparisons have too few rounds for a verdict in a table of this size" in table.notes
 
@@ -225,7 +230,7 @@ def test_the_threshold_decides_what_counts_as_equal(
     here.add("torch")
     here.add("mlx", 1.03e5)
     selections = f"{here.folder}:torch", f"{here.folder}:mlx"
-    assert compare(*selections).rows[0].verdict == "slower"
+    assert compare(*selections).rows[0].outcome == "slower"
     code, out, _ = run(*selections, "--threshold", "5%", capsys=capsys)
     assert code == 0
     assert "1 equivalent" in out
@@ -274,15 +279,17 @@ def test_a_descriptive_interval_is_as_wide_as_the_lives_of_the_processes_differe
     steady.add("torch")
     moody.add("torch", lives=(0.9, 1, 1.1), sweep_id="second")
     (one,), (other,) = read(str(steady.folder), "latency").measured, read(str(moody.folder), "latency").measured
-    narrow, wide = between_sessions(one), between_sessions(other)
+    assert one.timing is not None
+    assert other.timing is not None
+    narrow, wide = between_sessions(one.timing), between_sessions(other.timing)
     assert narrow is not None
     assert wide is not None
     assert narrow.high / narrow.low < 1.03
     assert wide.low == pytest.approx(one.ns / 1.2, rel=0.02)
     assert wide.high == pytest.approx(one.ns * 1.2, rel=0.02)
     (row,) = compare(str(steady.folder), str(moody.folder)).rows
-    assert row.low == pytest.approx(1 / 1.2, rel=0.03)
-    assert row.high == pytest.approx(1.2, rel=0.03)
+    assert row.comparison is not None
+    assert row.comparison.bounds == pytest.approx((1 / 1.2, 1.2), rel=0.03)
 
 
 def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rarely(tmp_path: Path) -> None:
@@ -301,10 +308,8 @@ def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rare
 
 
 def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
-    from mtbench.compare.sides import Measured
-
-    blocks = {(restart, number): ns for restart, values in enumerate(restarts) for number, ns in enumerate(values)}
-    found = between_sessions(Measured(timed(record("torch"), restarts), "", "latency", blocks))
+    one = timed(record("torch"), restarts)
+    found = between_sessions(Timing.of(vars(one), "latency", blocks(one, "latency")))
     assert found is not None
     return found.low, found.high
 
@@ -315,7 +320,7 @@ def test_one_life_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -
     after.add("torch", 1.1e5, lives=(1,), sweep_id="second")
     table = compare(str(before.folder), str(after.folder), limit=0.05)
     assert table.failures == []
-    assert any("one restart only, so a spread of 12% between restarts is assumed" in note for note in table.notes)
+    assert any("one restart only, so a spread of 12 % between restarts is assumed" in note for note in table.notes)
 
 
 def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[..., Sweep]) -> None:
@@ -324,11 +329,12 @@ def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[...
     here.add("mlx", 2e5, device_ns=3e4)
     selections = f"{here.folder}:torch", f"{here.folder}:mlx"
     (row,) = compare(*selections, metric="throughput").rows
-    assert row.verdict == "slower"
+    assert row.outcome == "slower"
     assert row.a is not None
     assert row.a.ns == pytest.approx(5e4, rel=0.01)
     (row,) = compare(*selections, metric="device").rows
-    assert (row.outcome, row.ratio, row.low) == ("descriptive", 3.0, None)
+    assert row.comparison is not None
+    assert (row.outcome, row.ratio, row.comparison.bounds) == ("descriptive", 3.0, None)
 
 
 def test_a_drift_of_the_machine_is_noted(sweep: Callable[..., Sweep]) -> None:
@@ -447,7 +453,7 @@ def test_one_bad_life_of_a_process_does_not_fail_the_gate(sweep: Callable[..., S
     (row,) = compare(*selections).rows
     assert row.ratio is not None
     assert row.ratio > 1.1
-    assert row.verdict == "inconclusive"
+    assert row.outcome == "inconclusive"
     assert gated(*selections) == [None]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mtbench.machine import energy, linux, macos, nvidia
 from mtbench.machine.description import describe
 from mtbench.machine.watch import Reading, Watch
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 SEVERITIES = ("ok", "note", "warning")
 

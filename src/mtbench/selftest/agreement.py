@@ -11,7 +11,8 @@ from mtbench.bench.wire import Message
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
-from mtbench.results.stats import Comparison, compare_paired
+from mtbench.results.stats import compare_paired
+from mtbench.results.verdicts import Comparison
 from mtbench.selftest.trials import Broken
 
 TIMEOUT_S = 120.0

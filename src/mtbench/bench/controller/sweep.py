@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import median
 
 from mtbench import machine
 from mtbench.bench.controller import memory
@@ -25,6 +24,7 @@ from mtbench.bench.wire import Message
 from mtbench.machine.watch import Watch
 from mtbench.plan import Arm, Job
 from mtbench.results.record import FILE_NAME, Record, write
+from mtbench.results.samples import block_statistic
 
 INTERRUPTED_WRITING_S = 1.0
 COOLDOWN_STEP_S = 5.0
@@ -260,7 +260,7 @@ class Controller:
                 number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}
             )
             if number in self.protocol.looks:
-                blocks = {t.arm: _medians(t) for t in live if not t.failed}
+                blocks = {t.arm: list(map(block_statistic, t.visit_latency_ns)) for t in live if not t.failed}
                 if settled(blocks, self.protocol):
                     return
             if time.monotonic() - started > self.protocol.visit_budget_s:
@@ -295,10 +295,6 @@ def _by_cell(states: Sequence[JobState]) -> list[list[JobState]]:
     for state in states:
         cells.setdefault(state.job.cell.id, []).append(state)
     return list(cells.values())
-
-
-def _medians(state: JobState) -> list[float]:
-    return [median(block) for block in state.visit_latency_ns]
 
 
 def _prepare_fields(job: Job) -> Message:

@@ -7,51 +7,35 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+import record_builder
 from mtbench import cli
 from mtbench.compare import Table, compare, formats, gate
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
 from mtbench.results.comparison import Timing, between_sessions
-from mtbench.results.estimates import interval
 from mtbench.results.record import Record, to_json, write
 from mtbench.results.samples import blocks
+from record_builder import START, with_blocks
 
-START = datetime(2026, 3, 1, tzinfo=UTC)
 MACHINE = {"chip": "Apple M3 Pro", "os_version": "15.5", "power_source": "mains"}
 
 
 def record(arm: str, **values: Any) -> Record:
-    """A record that is ok, without times; whatever is named replaces the default."""
+    """A record that is ok, without times, of a sweep of few settings on a machine of few facts."""
     framework, _, mode = arm.partition("_")
     chosen: dict[str, Any] = {
-        "operator": "softmax", "framework": framework, "mode": mode or "eager", "variant": "native", "arm": arm,
-        "device": "cpu", "dtype": "float32", "matmul_precision": "highest", "batch_size": 1, "seq_len": 64,
-        "kv_len": None, "params": to_json({"embed_dim": 768}), "sweep_id": "first", "status": "ok",
-        "verify_tolerance": 1e-5, "library_version": "1.0", "machine_id": "abc123", "machine": to_json(MACHINE),
-        "mtbench_version": "0.1.0", "protocol": to_json({"restarts": 3, "target": 0.01}), "finished_at": START,
-    } | values  # fmt: skip
-    cell = to_json({name: chosen[name] for name in ("operator", "params", "dtype", "batch_size", "seq_len", "kv_len")})
-    return Record(**{"cell_id": cell, "job_id": f"{cell} {arm}"} | chosen)
-
-
-def timed(found: Record, restarts: list[list[float]]) -> Record:
-    """The record with these block times (latency; throughput is half) and what follows from them."""
-    found.latency_samples_ns = [[[round(ns) - 1, round(ns), round(ns) + 1] for ns in blocks] for blocks in restarts]
-    found.throughput_samples_ns = [[ns / 2 for ns in blocks] for blocks in restarts]
-    for name, scale in (("latency", 1.0), ("throughput", 0.5)):
-        bounds = interval([[[ns * scale] for ns in blocks] for blocks in restarts], 0.95)
-        setattr(found, f"{name}_ns", bounds.estimate)
-        setattr(found, f"{name}_low_ns", bounds.low)
-        setattr(found, f"{name}_high_ns", bounds.high)
-    found.confidence, found.restarts, found.rounds = bounds.confidence, len(restarts), sum(map(len, restarts))
-    return found
+        "framework": framework, "mode": mode or "eager", "variant": "native", "sweep_id": "first", "library_version": "1.0",
+        "machine_id": "abc123", "machine": to_json(MACHINE), "finished_at": START,
+        "protocol": to_json({"restarts": 3, "target": 0.01}),
+    }  # fmt: skip
+    return record_builder.record(arm, **chosen | values)
 
 
 class Sweep:
@@ -67,7 +51,7 @@ class Sweep:
     ) -> Record:
         """A record whose blocks scatter by 0.5 % around `center`, times a factor in each life of the process."""
         restarts = [[self.rng.gauss(center * life, 0.005 * center) for _ in range(rounds)] for life in lives]
-        return self.put(timed(record(arm, **values), restarts))
+        return self.put(with_blocks(record(arm, **values), restarts))
 
     def put(self, found: Record) -> Record:
         self.count += 1
@@ -110,8 +94,8 @@ def test_two_arms_of_one_sweep_are_compared_round_by_round(sweep: Callable[..., 
 def test_a_shared_disturbance_does_not_hide_a_difference_in_pairs(sweep: Callable[..., Sweep]) -> None:
     here, rng = sweep("a"), random.Random(3)
     weather = [[rng.uniform(1, 3) for _ in range(10)] for _ in range(2)]
-    here.put(timed(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
-    here.put(timed(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
+    here.put(with_blocks(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
+    here.put(with_blocks(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
     assert row.outcome == "slower"
     assert row.ratio == pytest.approx(1.04, rel=1e-3)
@@ -196,7 +180,7 @@ def test_records_that_are_not_ok_show_their_status_and_no_ratio(
     here = sweep("a")
     here.add("torch")
     here.put(record("mlx", status="crashed", reason="signal 9"))
-    broken = timed(record("torch", seq_len=128), [[1e5] * 8] * 2)
+    broken = with_blocks(record("torch", seq_len=128), [[1e5] * 8] * 2)
     broken.status, broken.latency_ns = "mismatch", None
     here.put(broken)
     here.add("mlx", seq_len=128)
@@ -269,7 +253,7 @@ def test_what_else_differs_stands_above_the_table(
 def test_two_arms_of_one_library_in_two_versions_say_so(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
     here.add("mlx", library_version="0.32.4")
-    here.put(timed(record("mlx-0.31.0", framework="mlx", library_version="0.31.0"), [[1e5] * 8] * 2))
+    here.put(with_blocks(record("mlx-0.31.0", framework="mlx", library_version="0.31.0"), [[1e5] * 8] * 2))
     table = compare(f"{here.folder}:mlx-0.31.0", f"{here.folder}:mlx")
     assert list(map(str, table.differences)) == ["mlx 0.31.0 -> 0.32.4"]
 
@@ -308,7 +292,7 @@ def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rare
 
 
 def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
-    one = timed(record("torch"), restarts)
+    one = with_blocks(record("torch"), restarts)
     found = between_sessions(Timing.of(vars(one), "latency", blocks(one, "latency")))
     assert found is not None
     return found.low, found.high

@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 import pytest
 from report_site import Report
-from synthetic_records import START, Grid, measured, record, with_samples, write_grid
 
 from mtbench.errors import ConfigError
 from mtbench.report import build, tables
@@ -22,6 +21,7 @@ from mtbench.report.ratios import ratios
 from mtbench.results import format
 from mtbench.results import record as records
 from mtbench.results.record import to_json, write
+from record_builder import START, Grid, measured, record, with_samples, write_grid
 
 
 def specs(page: Path) -> dict[str, dict[str, Any]]:
@@ -398,9 +398,7 @@ def test_numbers_are_written_for_people(text: str, expected: str) -> None:
 
 def test_bounds_that_bound_nothing_are_not_drawn_and_weak_ones_say_so(tmp_path: Path) -> None:
     lone = with_samples(record("torch"), [[[100]]], [])
-    lone.confidence = 0.0
-    weak = with_samples(record("torch", seq_len=128), [[[100]], [[102]], [[104]]], [])
-    weak.confidence = 0.75
+    weak = with_samples(record("torch", seq_len=128), [[[100], [102], [104]]], [])
     write(lone, tmp_path / "in" / "lone")
     write(weak, tmp_path / "in" / "weak")
     build([tmp_path / "in"], tmp_path / "out")

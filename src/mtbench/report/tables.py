@@ -159,12 +159,12 @@ def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
 
 def _held(records: pl.DataFrame) -> pl.DataFrame:
     """The records with the columns of HELD and `contender`, which names what competes beside the arm's usual axes."""
-    competing = records.select("contenders").unique().to_series().to_list()
-    usual = [one for one in competing if cells.as_usual({"contenders": one})]
-    plain = records.filter(pl.col("contenders").is_in(usual)).with_columns(
+    axes = pl.col("contenders").list.join(",")
+    usual = [one for one in records.select(axes).unique().to_series() if cells.as_usual({"contenders": one.split(",")})]
+    plain = records.filter(axes.is_in(usual)).with_columns(
         page="operator", held_params="params", held_dtype="dtype", contender=pl.lit("")
     )
-    others = records.filter(~pl.col("contenders").is_in(usual))
+    others = records.filter(~axes.is_in(usual))
     if others.is_empty():
         return plain
     rows = []
@@ -172,9 +172,13 @@ def _held(records: pl.DataFrame) -> pl.DataFrame:
         members = cell.drop("row").to_dicts()
         held = cells.held(members)
         for row, member in zip(cell["row"], members, strict=True):
-            rows.append((row, held.operator, held.params, held.dtype, cells.contender(member)))
+            rows.append((row, held.operator, _merged(held.params, held.settings), held.dtype, cells.contender(member)))
     schema = {"row": pl.Int64, **dict.fromkeys((*HELD, "contender"), pl.String)}
     return pl.concat([plain, others.join(pl.DataFrame(rows, schema=schema, orient="row"), on="row")]).sort("row")
+
+
+def _merged(params: str, settings: str) -> str:
+    return record.to_json(json.loads(params) | json.loads(settings))
 
 
 def _flat(records: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 class Held:
     """What is held equal in a cell; what competes is None, or left out of `params` (JSON with sorted keys).
 
-    Operators that compete are all named in `operator`.
+    Operators that compete are all named in `operator`. `settings` (JSON likewise) has what usually tells arms apart, such as
+    the device, and does not compete here.
     """
 
     operator: str
@@ -31,11 +32,12 @@ class Held:
     dtype: str | None
     batch_size: int
     seq_len: int
+    settings: str = "{}"
 
     @property
-    def section(self) -> tuple[str, str | None, str, int | None]:
+    def section(self) -> tuple[str, str | None, str, str, int | None]:
         """What may not be mixed within one chart or one family of comparisons."""
-        return self.operator, self.model, self.params, self.kv_len
+        return self.operator, self.model, self.params, self.settings, self.kv_len
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -43,11 +45,12 @@ class Held:
         natural = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", self.params)]  # 768 before 1024
         return (
             self.operator, self.model or "", natural, self.dtype or "", self.batch_size, self.seq_len, self.kv_len or 0,
+            self.settings,
         )  # fmt: skip
 
     def parameters(self) -> dict[str, Any]:
-        """Parameters as they are told to people."""
-        return named(dict(json.loads(self.params)), self.model)
+        """Parameters and settings as they are told to people."""
+        return named(json.loads(self.params) | json.loads(self.settings), self.model)
 
     def title(self, parameters: Sequence[str] = ()) -> str:
         """The cell in a line, with the parameters that tell it from others."""
@@ -72,12 +75,13 @@ def held(cell: Sequence[Row]) -> Held:
     """What is held equal among the records of one cell."""
     first = cell[0]
     if as_usual(first):
-        operator, params, dtype = first["operator"], first["params"], first["dtype"]
+        operator, params, dtype, settings = first["operator"], first["params"], first["dtype"], "{}"
     else:
         operator = ", ".join(dict.fromkeys(row["operator"] for row in cell))
-        params = to_json(_common([_held_parameters(row) for row in cell]) | _held_settings(cell))
+        params, settings = to_json(_common([_held_parameters(row) for row in cell])), to_json(_held_settings(cell))
         dtype = None if "dtype" in first["contenders"] else first["dtype"]
-    return Held(operator, first["model"], params, first["kv_len"], dtype, first["batch_size"], first["seq_len"])
+    shape = (first["batch_size"], first["seq_len"])
+    return Held(operator, first["model"], params, first["kv_len"], dtype, *shape, settings)
 
 
 def _held_parameters(row: Row) -> dict[str, Any]:

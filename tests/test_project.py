@@ -101,7 +101,6 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
             "rich",
             [
                 "mtbench/console/",
-                "mtbench/results/words.py",
                 "mtbench/machine/console.py",
                 "mtbench/cli.py",
                 "mtbench/compare/",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from report_site import Report, Visit
-from synthetic_records import Grid, write_grid
 
 from mtbench.report import build
+from record_builder import Grid, write_grid
 
 PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
 

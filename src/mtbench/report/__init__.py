@@ -25,8 +25,9 @@ from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Metric, Tables
+from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
-from mtbench.results.units import CONFIDENCE, percent
+from mtbench.results.format import CONFIDENCE, percent
 from mtbench.selftest import outcome
 
 FORMATS = ("svg", "png")
@@ -84,7 +85,7 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
     both = pl.concat(compared.values())
     pair = _first_pair(read.charted, both, list(style))
-    operators = read.records["operator"].unique().sort().to_list()
+    operators = read.records["page"].unique().sort().to_list()
     names = pages.page_names(operators)
     everywhere = {
         "version": __version__,
@@ -101,9 +102,9 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     }
     drawn: list[Chart] = []
     for operator in operators:
-        records, charted = (frame.filter(operator=operator) for frame in (read.records, read.charted))
+        records, charted = (frame.filter(page=operator) for frame in (read.records, read.charted))
         here = [label for label in style if label in charted["label"]]
-        first = _first_pair(charted, both.filter(operator=operator), here, wanted=pair)
+        first = _first_pair(charted, both.filter(page=operator), here, wanted=pair)
         sections = _sections(records, names[operator].removesuffix(".html"), compared, style, first)
         drawn += [chart for section in sections for chart in section.charts]
         html = pages.page(
@@ -126,7 +127,7 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
         "index.html",
         **everywhere,
         charts=overviews,
-        operators=[_operator_row(read.records.filter(operator=operator), operator) for operator in operators],
+        operators=[_operator_row(read.records.filter(page=operator), operator) for operator in operators],
         jobs=pages.job_rows(read.records),
         counts=pages.status_counts(read.records),
         machines=pages.machines(read.records),
@@ -153,13 +154,13 @@ def _sections(
 ) -> list[Section]:
     """Each parameter set of an operator, headed by what differs between them, with its charts; `stem` names those."""
     sets = tables.sections(records)
-    differing = tables.differing([tables.parameters(one) for one in sets])
+    differing = names_that_differ([tables.held_parameters(one) for one in sets])
     found = []
     for number, one in enumerate(sets, 1):
-        params = tables.parameters(one)
+        params = tables.held_parameters(one)
         said = [f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params]
         heading = ", ".join(said or [f"without {name}" for name in differing])
-        title = f"{one['operator']}{heading and f': {heading}'}"
+        title = f"{one['page']}{heading and f': {heading}'}"
         own = tables.of_section(records, one)
         shown = []
         for metric in METRICS:

@@ -13,7 +13,7 @@ import altair as alt
 import polars as pl
 
 from mtbench.report.arms import Style
-from mtbench.results import units
+from mtbench.results import format
 
 Spec = dict[str, Any]
 
@@ -24,7 +24,7 @@ TIME_LABEL = (
     "datum.value >= 1e3 ? format(datum.value / 1e3, '~g') + ' µs' : format(datum.value, '~g') + ' ns'"
 )
 REACH = 2  # octaves to either side of 1: a colour means the same ratio in every chart, and beyond 4× all are alike
-RATIO_LABEL = f"format(pow(2, datum.value), '.3~r') + '×' + (abs(datum.value) < {REACH} ? '' : ' and beyond')"
+RATIO_LABEL = f"format(pow(2, datum.value), '.3~r') + 'x' + (abs(datum.value) < {REACH} ? '' : ' and beyond')"
 
 _INK = {
     "light": {"text": "#1f2328", "muted": "#59636e", "grid": "#e4e8ec", "middle": "#f3f3f1"},
@@ -178,11 +178,11 @@ def roofline_chart(
         start = max(x[0], y[0] / rate)
         roofs.append({"x": start, "y": start * rate, "x2": ridge, "y2": flops_per_s})
         middle = math.sqrt(start * ridge)
-        text = f"{units.rate(rate, 'B/s')} at {units.size(working_set)}"
+        text = f"{format.rate(rate, 'B/s')} at {format.size(working_set)}"
         names.append({"x": middle, "y": middle * rate, "text": text, "angle": slope})
     flat = math.sqrt(ridges[0] * x[1])
     roofs.append({"x": min(ridges), "y": flops_per_s, "x2": x[1], "y2": flops_per_s})
-    names.append({"x": flat, "y": flops_per_s, "text": units.rate(flops_per_s, "FLOP/s"), "angle": 0.0})
+    names.append({"x": flat, "y": flops_per_s, "text": format.rate(flops_per_s, "FLOP/s"), "angle": 0.0})
 
     present = [style for style in styles.values() if style.label in set(points["label"])]
     labels = [style.label for style in present]

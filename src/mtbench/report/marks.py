@@ -6,11 +6,14 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.arms import device_name, machine_name
-from mtbench.report.ratios import DESCRIPTIVE
 from mtbench.report.tables import LATENCY, THROUGHPUT, Metric
-from mtbench.results import units
+from mtbench.results import format
+from mtbench.results.verdicts import VERDICTS
 
 Row = dict[str, Any]
+
+ALL_DTYPES = "all dtypes"
+"""Stands for the dtype of a cell in which dtypes compete."""
 
 POINT = ("label", "dtype", "batch_size", "seq_len", "ns", "low_ns", "high_ns")
 POINT_WORDS = ("shape", "latency", "throughput", "work", "rounds", "status", "versions", "machine")
@@ -22,7 +25,12 @@ def points(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     timed = charted.filter(pl.col(metric.ns).is_not_null())
     rows = [
         {name: row[name] for name in POINT[:4]}
-        | {"ns": row[metric.ns], "low_ns": row[metric.low_ns], "high_ns": row[metric.high_ns]}
+        | {
+            "dtype": row["held_dtype"] or ALL_DTYPES,
+            "ns": row[metric.ns],
+            "low_ns": row[metric.low_ns],
+            "high_ns": row[metric.high_ns],
+        }
         | _point_words(row, metric)
         for row in timed.iter_rows(named=True)
     ]
@@ -40,50 +48,51 @@ def cells(ratios: pl.DataFrame) -> pl.DataFrame:
     """One row per ordered pair of contenders and cell: `mtbench.report.ratios.ratios` with its words."""
     rows = [_cell_words(row) for row in ratios.iter_rows(named=True)]
     words = pl.DataFrame(rows, schema=dict.fromkeys(CELL_WORDS, pl.String))
-    kept = ratios.select("a", "b", "dtype", "batch_size", "seq_len", "ratio", "verdict")
+    dtype = pl.col("held_dtype").fill_null(ALL_DTYPES).alias("dtype")
+    kept = ratios.select("a", "b", dtype, "batch_size", "seq_len", "ratio", "verdict")
     return pl.concat([kept, words], how="horizontal")
 
 
 def overview(summary: pl.DataFrame) -> pl.DataFrame:
     """One row per operator and ordered pair of contenders: `mtbench.report.ratios.summary` with its words."""
-    verdicts = ("faster", "slower", "equivalent", "inconclusive", DESCRIPTIVE)
     rows = [
         {
-            "ratio_text": _ratio(row["ratio"]),
+            "ratio_text": format.ratio(row["ratio"]),
             "note": f"{row['cells']} cell{'' if row['cells'] == 1 else 's'}",
-            "verdicts": ", ".join(f"{row[name]} {name}" for name in verdicts if row[name]),
+            "verdicts": ", ".join(f"{row[name]} {name}" for name in VERDICTS if row[name]),
         }
         for row in summary.iter_rows(named=True)
     ]
     words = pl.DataFrame(rows, schema={"ratio_text": pl.String, "note": pl.String, "verdicts": pl.String})
-    return pl.concat([summary.select("operator", "a", "b", "ratio"), words], how="horizontal")
+    return pl.concat([summary.select(pl.col("page").alias("operator"), "a", "b", "ratio"), words], how="horizontal")
 
 
 def shape(row: Row) -> str:
     keys = "" if row.get("kv_len") is None else f", keys {row['kv_len']}"
-    return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}, {row['dtype']}"
+    dtype = row["dtype"] if "dtype" in row else row["held_dtype"]  # of a job, or of a cell
+    return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}" + (f", {dtype}" if dtype else "")
 
 
 def _point_words(row: Row, metric: Metric) -> Row:
     seconds = row[metric.ns] / 1e9
     work = [
-        units.rate(amount / seconds, unit)
+        format.rate(amount / seconds, unit)
         for amount, unit in ((row["flops"], "FLOP/s"), (row["bytes_moved"], "B/s"))
         if amount
     ]
     if row["tokens"]:
-        work.append(units.tokens(row["tokens"] / seconds))
-    per_second = row[THROUGHPUT.ns] and f"{units.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
-    queued = units.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
+        work.append(format.tokens(row["tokens"] / seconds))
+    per_second = row[THROUGHPUT.ns] and f"{format.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
+    queued = format.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
     versions = [
         f"{row['framework']} {row['library_version'] or ''}".strip(),
         f"mtbench {row['mtbench_version']}".strip(),
     ]
     return {
         "shape": shape(row),
-        "latency": units.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
+        "latency": format.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
         "throughput": f"{queued} per call, {per_second}" if per_second else queued,
-        "work": ", ".join(work) or units.NOTHING,
+        "work": ", ".join(work) or format.NOTHING,
         "rounds": f"{row['rounds']} in {row['restarts']} restarts",
         "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",
         "versions": ", ".join(versions),
@@ -92,18 +101,14 @@ def _point_words(row: Row, metric: Metric) -> Row:
 
 
 def _cell_words(row: Row) -> Row:
-    bounds = units.NOTHING
-    if row["low"] is not None and row["confidence"] > 0:
-        bounds = f"{_ratio(row['low'])} to {_ratio(row['high'])} at {100 * row['confidence']:.3g} % confidence"
-    evidence = "not measured together: set side by side, not judged"
-    if row["verdict"] != DESCRIPTIVE:
-        evidence = f"{row['pairs']} paired blocks, Holm-adjusted p = {row['p_value']:.2g}"
+    bounds = format.NOTHING
+    if row["low"] is not None:
+        confidence = format.percent(row["confidence"], 3)
+        bounds = f"{format.ratio(row['ratio'], row['low'], row['high'])} at {confidence} confidence"
+    evidence = f"not interleaved: measured {row['reason']}"
+    if row["interleaved"]:
+        evidence = f"{row['pairs']} paired blocks, Holm-adjusted p = {format.p_value(row['p_value'])}"
         detectable = row["smallest_detectable"]
-        if row["verdict"] == "inconclusive" and detectable is not None and math.isfinite(detectable):
-            evidence += f"; would show a difference of {units.percent(detectable)}"
-    return {"shape": shape(row), "ratio_text": _ratio(row["ratio"]), "bounds": bounds, "evidence": evidence}
-
-
-def _ratio(ratio: float) -> str:
-    # Two decimals hide what matters near 1.
-    return f"{ratio:.3f}×" if 0.9 < ratio < 1.1 else f"{units.significant(ratio)}×"
+        if row["verdict"] == "inconclusive" and math.isfinite(detectable):
+            evidence += f"; would show a difference of {format.percent(detectable)}"
+    return {"shape": shape(row), "ratio_text": format.ratio(row["ratio"]), "bounds": bounds, "evidence": evidence}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import psutil
 
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 WORKING_COPIES = 2
 """Of inputs, weights and outputs on the device: a next output exists beside the last, and intermediates take room."""

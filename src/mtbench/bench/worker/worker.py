@@ -287,7 +287,7 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
         return form(weights)
     if variant == "portable" or not framework.forms:
         return problem.definition(framework.xp, weights)
-    own = framework.forms.get(problem.key())
+    own = problem.own_form(framework.forms)
     if own is not None:
         return own(problem, weights)
     return problem.definition(SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)

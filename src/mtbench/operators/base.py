@@ -85,7 +85,13 @@ class Operator(ABC):
     """Whether key length is a size of its own here; elsewhere `shape.kv_len` is refused rather than ignored."""
 
     independent_rows = True
-    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid."""
+    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid.
+
+    Axis 0 of every input and output is then the batch. Set it to False for an operator that mixes rows (a sum over the
+    batch, a batch norm, a gather from a table that is an input), or whose inputs or outputs have no batch axis: its reference
+    is then computed of the whole batch, however long that takes. Where it is True and should not be, a job that is too
+    large to be checked whole fails and says so.
+    """
 
     updates_inputs = False
     """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing

@@ -22,7 +22,7 @@ from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
-from mtbench.errors import Unsupported
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Description, Framework
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 from mtbench.protocol import Protocol
@@ -116,7 +116,7 @@ class Worker:
         subject = self._subject(call, self._input_sets(case, dtype))
         first_call_ns = blocks.first_call(subject)
         expected = correctness.expect(problem, sizes, case)
-        error = correctness.check(self._host(subject.last), expected, sizes.batch_size, tolerance)
+        error = correctness.check_first(self._host(subject.last), expected, problem, sizes, case, tolerance)
         # A first job still makes its library load things that stay, the compiler above all.
         blocks.settle_collector(set_aside=not self.has_prepared)
         self.has_prepared = True
@@ -316,6 +316,8 @@ def answer(worker: Worker, request: wire.Request[Any]) -> Any:
     """Carries a request out and turns whatever goes wrong into an answer: a worker outlives its jobs' failures."""
     try:
         return getattr(worker, request.do)(request)
+    except ConfigError as error:  # of a user's operator: it says all, and a traceback would bury it
+        return wire.Refused("failed", str(error))
     except Unsupported as error:
         return wire.Refused("unsupported", str(error))
     except correctness.Mismatch as error:

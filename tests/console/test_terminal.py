@@ -444,7 +444,7 @@ class Screen:
         self.file.write(mark)
         self.file.flush()
         with self._changed:
-            assert self._changed.wait_for(lambda: self.received.endswith(mark.encode()), timeout=10)
+            assert self._changed.wait_for(lambda: self.received.endswith(mark.encode()), timeout=60)
             return len(self.received)
 
     def lines(self) -> list[str]:

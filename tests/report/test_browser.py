@@ -156,7 +156,9 @@ def test_hostile_texts_are_shown_and_do_nothing(report: Report, visit: Visit) ->
         assert visit.page.evaluate("window.broken") is None
         assert visit.page.locator("img").count() == 0
         visit.page.fill(".filters input", "onerror")
-        visit.page.wait_for_timeout(150)
+        visit.page.wait_for_function(
+            "[...document.querySelectorAll('.jobs tbody tr')].every(r => !r.offsetParent || r.textContent.includes('{{'))"
+        )
         row = visit.page.locator(".jobs tbody tr:visible").first
         assert "<script>window.broken = 1</script>" in row.text_content()
         assert "{{ 7 * 7 }}" in row.text_content()

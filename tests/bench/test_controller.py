@@ -239,10 +239,10 @@ def test_a_cell_too_large_for_all_its_arms_together_is_measured_arm_by_arm(misbe
     jobs = [misbehaving("well", seq_len=8), misbehaving("well", seq_len=8, framework="plain", framework_file=PLAIN)]
     one = memory.needed_bytes(jobs[0].cell.problem, jobs[0].cell.shape, "float32").device
     brief.memory_fraction = 1.0
-    monkeypatch.setattr(memory, "free", lambda device: memory.Free(1.5 * one, 1e9))
+    monkeypatch.setattr(memory, "free", lambda *_: memory.Free(1.5 * one, 1e9))
     results, _ = measure(jobs, brief, jobs[0].folder.parent)
     assert [(record.status, record.paired) for record in results] == [("ok", False), ("ok", False)]
-    monkeypatch.setattr(memory, "free", lambda device: memory.Free(2.5 * one, 1e9))
+    monkeypatch.setattr(memory, "free", lambda *_: memory.Free(2.5 * one, 1e9))
     results, _ = measure(jobs, brief, jobs[0].folder.parent)
     assert [(record.status, record.paired) for record in results] == [("ok", True), ("ok", True)]
 

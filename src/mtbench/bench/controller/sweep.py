@@ -132,20 +132,18 @@ class Controller:
         fits = []
         for state in live:
             free = self._free_bytes(state)
-            limit = self.protocol.memory_fraction * free.device
-            if needed.device > limit or needed.host > self.protocol.memory_fraction * free.host:
+            if memory.fits(needed, 1, free, self.protocol.memory_fraction):
+                fits.append((state, free))
+            else:
                 state.fail("oom", needed.compared_with(free))
                 self._record(state)
-            else:
-                fits.append((state, limit))
-        together = len(fits) * needed.device
-        if all(together <= limit for _, limit in fits):
+        if all(memory.fits(needed, len(fits), free, self.protocol.memory_fraction) for _, free in fits):
             return [[state for state, _ in fits]] if fits else []
         return [[state] for state, _ in fits]
 
     def _free_bytes(self, state: JobState) -> memory.Free:
         answer = self.workers.ask_aside(state, "memory") if state.device == "gpu" else None
-        return memory.free(None if answer is None else answer["free_bytes"])
+        return memory.free(*((None, None) if answer is None else (answer["free_bytes"], answer["working_set_bytes"])))
 
     def _measure_together(self, restart: int, live: Sequence[JobState]) -> None:
         for state in live:

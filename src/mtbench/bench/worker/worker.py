@@ -25,6 +25,7 @@ from mtbench.bench.wire import Channel, Closed, Message
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Framework, Settings
+from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 
 FLOOR_CALLS = 200
@@ -36,6 +37,9 @@ COLD_FACTOR = 3
 
 PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 """Time for the best product, and again for moving data. On a GPU every block comes after untimed calls."""
+
+PEAK_MEMORY_PARTS = 8
+"""Peak rates are measured in no more than this part of what is free: they must not push a small machine into swap."""
 
 PEAK_SECOND_FACTOR = 2.0
 """So much longer where a result seems to exceed the peaks, and they are measured again."""
@@ -95,7 +99,11 @@ class Worker:
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
-        rates = calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s)
+        free = self.framework.free_bytes() or available_bytes()
+        most_bytes = free / PEAK_MEMORY_PARTS
+        rates = calibration.peak_rates(
+            self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes
+        )
         return rates.to_json()
 
     def canary(self) -> Message:
@@ -250,8 +258,9 @@ class Worker:
         return {"calls": calls}
 
     def memory(self) -> Message:
-        """The memory that the device has free, in bytes, where the library says."""
-        return {"free_bytes": self.framework.free_bytes()}
+        """The memory that the device has free, and the most of the system's that it should use, where the library says."""
+        framework = self.framework
+        return {"free_bytes": framework.free_bytes(), "working_set_bytes": framework.working_set_bytes()}
 
     def release(self) -> Message:
         """Lets go of the prepared job, and of what the library cached for it."""

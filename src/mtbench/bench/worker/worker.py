@@ -23,6 +23,7 @@ from mtbench.bench.protocol import Protocol
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed, Message
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
+from mtbench.bench.worker.priority import raise_priority
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Framework, Settings
 from mtbench.machine.memory import available_bytes
@@ -82,6 +83,7 @@ class Worker:
         self.protocol = Protocol(**protocol)
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
+        raise_priority()  # likewise
         self.framework = registry.load("framework", framework, file)(Settings(**settings))
         self.description = self.framework.describe()
         blocks.settle_collector(set_aside=True)

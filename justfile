@@ -10,13 +10,15 @@ default:
 setup:
     #!/usr/bin/env sh
     set -eu
-    [ -x {{ python }} ] || python3 -m venv .venv
+    [ -e {{ python }} ] || [ -L {{ python }} ] || python3 -m venv .venv
+    sh tools/can_install {{ python }}
     # The backend that fits this machine: Metal on macOS, CUDA where an NVIDIA driver answers, else the CPU.
     if [ "$(uname)" = Darwin ]; then extra=metal
     elif nvidia-smi -L 2>/dev/null | grep -q GPU; then extra=cuda
     else extra=cpu; fi
     checksum='import hashlib, sys; print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest())'
-    wanted="$extra $({{ python }} -c "$checksum" pyproject.toml constraints.txt)"
+    # Python's own version too, since packages of one are not those of another.
+    wanted="$extra $({{ python }} --version) $({{ python }} -c "$checksum" pyproject.toml constraints.txt)"
     [ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ] || exit 0
     echo "Installing mtbench[$extra,dev] into .venv; the first time takes some minutes."
     {{ python }} -m pip --version >/dev/null 2>&1 || {{ python }} -m ensurepip >/dev/null # uv makes environments without pip

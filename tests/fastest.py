@@ -21,10 +21,10 @@ import numpy as np
 import yaml
 
 from mtbench import registry
-from mtbench.bench.protocol import Protocol
 from mtbench.bench.worker import blocks, worker
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Shape
+from mtbench.protocol import Protocol
 from mtbench.results.stats import compare_paired
 
 ALTERNATIVES = Path(__file__).parent / "alternatives"

@@ -9,22 +9,25 @@ import threading
 import time
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mtbench import environments, paths, registry
+from mtbench import environments, paths
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import measure
-from mtbench.bench.protocol import Protocol
+from mtbench.engines import local
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.launch import config as configuration
 from mtbench.machine import nvidia
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.plan import Arm, Job, Task, plan
+from mtbench.plan import job as make_job
+from mtbench.protocol import Protocol
+from mtbench.results.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 USER = Path(__file__).parent / "bench" / "user"
@@ -55,7 +58,7 @@ def test_arms_that_differ_are_named_apart_and_a_name_tells_of_no_person():
 def job_of(*overrides: str) -> Job:
     configuration.register()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return configuration.job_from(compose("config", list(overrides)), [], Path())
+        return configuration.job_from(compose("config", list(overrides)), [])
 
 
 def test_a_requirement_and_an_interpreter_belong_to_the_arm_and_not_to_the_cell(tmp_path, monkeypatch):
@@ -69,7 +72,7 @@ def test_a_requirement_and_an_interpreter_belong_to_the_arm_and_not_to_the_cell(
         job_of("framework=numpy", "framework.python='~/python'"),
     ]
     assert len({job.cell.id for job in jobs}) == 1
-    assert len({job.id for job in jobs}) == len({relative_folder(job.cell, job.arm) for job in jobs}) == 4
+    assert len({job.id for job in jobs}) == len({job.folder for job in jobs}) == 4
     assert jobs[3].arm.python == str(program)  # the link itself: what it is part of is known by where it stands
 
 
@@ -313,23 +316,14 @@ def brief() -> Protocol:
     return Protocol(restarts=2, looks=[3], cell_budget_s=5, block_ms=1, warmup_s=0.01, warmup_cap_s=0.3, timeout_s=60)
 
 
-def jobs_of(folder: Path, *arms: Arm) -> list[Job]:
-    file = str(USER / "operator" / "misbehaving.py")
-    cell = Cell(
-        operator="misbehaving",
-        operator_class=registry.load("operator", "misbehaving", file),
-        params=(("how", "well"),),
-        dtype="float32",
-        shape=Shape(2, 8),
-        operator_file=file,
-    )
-    return [Job(cell, arm, 1e-5, folder / relative_folder(cell, arm)) for arm in arms]
+def measured(folder: Path, *arms: Arm, progress: Progress | None = None) -> Sequence[Record]:
+    task = Task("misbehaving", (("how", "well"),), "float32", Shape(2, 8), str(USER / "operator" / "misbehaving.py"))
+    return local.run(plan([make_job(task, arm, 1e-5) for arm in arms], brief()), folder, progress).records
 
 
 def test_another_interpreter_is_an_arm_like_any_other(tmp_path):
     notes = Notes()
-    jobs = jobs_of(tmp_path, Arm("numpy"), Arm("numpy", python=sys.executable))
-    records, _ = measure(jobs, brief(), tmp_path, notes)
+    records = measured(tmp_path, Arm("numpy"), Arm("numpy", python=sys.executable), progress=notes)
     assert [record.status for record in records] == ["ok", "ok"], [record.reason for record in records]
     ours, other = records
     assert (ours.cell_id, ours.sweep_id) == (other.cell_id, other.sweep_id)
@@ -342,8 +336,7 @@ def test_another_interpreter_is_an_arm_like_any_other(tmp_path):
 
 def test_an_arm_that_cannot_be_installed_is_unsupported_and_the_others_go_on(tmp_path, pip):
     pip.fails = "No matching distribution found for numpy==99"
-    jobs = jobs_of(tmp_path, Arm("numpy", requirement="numpy==99"), Arm("numpy"))
-    records, _ = measure(jobs, brief(), tmp_path)
+    records = measured(tmp_path, Arm("numpy", requirement="numpy==99"), Arm("numpy"))
     assert [record.status for record in records] == ["unsupported", "ok"]
     assert "No matching distribution" in records[0].reason
     assert records[0].requirement == "numpy==99"
@@ -398,7 +391,7 @@ def test_a_version_that_pip_installs_is_measured_against_the_one_that_we_have(tm
     framework = tmp_path / "tiny.py"
     framework.write_text(FRAMEWORK.format(plain=str(USER / "framework" / "plain.py")))
     new = Arm("tiny", framework_file=str(framework), requirement=f"tiny-library @ {wheel(tmp_path, '2.0').as_uri()}")
-    records, _ = measure(jobs_of(tmp_path, Arm("tiny", framework_file=str(framework)), new), brief(), tmp_path)
+    records = measured(tmp_path, Arm("tiny", framework_file=str(framework)), new)
     assert [record.status for record in records] == ["ok", "ok"], [record.reason for record in records]
     assert [record.library_version for record in records] == ["1.0", "2.0"]
     assert [record.requirement for record in records] == [None, "tiny-library"]

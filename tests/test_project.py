@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mtbench import __main__, registry
+from mtbench import __main__, environments, registry
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mtbench"
@@ -82,8 +82,18 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("altair", ["mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
         ("jinja2", ["mtbench/report/"]),
-        ("torch", ["mtbench/frameworks/torch.py", "mtbench/operators/", "mtbench/selftest/"]),
-        ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/operators/"]),
+        (
+            "torch",
+            [
+                "mtbench/frameworks/torch.py",
+                "mtbench/language_models/torch.py",
+                "mtbench/operators/",
+                "mtbench/selftest/",
+            ],
+        ),
+        ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/language_models/mlx.py", "mtbench/operators/"]),
+        ("transformers", ["mtbench/language_models/torch.py"]),
+        ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/cli.py"]),
@@ -104,17 +114,17 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mtbench.bench.worker", ["mtbench/bench/worker/", "mtbench/selftest/rivals.py"]),
         (
             "mtbench.bench.controller",
-            ["mtbench/bench/controller/", "mtbench/console/", "mtbench/launch/", "mtbench/selftest/"],
+            ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
         ),
         ("mtbench.report", ["mtbench/cli.py", "mtbench/report/"]),
-        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/selftest/timed.py", "mtbench/launch/", "hydra_plugins/"]),
+        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/launch/", "hydra_plugins/"]),
     ],
 )
 def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]) -> None:
     assert offenders(package, *allowed) == []
 
 
-@pytest.mark.parametrize("package", ["torch", "mlx", "jax", "scipy", "array_api_compat"])
+@pytest.mark.parametrize("package", ["torch", "mlx", "transformers", "mlx_lm", "jax", "scipy", "array_api_compat"])
 def test_heavy_packages_are_imported_when_needed(package: str) -> None:
     """The controller reads these modules too, and must start fast and work where a library is missing or broken."""
     assert offenders(package, at_load_only=True) == []
@@ -130,7 +140,14 @@ def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
     ("folder", "strangers"),
     [
         ("mtbench/operators/", ["mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
-        ("mtbench/frameworks/", ["mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"]),
+        (
+            "mtbench/language_models/",
+            ["mtbench.operators", "mtbench.frameworks", "mtbench.bench", "mtbench.report", "mtbench.machine"],
+        ),
+        (
+            "mtbench/frameworks/",
+            ["mtbench.language_models", "mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"],
+        ),
         ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.console"]),
         ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.results.record"]),
         ("mtbench/bench/", ["mtbench.launch", "mtbench.console", "mtbench.report"]),
@@ -170,10 +187,11 @@ def test_no_module_is_named_for_odds_and_ends() -> None:
 
 
 def text_files() -> list[Path]:
-    folders = ("src", "conf", "tests", "docs", ".ci", ".github")
+    folders = ("src", "conf", "tests", "docs", "tools", ".ci", ".github")
     suffixes = {".py", ".yaml", ".yml", ".md", ".toml", ".txt", ".html", ".css", ".js", ".j2", ".jinja", ""}
     below = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
-    return [path for path in [*ROOT.iterdir(), *below] if path.is_file() and path.suffix in suffixes]
+    found = [path for path in [*ROOT.iterdir(), *below] if path.is_file() and path.suffix in suffixes]
+    return [path for path in found if path.name != ".git"]  # a file in a further work tree, with the path of the first
 
 
 def test_no_file_names_a_package_host_or_a_path_of_somebodys_machine() -> None:
@@ -196,6 +214,20 @@ def test_no_file_names_a_package_host_or_a_path_of_somebodys_machine() -> None:
 def project() -> dict[str, object]:
     found: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return found
+
+
+def test_the_pythons_that_suit_are_the_same_everywhere() -> None:
+    oldest, newest = 11, 14
+    assert project()["requires-python"] == f">=3.{oldest},<3.{newest + 1}"
+    classifiers = project()["classifiers"]
+    assert isinstance(classifiers, list)
+    named = [int(found[1]) for line in classifiers if (found := re.search(r"Python :: 3\.(\d+)$", line))]
+    assert named == list(range(oldest, newest + 1))
+    assert f"Python 3.{oldest} to 3.{newest}" in PROSE[0].read_text()
+    assert f"Python 3.{oldest} to 3.{newest}" in (ROOT / "constraints.txt").read_text()
+    script = (ROOT / "tools/can_install").read_text()
+    assert re.findall(r"^(?:oldest|newest)=(\d+)", script, re.MULTILINE) == [str(oldest), str(newest)]
+    assert environments.OLDEST_PYTHON[1] == oldest
 
 
 def pins() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from typer.testing import CliRunner
 
 from mtbench import registry, support
 from mtbench.bench.worker import worker
+from mtbench.capability import Capability
 from mtbench.cli import app
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Operator
 from mtbench.report import pages
 
@@ -80,26 +79,12 @@ def test_the_matrix_is_read_without_any_library() -> None:
     assert not {"torch", "mlx", "jax", "mlx.core"} & set(loaded)
 
 
-@pytest.mark.parametrize("library", [name for name in registry.names("framework") if name != "jax" or find_spec("jax")])
-def test_a_library_answers_as_its_framework_does(library: str) -> None:
-    framework: Framework = registry.load("framework", library)(Settings("cpu"))
-    (answer,) = support.ask([library], ["cpu"])
-    for dtype in support.DTYPES:
-        if dtype in answer.dtypes:
-            with pytest.raises(Unsupported, match=answer.dtypes[dtype]):
-                framework.check_dtype(dtype)
-        else:
-            framework.check_dtype(dtype)
-    assert (answer.compiler is not None) == (library == "numpy")
-    assert answer.unsupported is None
-
-
 def test_a_form_that_refuses_its_parameters_is_marked() -> None:
     why = "mlx.nn.TransformerEncoderLayer has no bias"
     answers = [
-        support.Answer("mlx", "cpu", forms={"transformer_encoder_layer": {"stock": why}}),
-        support.Answer("mlx", "gpu", "MLX sees no GPU here"),
-        support.Answer("torch", "cpu", dtypes={"bfloat16": "torch has no bfloat16 here"}, compiler="no C++ compiler"),
+        Capability("mlx", "cpu", forms={"transformer_encoder_layer": {"stock": why}}),
+        Capability("mlx", "gpu", "MLX sees no GPU here"),
+        Capability("torch", "cpu", dtypes={"bfloat16": "torch has no bfloat16 here"}, compiler="no C++ compiler"),
     ]
     shown = support.lines(MATRIX, answers)
     (row,) = [line for line in shown if line.startswith("transformer_encoder_layer")]
@@ -111,14 +96,9 @@ def test_a_form_that_refuses_its_parameters_is_marked() -> None:
 
 
 def test_a_form_that_one_device_has_is_not_denied() -> None:
-    refused = support.Answer("mlx", "cpu", forms={"mha": {"stock": "not on a CPU"}})
-    shown = support.lines(MATRIX, [refused, support.Answer("mlx", "gpu")])
+    refused = Capability("mlx", "cpu", forms={"mha": {"stock": "not on a CPU"}})
+    shown = support.lines(MATRIX, [refused, Capability("mlx", "gpu")])
     assert "no stock" not in "\n".join(line for line in shown if line.startswith("mha"))
-
-
-def test_a_broken_library_is_an_answer() -> None:
-    (answer,) = support.ask(["nonsense"], ["cpu"])
-    assert "nonsense" in str(answer.unsupported)
 
 
 def test_the_command_writes_the_matrix_and_refuses_other_formats() -> None:
@@ -160,15 +140,3 @@ def test_a_records_reason_wins_over_the_code() -> None:
     assert rows["mha"]["mlx"]["measured"] == ["eager gpu: float32"]
     assert rows["mha"]["mlx"]["refused"] == ["float16 eager gpu: no half"]
     assert rows["relu2"]["other"]["measured"] == ["eager gpu: float32"]
-
-
-def test_a_parameter_that_a_library_cannot_do_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {group: registry.names(group) for group in ("operator", "framework")} | {
-        "operator": ["quantized_linear", "linear"]
-    }
-    monkeypatch.setattr(registry, "names", known.__getitem__)
-    found = support.answer("torch", "cpu").forms
-    assert list(found) == ["quantized_linear"]
-    # of each variant that cannot, and not of `product`, which can
-    assert list(found["quantized_linear"]) == ["native bits=8", "kernel bits=8"]
-    assert all("bits=8" in why for why in found["quantized_linear"].values())

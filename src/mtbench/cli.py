@@ -29,13 +29,13 @@ def list_names(
         typer.echo(f"mtbench list: --format {output} is that of --support; give both.", err=True)
         sys.exit(2)
     if of_support:
-        from mtbench import support
+        from mtbench import capability, support
 
         matrix = support.matrix()
         if output == "markdown":
             typer.echo(support.markdown(matrix))
         else:
-            typer.echo("\n".join(support.lines(matrix, support.ask(registry.names("framework")))))
+            typer.echo("\n".join(support.lines(matrix, capability.ask(registry.names("framework"), thorough=True))))
         return
     folder = paths.conf()
     for group in ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):

@@ -5,7 +5,6 @@ next sweep that asks for it makes it anew.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from mtbench import paths
+from mtbench import fingerprint, paths
 from mtbench.errors import Unsupported
 from mtbench.machine import nvidia
 from mtbench.plan import Arm
@@ -80,8 +79,7 @@ def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
 def _folder_name(requirement: str) -> str:
     """The package's name to read, and a fingerprint of all that decides what is in the environment."""
     decisive = [requirement, *NEEDS, sys.version, platform.machine(), *_backend_extras()]
-    fingerprint = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:10]
-    return f"{Requirement(requirement).name}-{fingerprint}"
+    return f"{Requirement(requirement).name}-{fingerprint.of(decisive, 10)}"
 
 
 @contextmanager
@@ -105,7 +103,8 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
         if (backend := _backend(python, Requirement(requirement))) is not None:
             _run([*pip, str(backend)], failure)
         installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
-        (folder / COMPLETE).write_text(json.dumps({"requirement": requirement, "installed": installed}, indent=1))
+        complete = json.dumps({"requirement": requirement, "installed": installed}, indent=1)
+        paths.write_atomically(folder / COMPLETE, complete)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

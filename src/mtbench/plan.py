@@ -1,18 +1,73 @@
-"""What is measured: an arm (the contender), a cell (what is held equal), and a job, which is one arm in one cell."""
+"""What is measured, as data: tasks, arms, cells, jobs, and the plan of a sweep. All of it goes to JSON and back.
 
-import hashlib
+A job names its operator; the class is looked up by the registry where it is needed. So a plan can be kept in a file, sent to
+another machine, or made without Hydra.
+"""
+
+import json
 import re
-from dataclasses import asdict, dataclass
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mtbench import __version__, fingerprint, registry
+from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
+from mtbench.plain import from_plain, to_plain
+from mtbench.protocol import Protocol
 from mtbench.results.record import to_json
+
+DIGITS = 10
+"""Of the fingerprint of a cell or a job."""
+
+CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
+"""The axes whose values compete where nothing else is said."""
+
+USUAL = {"operator.variant": "native", "device": "auto", "matmul_precision": "highest"}
+"""Settings that go without saying."""
+
+PARAMS = "operator.params."
+
+FILE_NAME = "plan.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is computed: an operator with its parameters, in a dtype, at a shape."""
+
+    operator: str
+    params: tuple[tuple[str, Any], ...]  # sorted by name
+    dtype: str
+    shape: Shape
+    operator_file: str | None = None  # a user's own Python file
+    model: str | None = None  # the preset that parameters were taken from
+
+    @property
+    def problem(self) -> Operator:
+        """The operator with its parameters. Raises ConfigError where there is none of that name."""
+        operator: type[Operator] = registry.load("operator", self.operator, self.operator_file)
+        return operator(**dict(self.params))
+
+    @property
+    def fingerprint(self) -> str:
+        identity = {
+            "operator": self.operator,
+            "params": dict(self.params),
+            "dtype": self.dtype,
+            "shape": asdict(self.shape),
+        }
+        return fingerprint.of(identity | ({} if self.model is None else {"model": self.model}), DIGITS)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One contender. One worker process serves one arm."""
+    """One contender: a library, how it is set up, and what else of its own it brings. One worker process serves one arm.
+
+    `contended` holds the values of those competing axes that are the task's: dtype, operator, parameters.
+    """
 
     framework: str
     mode: str = "eager"  # or compiled
@@ -22,6 +77,7 @@ class Arm:
     framework_file: str | None = None  # a user's own Python file
     python: str | None = None  # another interpreter to run under, an absolute path; None: this one
     requirement: str | None = None  # what to install into an environment of its own (PEP 508); None: run in this one
+    contended: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -33,63 +89,213 @@ class Arm:
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
         parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
-        parts += [] if self.python is None else [f"python-{_fingerprint({'python': self.python})[:6]}"]
+        parts += [] if self.python is None else [f"python-{fingerprint.of({'python': self.python}, 6)}"]
         parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
+        parts += [_axis_name(axis, value) for axis, value in self.contended]
         return "-".join(parts)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but what is contended of the task."""
+        return {name: value for name, value in vars(self).items() if name != "contended"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is held equal between arms: the operator, its parameters, the dtype and the shape."""
+    """What is held equal between arms. What they compete in is None, or left out of `params` and `settings`."""
 
-    operator: str
-    operator_class: type[Operator]
-    params: tuple[tuple[str, Any], ...]  # sorted by name
-    dtype: str
+    operator: str | None
+    params: tuple[tuple[str, Any], ...]
+    dtype: str | None
     shape: Shape
-    operator_file: str | None = None  # a user's own Python file
-    model: str | None = None  # the preset that parameters were taken from
+    model: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()  # of the library, where these do not compete
+    unusual: tuple[tuple[str, Any], ...] = ()  # those of the parameters that are not the operator's defaults
 
-    @property
-    def problem(self) -> Operator:
-        """The operator with its parameters."""
-        return self.operator_class(**dict(self.params))
-
-    @property
+    @cached_property
     def id(self) -> str:
-        return _fingerprint(
-            {
-                "operator": self.operator,
-                "params": dict(self.params),
-                "dtype": self.dtype,
-                "shape": asdict(self.shape),
-            }
-            | ({} if self.model is None else {"model": self.model})
-        )
+        identity = {
+            "operator": self.operator,
+            "params": dict(self.params),
+            "dtype": self.dtype,
+            "shape": asdict(self.shape),
+            "model": self.model,
+            **dict(self.settings),
+        }
+        known = {name: value for name, value in identity.items() if value is not None}
+        return fingerprint.of(known, DIGITS)
 
     def __str__(self) -> str:
-        model = "" if self.model is None else f"{self.model} "
-        return f"{self.operator} {model}{self.dtype} {self.shape}"
+        told = [self.operator, self.model, self.dtype, str(self.shape)]
+        told += [value for axis, value in self.settings if value != USUAL.get(axis)]
+        told += [f"{name}={value}" for name, value in self.unusual]
+        return " ".join(part for part in told if part is not None)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One arm in one cell, with the accuracy that its answer must have and the folder for its record."""
+    """One arm in one cell: what is computed and by whom, and the accuracy that the answer must have.
 
-    cell: Cell
+    `contenders` are the axes that compete, and `shared` the parameters that all competing operators have, where operators
+    compete. `folder` is where its record goes, below the sweep's.
+    """
+
+    task: Task
     arm: Arm
     tolerance: float
-    folder: Path
+    folder: Path = Path()
+    contenders: tuple[str, ...] = CONTENDERS
+    shared: tuple[str, ...] | None = None
+
+    @cached_property
+    def cell(self) -> Cell:
+        task, competing = self.task, set(self.contenders)
+        names = [name for name, _ in task.params] if self.shared is None else list(self.shared)
+        held = [(name, value) for name, value in task.params if name in names and PARAMS + name not in competing]
+        settings = {axis: value for axis, value in _library_axes(self.arm).items() if axis not in competing}
+        operator = registry.load("operator", task.operator, task.operator_file)
+        usual = {each.name: each.default for each in fields(operator)}
+        return Cell(
+            operator=None if "operator" in competing else task.operator,
+            params=tuple(held),
+            dtype=None if "dtype" in competing else task.dtype,
+            shape=task.shape,
+            model=task.model,
+            settings=tuple(settings.items()),
+            unusual=tuple((name, value) for name, value in held if name != "config" and usual.get(name) != value),
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """The same whatever it competes with."""
+        return fingerprint.of({"cell": self.task.fingerprint, "arm": self.arm.settings}, DIGITS)
 
     @property
-    def id(self) -> str:
-        return _fingerprint({"cell": self.cell.id, "arm": asdict(self.arm)})
+    def usual_folder(self) -> Path:
+        """Where a job's record stands in its sweep. The fingerprint tells apart what the readable names leave out."""
+        return Path(self.task.operator) / self.arm.name / self.task.dtype / f"{self.task.shape}-{self.id}"
 
 
-def relative_folder(cell: Cell, arm: Arm) -> Path:
-    """Where a job's record stands in its sweep. The fingerprint tells apart what the readable names leave out."""
-    fingerprint = _fingerprint({"cell": cell.id, "arm": asdict(arm)})
-    return Path(cell.operator) / arm.name / cell.dtype / f"{cell.shape}-{fingerprint}"
+def job(
+    task: Task,
+    arm: Arm,
+    tolerance: float,
+    contenders: Sequence[str] = CONTENDERS,
+    folder: Path | None = None,
+) -> Job:
+    """One job, whose arm brings what it competes in. Raises ConfigError where an axis cannot compete."""
+    check_contenders(contenders)
+    values = {"dtype": task.dtype, "operator": task.operator} | {PARAMS + name: value for name, value in task.params}
+    contended = tuple((axis, values[axis]) for axis in contenders if axis in values)
+    made = Job(task, replace(arm, contended=contended), tolerance, Path(), tuple(contenders))
+    return replace(made, folder=made.usual_folder if folder is None else folder)
+
+
+def check_contenders(contenders: Sequence[str]) -> None:
+    """Raises ConfigError where one of these axes cannot compete."""
+    known = (*CONTENDERS, "dtype", "operator")
+    for axis in contenders:
+        if axis.split(".")[0] in ("shape", "protocol", "model"):
+            raise ConfigError(
+                f"contenders: {axis} cannot compete, since times of different work say nothing of each other; "
+                f"what can: {', '.join(known)}, {PARAMS}NAME."
+            )
+        if axis not in known and not (axis.startswith(PARAMS) and len(axis) > len(PARAMS)):
+            raise ConfigError(unknown("axis for contenders", axis, (*known, f"{PARAMS}NAME")))
+    if not contenders or len(set(contenders)) < len(contenders):
+        raise ConfigError(f"contenders={list(contenders)} must name at least one axis, each once.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a sweep and how they are measured. `id` tells one run of mtbench from another."""
+
+    jobs: tuple[Job, ...]
+    protocol: Protocol
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    mtbench_version: str = __version__
+
+    @property
+    def arms(self) -> list[Arm]:
+        return list(dict.fromkeys(each.arm for each in self.jobs))
+
+    def by_cell(self) -> list[list[Job]]:
+        """The jobs that are measured against each other, in the order in which they were given."""
+        cells: dict[str, list[Job]] = {}
+        for each in self.jobs:
+            cells.setdefault(each.cell.id, []).append(each)
+        return list(cells.values())
+
+    def to_json(self) -> str:
+        return json.dumps(to_plain(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """Raises ValueError where this is no plan."""
+        return from_plain(cls, json.loads(text))
+
+
+def plan(jobs: Iterable[Job], protocol: Protocol) -> Plan:
+    """A plan of jobs, each once. Raises ConfigError where they cannot stand in one sweep."""
+    given = tuple({each.id: each for each in jobs}.values())
+    if any(each.contenders != given[0].contenders for each in given):
+        raise ConfigError("The jobs of a sweep share one list of contenders; run one sweep each.")
+    competing = given[0].contenders if given else ()
+    for axis in competing:
+        if axis.startswith(PARAMS) and not any(axis.removeprefix(PARAMS) in dict(each.task.params) for each in given):
+            known = sorted({name for each in given for name, _ in each.task.params})
+            raise ConfigError(unknown("parameter for contenders", axis.removeprefix(PARAMS), known))
+    if "operator" in competing:
+        given = _with_shared_parameters(given)
+    arms = {each.arm.name for each in given}
+    if protocol.baseline is not None and protocol.baseline not in arms:
+        raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
+    made = Plan(given, protocol)
+    for cell in made.by_cell():
+        if len({each.arm for each in cell}) < len(cell):
+            raise ConfigError(
+                f"Two jobs of {cell[0].cell} are the same contender; add what they differ in to contenders."
+            )
+    return made
+
+
+def _with_shared_parameters(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Jobs whose operators compete: held equal are the parameters that all have; what else varies names the contender."""
+    shared = set.intersection(*({name for name, _ in each.task.params} for each in jobs))
+    values: dict[tuple[str, str], set[str]] = {}
+    for each in jobs:
+        for name, value in each.task.params:
+            values.setdefault((each.task.operator, name), set()).add(to_json(value))
+
+    def told(one: Job) -> Job:
+        own = [
+            (PARAMS + name, value)
+            for name, value in one.task.params
+            if name not in shared and PARAMS + name not in one.contenders and len(values[one.task.operator, name]) > 1
+        ]
+        made = replace(one, arm=replace(one.arm, contended=(*one.arm.contended, *own)), shared=tuple(sorted(shared)))
+        return replace(made, folder=made.usual_folder) if one.folder == one.usual_folder else made
+
+    return tuple(map(told, jobs))
+
+
+def _library_axes(arm: Arm) -> dict[str, str]:
+    """The values of the axes that are the library's, in the words of a configuration."""
+    framework = arm.framework if arm.mode == "eager" else f"{arm.framework}_{arm.mode}"
+    versions = {"framework.python": arm.python, "framework.requirement": arm.requirement}
+    asked = [f"{name}={value}" for name, value in versions.items() if value is not None]
+    return {
+        "framework": " ".join([framework, *asked]),
+        "operator.variant": arm.variant,
+        "device": arm.device,
+        "matmul_precision": arm.matmul_precision,
+    }
+
+
+def _axis_name(axis: str, value: Any) -> str:
+    """`bfloat16`, `quantized_linear`, `bits=4`."""
+    plain = re.sub(r"[^\w.+-]", "_", str(value))
+    return f"{axis.removeprefix(PARAMS)}={plain}" if axis.startswith(PARAMS) else plain
 
 
 def _requirement_name(requirement: str, framework: str) -> str:
@@ -98,11 +304,6 @@ def _requirement_name(requirement: str, framework: str) -> str:
     plain = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
     if plain is None:
         package = re.match(r"[\w.-]*", requirement)
-        return f"{package.group() if package else ''}-{_fingerprint({'requirement': requirement})[:6]}"
+        return f"{package.group() if package else ''}-{fingerprint.of({'requirement': requirement}, 6)}"
     package_name, version = plain.groups()
     return version if package_name == framework else f"{package_name}-{version}"
-
-
-def _fingerprint(identity: dict[str, Any]) -> str:
-    """Ten hexadecimal digits: about 1e-6 chance of any collision among a thousand jobs."""
-    return hashlib.sha256(to_json(identity).encode()).hexdigest()[:10]

@@ -1,15 +1,21 @@
 """Jobs and protocols for measuring in earnest, but briefly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mtbench import registry
-from mtbench.bench.protocol import Protocol
+from mtbench.bench.controller.job_state import Sweep
+from mtbench.bench.controller.progress import Progress
+from mtbench.bench.controller.sweep import Controller
+from mtbench.engines import local
+from mtbench.machine.watch import Watch
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.plan import Arm, Job, Task, plan
+from mtbench.plan import job as make_job
+from mtbench.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
 
@@ -22,20 +28,34 @@ def brief() -> Protocol:
 
 
 @pytest.fixture
-def misbehaving(tmp_path: Path) -> MakeJob:
-    """misbehaving(how, seq_len=8, **arm): a job of the operator that misbehaves as told."""
+def misbehaving() -> MakeJob:
+    """misbehaving(how, seq_len=8, dtype="float32", **arm): a job of the operator that misbehaves as told."""
 
-    def make(how: str, seq_len: int = 8, **arm: str) -> Job:
+    def make(how: str, seq_len: int = 8, dtype: str = "float32", **arm: str) -> Job:
         file = str(USER / "operator" / "misbehaving.py")
-        cell = Cell(
-            operator="misbehaving",
-            operator_class=registry.load("operator", "misbehaving", file),
-            params=(("how", how),),
-            dtype="float32",
-            shape=Shape(2, seq_len),
-            operator_file=file,
-        )
-        contender = replace(Arm("numpy"), **arm)
-        return Job(cell, contender, 1e-5, tmp_path / relative_folder(cell, contender))
+        task = Task("misbehaving", (("how", how),), dtype, Shape(2, seq_len), file)
+        return make_job(task, replace(Arm("numpy"), **arm), 1e-5)
+
+    return make
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Callable[..., local.Outcome]:
+    """measure(jobs, protocol, progress): runs them as a sweep into the test's own folder."""
+
+    def run(jobs: Sequence[Job], protocol: Protocol, progress: Progress | None = None) -> local.Outcome:
+        return local.run(plan(jobs, protocol), tmp_path, progress)
+
+    return run
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Callable[..., Controller]:
+    """control(jobs, protocol, progress, **parts): a controller, some of whose parts are the test's own."""
+
+    def make(jobs: Sequence[Job], protocol: Protocol, progress: Progress | None = None, **parts: Any) -> Controller:
+        sweep = Sweep("s", protocol, "machine", {})
+        watch = parts.pop("watch", None) or Watch()
+        return Controller(plan(jobs, protocol), sweep, progress or Progress(), watch, **parts)
 
     return make

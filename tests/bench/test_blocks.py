@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mtbench.bench.protocol import Protocol
 from mtbench.bench.worker import blocks, calibration
+from mtbench.protocol import Protocol
 
 
 @dataclass

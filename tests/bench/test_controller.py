@@ -10,21 +10,23 @@ import psutil
 import pytest
 
 from mtbench.bench.controller import memory
+from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import Controller, measure
-from mtbench.bench.protocol import Protocol
-from mtbench.machine.watch import Watch as MachineWatch
+from mtbench.bench.wire import Start
+from mtbench.frameworks.base import Settings
+from mtbench.protocol import Protocol
 from mtbench.results import record as records
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
 
 
-def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief):
+def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief, measure, tmp_path):
     job = misbehaving("well")
-    (record,), interrupted = measure([job], brief, job.folder.parent)
-    assert not interrupted
+    outcome = measure([job], brief)
+    assert not outcome.interrupted
+    (record,) = outcome.records
     assert record.status == "ok"
     assert record.verify_error is not None
     assert record.verify_error < 1e-7
@@ -37,7 +39,7 @@ def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief):
     assert record.first_call_ns > 0
     assert record.peak_bytes > 1e6
     assert (record.flops, record.bytes_moved) == (16, 128)
-    frame, problems = records.read([job.folder / records.FILE_NAME])
+    frame, problems = records.read([tmp_path / job.folder / records.FILE_NAME])
     assert problems == []
     assert frame["latency_ns"].to_list() == [record.latency_ns]
     assert frame["latency_samples_ns"].to_list() == [record.latency_samples_ns]
@@ -58,21 +60,21 @@ def test_a_sound_job_is_measured_verified_and_recorded(misbehaving, brief):
         ("gives no array", "mismatch", "str"),
     ],
 )
-def test_each_failure_has_its_status_and_costs_no_other_job(misbehaving, brief, how, status, reason):
+def test_each_failure_has_its_status_and_costs_no_other_job(misbehaving, brief, how, status, reason, measure, tmp_path):
     jobs = [misbehaving(how, seq_len=4), misbehaving("well"), misbehaving(how, seq_len=6), misbehaving("prints")]
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    results = measure(jobs, brief).records
     assert [record.status for record in results] == [status, "ok", status, "ok"]
     assert reason in results[0].reason
     for record in (results[0], results[2]):
         assert record.latency_ns is None
-    frame, _ = records.read([job.folder / records.FILE_NAME for job in jobs])
+    frame, _ = records.read([tmp_path / job.folder / records.FILE_NAME for job in jobs])
     assert sorted(frame["status"]) == sorted([status, "ok", status, "ok"])
 
 
-def test_a_worker_that_never_answers_is_killed_and_the_rest_goes_on(misbehaving, brief):
+def test_a_worker_that_never_answers_is_killed_and_the_rest_goes_on(misbehaving, brief, measure):
     brief.timeout_s = 3
     jobs = [misbehaving("hangs"), misbehaving("well")]
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    results = measure(jobs, brief).records
     assert [record.status for record in results] == ["timeout", "ok"]
     assert "3 s" in results[0].reason
     assert _workers() == []
@@ -82,27 +84,26 @@ class KillOnce(Progress):
     """Ends one arm's worker from outside, in the middle of the first cell's rounds."""
 
     def __init__(self) -> None:
-        self.controller: Controller
         self.killed = False
 
     def round_finished(self, rounds, of, medians_ns):
         if not self.killed:
             self.killed = True
-            arm = next(arm for arm in self.controller.workers.workers if arm.framework == "numpy")
-            os.kill(self.controller.workers.workers[arm].pid, signal.SIGKILL)
+            arm = next(arm for arm in self.controller.workers.alive if arm.framework == "numpy")
+            os.kill(self.controller.workers.alive[arm].pid, signal.SIGKILL)
 
 
-def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief):
+def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief, control, tmp_path):
     arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
     jobs = [misbehaving("well", seq_len=size, **arm) for size in (4, 8) for arm in arms]
     progress = KillOnce()
-    progress.controller = Controller(jobs, Sweep("s", brief, "m", {}), progress, MachineWatch())
-    results, _ = progress.controller.run(jobs[0].folder.parent)
+    progress.controller = control(jobs, brief, progress)
+    results, _ = progress.controller.run(tmp_path)
     assert [record.status for record in results] == ["crashed", "ok", "ok", "ok"]
     assert "SIGKILL" in results[0].reason
 
 
-def test_later_restarts_sharpen_the_record(misbehaving, brief):
+def test_later_restarts_sharpen_the_record(misbehaving, brief, measure):
     brief.restarts = 3
     job = misbehaving("well")
     seen = []
@@ -111,7 +112,7 @@ def test_later_restarts_sharpen_the_record(misbehaving, brief):
         def job_recorded(self, record):
             seen.append((record.restarts, record.rounds, record.status))
 
-    (record,), _ = measure([job], brief, job.folder.parent, Watch())
+    (record,) = measure([job], brief, Watch()).records
     assert seen == [(1, 3, "ok"), (2, 6, "ok"), (3, 9, "ok")]
     assert record.restart_spread is not None
 
@@ -130,38 +131,40 @@ def test_five_restarts_can_converge_and_hold_what_differs_between_them(misbehavi
     assert not state.record(Sweep("s", protocol, "m", {})).converged
 
 
-def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief):
+def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief, measure):
     brief.looks, brief.cell_budget_s, brief.block_ms = [1000], 0.5, 20
     brief.target = 1e-9  # a dozen blocks on a quiet machine can lie within 1 %
     job = misbehaving("well")
     started = time.monotonic()
-    (record,), _ = measure([job], brief, job.folder.parent)
+    (record,) = measure([job], brief).records
     assert 1 <= record.rounds < 100
     assert record.converged is False
     assert any(warning.startswith("not converged") for warning in record.warnings)
     assert time.monotonic() - started < 20
 
 
-def test_an_arm_that_cannot_exist_here_is_unsupported_in_all_its_jobs(misbehaving, brief):
+def test_an_arm_that_cannot_exist_here_is_unsupported_in_all_its_jobs(misbehaving, brief, measure):
     arms = [{"device": "gpu"}, {}, {"mode": "compiled"}, {"matmul_precision": "tf32"}, {"variant": "stock"}]
     jobs = [misbehaving("well", **arm) for arm in arms]
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    results = measure(jobs, brief).records
     assert [record.status for record in results] == ["unsupported", "ok", "unsupported", "unsupported", "unsupported"]
     assert all(record.reason for record in results if record.status == "unsupported")
 
 
-def test_a_missing_framework_is_unsupported_and_says_what_to_install(misbehaving, brief, monkeypatch, tmp_path):
+def test_a_missing_framework_is_unsupported_and_says_what_to_install(
+    misbehaving, brief, monkeypatch, tmp_path, measure
+):
     hidden = tmp_path / "hidden" / "sitecustomize.py"
     hidden.parent.mkdir()
     hidden.write_text("import sys\nsys.modules['mlx'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
     jobs = [misbehaving("well", framework="mlx"), misbehaving("well")]
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    results = measure(jobs, brief).records
     assert [record.status for record in results] == ["unsupported", "ok"]
     assert "pip install" in results[0].reason
 
 
-def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbehaving, brief):
+def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbehaving, brief, measure):
     jobs = [misbehaving("well", seq_len=4), misbehaving("hangs"), misbehaving("well", seq_len=16)]
     interrupted_at = []
 
@@ -174,28 +177,27 @@ def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbeh
             interrupted_at.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
-    results, interrupted = measure(jobs, brief, jobs[0].folder.parent, Interrupt())
+    outcome = measure(jobs, brief, Interrupt())
     assert time.monotonic() - interrupted_at[0] < 2
-    assert interrupted
-    assert [record.status for record in results] == ["ok", "interrupted", "interrupted"]
+    assert outcome.interrupted
+    assert [record.status for record in outcome.records] == ["ok", "interrupted", "interrupted"]
     assert _workers() == []
 
 
-def test_an_interrupt_spares_the_records_of_an_earlier_sweep_in_the_same_folder(misbehaving, brief):
+def test_an_interrupt_spares_the_records_of_an_earlier_sweep_in_the_same_folder(misbehaving, brief, measure, tmp_path):
     jobs = [misbehaving("well", seq_len=4), misbehaving("well", seq_len=8)]
-    measure(jobs, brief, jobs[0].folder.parent)
+    measure(jobs, brief)
 
     class Interrupt(Progress):
         def cell_started(self, cell, arms):
             raise KeyboardInterrupt
 
-    _, interrupted = measure(jobs, brief, jobs[0].folder.parent, Interrupt())
-    assert interrupted
-    frame, _ = records.read([job.folder / records.FILE_NAME for job in jobs])
+    assert measure(jobs, brief, Interrupt()).interrupted
+    frame, _ = records.read([tmp_path / job.folder / records.FILE_NAME for job in jobs])
     assert frame["status"].to_list() == ["ok", "ok"]
 
 
-def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehaving, brief):
+def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehaving, brief, control, tmp_path):
     brief.restarts = 2
     jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
 
@@ -205,29 +207,31 @@ def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehavi
         def round_finished(self, rounds, of, medians_ns):
             self.rounds += 1
             if self.rounds == 4:  # the first of the second restart
-                arm = next(arm for arm in controller.workers.workers if arm.framework == "numpy")
-                os.kill(controller.workers.workers[arm].pid, signal.SIGKILL)
+                arm = next(arm for arm in controller.workers.alive if arm.framework == "numpy")
+                os.kill(controller.workers.alive[arm].pid, signal.SIGKILL)
             if self.rounds == 5:
                 raise KeyboardInterrupt
 
-    controller = Controller(jobs, Sweep("s", brief, "m", {}), KillThenInterrupt(), MachineWatch())
-    results, interrupted = controller.run(jobs[0].folder.parent)
+    controller = control(jobs, brief, KillThenInterrupt())
+    results, interrupted = controller.run(tmp_path)
     assert interrupted
     assert [record.status for record in results] == ["crashed", "ok"]
-    frame, _ = records.read([jobs[0].folder / records.FILE_NAME])
+    frame, _ = records.read([tmp_path / jobs[0].folder / records.FILE_NAME])
     assert frame["status"].to_list() == ["crashed"]
 
 
-def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, monkeypatch):
+def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, control, tmp_path):
     asked = []
-    ask = Process.ask
-    monkeypatch.setattr(
-        Process, "ask", lambda self, t, do, **f: (asked.append((self.pid, do)), ask(self, t, do, **f))[1]
-    )
+
+    class Noting(Process):
+        def ask(self, request, timeout_s):
+            asked.append((self.pid, request.do))
+            return super().ask(request, timeout_s)
+
     brief.looks = [6]
     brief.target = 1e-9
     jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
-    measure(jobs, brief, jobs[0].folder.parent)
+    control(jobs, brief, start_process=Noting).run(tmp_path)
     latency = [pid for pid, do in asked if do == "latency"]
     assert len(latency) == 12
     rounds = [tuple(latency[at : at + 2]) for at in range(0, 12, 2)]
@@ -235,53 +239,49 @@ def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbeh
     assert len(set(rounds)) == 2  # both orders occur
 
 
-def test_a_cell_too_large_for_all_its_arms_together_is_measured_arm_by_arm(misbehaving, brief, monkeypatch):
+def test_a_cell_too_large_for_all_its_arms_together_is_measured_arm_by_arm(misbehaving, brief, control, tmp_path):
     jobs = [misbehaving("well", seq_len=8), misbehaving("well", seq_len=8, framework="plain", framework_file=PLAIN)]
-    one = memory.needed_bytes(jobs[0].cell.problem, jobs[0].cell.shape, "float32").device
+    one = memory.needed_bytes(jobs[0].task.problem, jobs[0].task.shape, "float32").device
     brief.memory_fraction = 1.0
-    monkeypatch.setattr(memory, "free", lambda *_: memory.Free(1.5 * one, 1e9))
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
-    assert [(record.status, record.paired) for record in results] == [("ok", False), ("ok", False)]
-    monkeypatch.setattr(memory, "free", lambda *_: memory.Free(2.5 * one, 1e9))
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
-    assert [(record.status, record.paired) for record in results] == [("ok", True), ("ok", True)]
+    for fits, paired in ((1.5, False), (2.5, True)):
+        free = memory.Free(fits * one, 1e9)
+        results, _ = control(jobs, brief, free=lambda *_, free=free: free).run(tmp_path)
+        assert [(record.status, record.paired) for record in results] == [("ok", paired)] * 2
 
 
-def test_a_cell_too_large_for_any_memory_is_oom_with_the_estimate_and_never_built(misbehaving, brief):
+def test_a_cell_too_large_for_any_memory_is_oom_with_the_estimate_and_never_built(misbehaving, brief, measure):
     jobs = [misbehaving("well", seq_len=1 << 40), misbehaving("well")]
-    results, _ = measure(jobs, brief, jobs[0].folder.parent)
+    results = measure(jobs, brief).records
     assert [record.status for record in results] == ["oom", "ok"]
     assert "estimated to need 32.0 TiB on the device" in results[0].reason
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone lets a program choose its processors")
-def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving, brief):
+def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving, brief, measure, control, tmp_path):
     brief.cpus = [max(os.sched_getaffinity(0))]
     seen = []
 
     class Watch(Progress):
         def round_finished(self, rounds, of, medians_ns):
-            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.workers.workers.values())
+            seen.extend(set(os.sched_getaffinity(worker.pid)) for worker in controller.workers.alive.values())
 
     job = misbehaving("well")
-    controller = Controller([job], Sweep("s", brief, "m", {}), Watch(), MachineWatch())
-    (record,), _ = controller.run(job.folder.parent)
+    controller = control([job], brief, Watch())
+    (record,), _ = controller.run(tmp_path)
     assert record.status == "ok"
     assert seen
     assert all(affinity == set(brief.cpus) for affinity in seen)
     brief.cpus = [4095]
-    (record,), _ = measure([job], brief, job.folder.parent)
+    (record,) = measure([job], brief).records
     assert record.status == "unsupported"
     assert "4095" in record.reason
 
 
-def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, monkeypatch):
+def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, control, tmp_path):
     brief.energy_s = 0.2
-    monkeypatch.setattr(
-        "mtbench.bench.controller.energy.Meter.prepare", lambda self, d: self.readers.update({d: "no counter"})
-    )
     job = misbehaving("well")
-    (record,), _ = measure([job], brief, job.folder.parent)
+    meter = Meter(0.2, open_reader=lambda device: "no counter")
+    (record,), _ = control([job], brief, meter=meter).run(tmp_path)
     assert record.status == "ok"
     assert record.energy_joule is None
     assert record.energy_kind == "not available here: no counter"
@@ -289,7 +289,7 @@ def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, monke
 
 def test_an_idle_worker_burns_no_processor_time():
     process = Process()
-    process.ask(60, "start", framework="numpy", file=None, mode="eager", settings={}, protocol={})
+    process.ask(Start("numpy", None, "eager", Settings(), Protocol()), 60)
     before = _processor_seconds()
     time.sleep(1)
     assert _processor_seconds() - before < 0.1

@@ -8,12 +8,10 @@ import yaml
 
 from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling, TooHot
-from mtbench.bench.controller.job_state import Sweep
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import Controller, measure
-from mtbench.bench.protocol import Protocol
 from mtbench.machine import nvidia
 from mtbench.machine.watch import Reading
+from mtbench.protocol import Protocol
 
 GENTLE = Path(__file__).parents[2] / "conf" / "protocol" / "gentle.yaml"
 COOL = Reading(thermal_pressure="nominal")
@@ -149,54 +147,54 @@ def test_a_later_visit_says_it_once_and_newly():
     assert new == ["swapped while it was measured: 2.00 GiB", "measured in low-power mode"]
 
 
-def test_a_record_measured_under_heat_says_so(misbehaving, brief):
+def test_a_record_measured_under_heat_says_so(misbehaving, brief, control, tmp_path):
     job = misbehaving("well")
     brief.cooldown_cap_s = 0
-    controller = Controller([job], Sweep("s", brief, "m", {}), Progress(), Machine(HEAVY))
-    (record,), _ = controller.run(job.folder.parent)
+    controller = control([job], brief, Progress(), watch=Machine(HEAVY))
+    (record,), _ = controller.run(tmp_path)
     assert record.status == "ok"
     assert "measured under thermal pressure 'heavy'" in record.warnings
     assert json.loads(record.conditions)[0]["thermal_pressure"] == "heavy"
 
 
-def test_a_visit_in_which_the_machine_slept_is_measured_again_once(misbehaving, brief):
+def test_a_visit_in_which_the_machine_slept_is_measured_again_once(misbehaving, brief, control, tmp_path):
     job, told = misbehaving("well"), Told()
     rounds = []
     told.round_finished = lambda number, of, medians: rounds.append(number)
     machine = Machine(COOL, COOL, Reading(slept_s=60.0), Reading(slept_s=0.0))  # first visit, before, after, again
-    (record,), _ = Controller([job], Sweep("s", brief, "m", {}), told, machine).run(job.folder.parent)
+    (record,), _ = control([job], brief, told, watch=machine).run(tmp_path)
     assert rounds == [1, 2, 3, 1, 2, 3]
     assert record.rounds == 3  # those of the second time alone
     assert not any("slept" in warning for warning in record.warnings)
     assert any("slept for 60 s" in line for line in told.lines)
 
     machine = Machine(COOL, COOL, Reading(slept_s=60.0), Reading(slept_s=30.0))
-    (record,), _ = Controller([job], Sweep("s", brief, "m", {}), told, machine).run(job.folder.parent)
+    (record,), _ = control([job], brief, told, watch=machine).run(tmp_path)
     assert "the machine slept while it was measured: 30 s" in record.warnings
 
 
-def test_a_sweep_that_gets_too_hot_keeps_what_it_has(misbehaving, brief):
+def test_a_sweep_that_gets_too_hot_keeps_what_it_has(misbehaving, brief, control, tmp_path):
     brief.stop_when_hot = "trapping"
     jobs = [misbehaving("well", seq_len=size) for size in (4, 8, 16)]
     machine = Machine(COOL, COOL, COOL, COOL, TRAPPING, COOL)  # the second visit ends too hot
-    results, interrupted = Controller(jobs, Sweep("s", brief, "m", {}), Progress(), machine).run(jobs[0].folder.parent)
+    results, interrupted = control(jobs, brief, Progress(), watch=machine).run(tmp_path)
     assert interrupted
     assert [record.status for record in results] == ["ok", "ok", "interrupted"]
     assert "measured under thermal pressure 'trapping'" in results[1].warnings
 
 
-def test_what_the_machine_does_not_tell_is_said_once(misbehaving, brief):
+def test_what_the_machine_does_not_tell_is_said_once(misbehaving, brief, control, tmp_path):
     brief.restarts = 2
     jobs = [misbehaving("well", seq_len=size) for size in (4, 8)]
     told = Told()
     machine = Machine(COOL, not_read=["power_mode: TimeoutExpired"])
-    Controller(jobs, Sweep("s", brief, "m", {}), told, machine).run(jobs[0].folder.parent)
+    control(jobs, brief, told, watch=machine).run(tmp_path)
     assert [line for line in told.lines if "power_mode" in line] == [
         "this machine does not tell power_mode: TimeoutExpired"
     ]
 
 
-def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, monkeypatch):
+def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, monkeypatch, measure):
     from contextlib import contextmanager
 
     held = []
@@ -211,8 +209,8 @@ def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, monkeypatch):
         def round_finished(self, number, of, medians):
             held.append("round")
 
-    monkeypatch.setattr("mtbench.bench.controller.sweep.kept_awake", kept_awake)
+    monkeypatch.setattr("mtbench.engines.local.kept_awake", kept_awake)
     job, told = misbehaving("well"), Seen()
-    measure([job], brief, job.folder.parent, told)
+    measure([job], brief, told)
     assert held == ["held", "round", "round", "round", "given back"]
     assert "this Mac may fall asleep" in told.lines

@@ -5,7 +5,7 @@ import pytest
 from mtbench.bench.controller import drift as gauges
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
-from mtbench.bench.protocol import Protocol
+from mtbench.protocol import Protocol
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misb
 def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns, bound):
     state = JobState(misbehaving("well"))
     state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
-    state.facts["floor_ns"] = floor_ns
+    state.floor_ns = floor_ns
     warnings = state.record(Sweep("s", Protocol(), "m", {})).warnings
     assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
 

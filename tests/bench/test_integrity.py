@@ -1,22 +1,25 @@
 """Each way of cheating is caught, by the check that is meant for it; and honest work is not accused."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from mtbench.bench import wire
 from mtbench.bench.controller.process import Process
-from mtbench.bench.rates import Rates
+from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.worker import integrity
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
-from mtbench.bench.worker.worker import Worker
+from mtbench.frameworks.base import Settings
+from mtbench.operators.base import Shape
+from mtbench.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
-PROTOCOL = {"block_ms": 2, "warmup_s": 0.01, "warmup_cap_s": 0.3}
+PROTOCOL = Protocol(block_ms=2, warmup_s=0.01, warmup_cap_s=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +43,22 @@ def judge(workers, peaks):
         if (framework, mode) not in workers:
             own = USER / "framework" / f"{framework}.py"
             process = workers[framework, mode] = Process()
-            file = str(own) if own.exists() else None
-            started = process.ask(
-                60, "start", framework=framework, file=file, mode=mode, settings={}, protocol=PROTOCOL
-            )
-            assert started["ok"], started
-            peaks[framework, mode] = Rates.from_json(process.ask(60, "peaks", dtype="float32"))
+            start = wire.Start(framework, str(own) if own.exists() else None, mode, Settings(), PROTOCOL)
+            started = process.ask(start, 60)
+            assert isinstance(started, wire.Started), started
+            peaks[framework, mode] = process.ask(wire.MeasurePeaks("float32"), 60)
         process = workers[framework, mode]
+        file = str(USER / "operator" / f"{operator}.py")
         prepared = process.ask(
-            60, "prepare", operator=operator, file=str(USER / "operator" / f"{operator}.py"), params={"how": how},
-            variant="native", dtype="float32", shape={"batch_size": batch, "seq_len": 256}, tolerance=1e-5,
-        )  # fmt: skip
-        if not prepared["ok"]:
+            wire.Prepare(operator, file, {"how": how}, "native", "float32", Shape(batch, 256), 1e-5), 60
+        )
+        if isinstance(prepared, wire.Refused):
             return prepared
-        process.ask(60, "latency")
-        process.ask(60, "canary")  # whose own first call may compile
-        call_ns = process.ask(60, "throughput")["call_ns"]
-        roofs = peaks[framework, mode].at(prepared["bytes_moved"])
-        return process.ask(60, "finish", thorough=True, call_ns=call_ns, peaks=roofs)
+        process.ask(wire.TimeLatency(), 60)
+        process.ask(wire.TimeCanary(), 60)  # whose own first call may compile
+        call_ns = min(process.ask(wire.TimeThroughput(), 60).call_ns for _ in range(3))  # as in a sweep, its shortest
+        roofs = peaks[framework, mode].at(prepared.bytes_moved)
+        return process.ask(wire.Finish(thorough=True, call_ns=call_ns, roofs=roofs), 60)
 
     return run
 
@@ -68,8 +69,8 @@ HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed"
 @pytest.mark.parametrize("framework", ["numpy", "mlx", pytest.param("jax", marks=HAS_JAX)])
 def test_honest_work_is_not_accused(judge, framework):
     answer = judge(framework, "honestly")
-    assert answer["ok"], answer["reason"]
-    assert not any("recompiled" in warning for warning in answer["warnings"])
+    assert isinstance(answer, wire.Finished), answer
+    assert not any("recompiled" in warning for warning in answer.warnings)
 
 
 @pytest.mark.parametrize(
@@ -94,20 +95,22 @@ def test_honest_work_is_not_accused(judge, framework):
 )
 def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
     answer = judge(framework, how, batch=4096 if framework == "forgetful" else 64)
-    assert answer["status"] == "mismatch", answer
-    assert re.search(reason, answer["reason"])
+    assert isinstance(answer, wire.Refused), answer
+    assert answer.status == "mismatch", answer
+    assert re.search(reason, answer.reason)
 
 
 def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):
     answer = judge("mlx", "merges equal products", mode="compiled", batch=256)
-    assert answer["status"] == "mismatch", answer
-    assert "GFLOP/s, more than" in answer["reason"]
+    assert isinstance(answer, wire.Refused), answer
+    assert answer.status == "mismatch", answer
+    assert "GFLOP/s, more than" in answer.reason
 
 
 def test_a_scalar_that_changes_and_recompiles_is_a_warning(judge):
     answer = judge("mlx", "changes a scalar")
-    assert answer["ok"], answer
-    assert "recompiled while it was timed" in answer["warnings"]
+    assert isinstance(answer, wire.Finished), answer
+    assert "recompiled while it was timed" in answer.warnings
 
 
 class FakeDevice:
@@ -127,6 +130,75 @@ class FakeDevice:
 
     def subject(self) -> Subject:
         return Subject(self.call, [[]], self.wait, lambda out: None, lambda: self.now_ns)
+
+
+class BusyMachine:
+    """Completing takes `left_ns` after a call and `idle_ns` when nothing is left, each time the next of these, and the last for
+    ever; and a process that computes for so much of each pause."""
+
+    def __init__(self, monkeypatch, left_ns=(2000,), idle_ns=(2000,), share=(0.0,)) -> None:
+        self.left_ns, self.idle_ns, self.share = (self.then_the_last(values) for values in (left_ns, idle_ns, share))
+        self.now_ns = self.calls = 0
+        self.worked_s = 0.0
+        self.pending = False
+        monkeypatch.setattr(integrity, "time", self)
+
+    @staticmethod
+    def then_the_last(values: Sequence[float]) -> Iterator[float]:
+        return chain(values, repeat(values[-1]))
+
+    def call(self) -> object:
+        self.calls += 1
+        self.pending = True
+        return object()
+
+    def settle(self, out: object) -> None:
+        self.now_ns += int(next(self.left_ns if self.pending else self.idle_ns))
+        self.pending = False
+
+    def process_time(self) -> float:
+        return self.worked_s
+
+    def perf_counter(self) -> float:
+        return self.now_ns / 1e9
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += int(seconds * 1e9)
+        self.worked_s += seconds * next(self.share)
+
+    def check(self) -> list[str]:
+        return integrity.check_complete(
+            self, Subject(self.call, [[]], lambda out: None, lambda out: None, lambda: self.now_ns), 1000.0
+        )
+
+
+def test_a_pause_of_the_machine_does_not_excuse_work_that_was_left(monkeypatch):
+    for busy in (1, integrity.FIRST_LOOKS - 1):
+        machine = BusyMachine(monkeypatch, left_ns=[1_000_000], idle_ns=[4_000_000] * busy + [2000])
+        with pytest.raises(Mismatch, match="work went on for 998 µs"):
+            machine.check()
+
+
+def test_a_busy_machine_does_not_accuse_an_honest_call(monkeypatch):
+    often_ended = [*[3_000_000] * 19, 2000]
+    machine = BusyMachine(monkeypatch, left_ns=[*[3_000_000] * 60, 2000], idle_ns=often_ended * 10)
+    assert machine.check() == []
+    machine = BusyMachine(monkeypatch, left_ns=[3_000_000], idle_ns=[2000, 3_000_000])
+    assert machine.check() == [
+        "the machine was too busy to tell whether work went on after the result had been waited for"
+    ]
+
+
+def test_a_quiet_machine_needs_one_look(monkeypatch):
+    machine = BusyMachine(monkeypatch)
+    assert machine.check() == []
+    assert machine.calls == 2 + integrity.BUSY_TRIES
+
+
+def test_a_thread_that_gets_no_processor_for_a_while_is_still_seen(monkeypatch):
+    with pytest.raises(Mismatch, match="went on computing"):
+        BusyMachine(monkeypatch, share=[0.9, 0.0, 0.1, 0.9] * 10).check()
+    assert BusyMachine(monkeypatch, share=[0.9, 0.9, 0.1]).check() == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +224,7 @@ def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_e
         return Rates(1.2e9, {1024: 1e12})
 
     rates = integrity.RateCheck(measure)
-    work, roofs = ("float32", 1.05, 1.0), {"flops_per_s": 1e9, "bytes_per_s": 1e12}
+    work, roofs = ("float32", 1.05, 1.0), Roofs(1e9, 1e12)
     assert rates.check(*work, 1.1, roofs) == (None, [])  # 0.95 of the peak
     again, warnings = rates.check(*work, 1.0, roofs)
     assert again == Rates(1.2e9, {1024: 1e12})
@@ -166,22 +238,10 @@ def test_a_small_excess_has_the_peaks_measured_again_once_and_a_suspicious_one_e
 def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_machine():
     measured = [0.2e9, 0.3e9, 1.2e9, 0.1e9]
     rates = integrity.RateCheck(lambda dtype: Rates(measured.pop(0), {1024: 1e12}))
-    work, roofs = ("float32", 1.0, 1.0), {"flops_per_s": 0.25e9, "bytes_per_s": 1e12}
+    work, roofs = ("float32", 1.0, 1.0), Roofs(0.25e9, 1e12)
     assert rates.check(*work, 1.0, roofs) == (Rates(1.2e9, {1024: 1e12}), [])
     assert measured == [0.1e9]
     measured[:] = [0.2e9, 0.3e9, 0.4e9]
     with pytest.raises(Mismatch, match="not done"):
         rates.check(*work, 1.0, roofs)
     assert measured == []
-
-
-def test_a_worker_gives_its_peaks_more_time_when_they_are_measured_again(monkeypatch):
-    asked: list[tuple[str, float]] = []
-
-    def peaks(self: Worker, dtype: str, factor: float = 1.0) -> dict[str, Any]:
-        asked.append((dtype, factor))
-        return Rates(1.0).to_json()
-
-    monkeypatch.setattr(Worker, "peaks", peaks)
-    assert Worker().rate_check.measure("float16") == Rates(1.0)
-    assert asked == [("float16", 2.0)]

@@ -11,9 +11,9 @@ import yaml
 from mtbench import registry
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.memory import Free, Needed
-from mtbench.bench.protocol import Protocol
 from mtbench.bench.worker import calibration, correctness
 from mtbench.operators.base import Shape
+from mtbench.protocol import Protocol
 
 GIB = 1 << 30
 MODELS = Path(__file__).parents[2] / "conf" / "model"
@@ -49,19 +49,19 @@ def test_the_cells_of_small_lms_fit_an_8_gb_mac_one_arm_at_a_time(name, weights_
     assert problem.weight_bytes("bfloat16") / GIB == pytest.approx(weights_gib, abs=0.01)
     assert weights_gib - 0.01 <= needed.device / GIB <= 1.21 * weights_gib
     assert needed.host / GIB < 1.5
-    assert memory.fits(needed, 1, AIR, FRACTION)
-    assert memory.fits(needed, 1, Free(min(AIR.host, AIR_WORKING_SET), AIR.host, shared=True), FRACTION)
+    assert memory.fits([needed], AIR, FRACTION)
+    assert memory.fits([needed], Free(min(AIR.host, AIR_WORKING_SET), AIR.host, shared=True), FRACTION)
 
 
 def test_device_and_host_come_out_of_one_pot_where_they_do():
     needed = Needed(device=3.0, host=4.0)
-    assert memory.fits(needed, 1, Free(7.0, 7.0, shared=True), 1.0)
-    assert not memory.fits(needed, 1, Free(6.9, 6.9, shared=True), 1.0)
-    assert memory.fits(needed, 1, Free(6.9, 6.9), 1.0)  # two pots
-    assert not memory.fits(needed, 1, Free(2.9, 100.0), 1.0)
-    assert not memory.fits(needed, 1, Free(100.0, 3.9), 1.0)
-    assert memory.fits(needed, 2, Free(10.0, 10.0, shared=True), 1.0)  # one arm is built at a time
-    assert not memory.fits(needed, 2, Free(9.9, 9.9, shared=True), 1.0)
+    assert memory.fits([needed], Free(7.0, 7.0, shared=True), 1.0)
+    assert not memory.fits([needed], Free(6.9, 6.9, shared=True), 1.0)
+    assert memory.fits([needed], Free(6.9, 6.9), 1.0)  # two pots
+    assert not memory.fits([needed], Free(2.9, 100.0), 1.0)
+    assert not memory.fits([needed], Free(100.0, 3.9), 1.0)
+    assert memory.fits([needed] * 2, Free(10.0, 10.0, shared=True), 1.0)  # one arm is built at a time
+    assert not memory.fits([needed] * 2, Free(9.9, 9.9, shared=True), 1.0)
 
 
 def test_the_recommended_working_set_limits_the_device(monkeypatch):
@@ -69,7 +69,7 @@ def test_the_recommended_working_set_limits_the_device(monkeypatch):
     assert memory.free(None) == Free(100.0, 100.0, shared=True)
     assert memory.free(None, 60) == Free(60.0, 100.0, shared=True)
     assert memory.free(1000) == Free(1000.0, 100.0)
-    assert not memory.fits(Needed(61.0, 0.0), 1, memory.free(None, 60), 1.0)
+    assert not memory.fits([Needed(61.0, 0.0)], memory.free(None, 60), 1.0)
     said = Needed(6.0 * GIB, 0.0).compared_with(Free(5.0 * GIB, 8.0 * GIB, shared=True))
     assert "8.00 GiB are free for both, of which the device should take no more than 5.00 GiB" in said
 
@@ -99,7 +99,7 @@ def test_long_attention_is_refused_before_it_swaps():
     sdpa = registry.load("operator", "sdpa")()
     needed = memory.needed_bytes(sdpa, Shape(1, 16384), "float32")
     assert needed.host > 3 * 8 * 16384**2 * 8
-    assert not memory.fits(needed, 1, Free(22.0 * GIB, 22.0 * GIB, shared=True), FRACTION)
+    assert not memory.fits([needed], Free(22.0 * GIB, 22.0 * GIB, shared=True), FRACTION)
 
 
 class Sizes:
@@ -139,6 +139,7 @@ def test_products_for_the_peaks_stay_within_what_is_free(monkeypatch, most_bytes
 def test_a_worker_gives_its_peaks_an_eighth_of_what_is_free(monkeypatch):
     from types import SimpleNamespace
 
+    from mtbench.bench import wire
     from mtbench.bench.rates import Rates
     from mtbench.bench.worker import worker
 
@@ -148,9 +149,9 @@ def test_a_worker_gives_its_peaks_an_eighth_of_what_is_free(monkeypatch):
     made = worker.Worker()
     made.framework = SimpleNamespace(check_dtype=lambda dtype: None, free_bytes=lambda: None)
     made.description, made.protocol = SimpleNamespace(device="cpu"), Protocol()
-    made.peaks("float32")
+    made.peaks(wire.MeasurePeaks("float32"))
     made.framework.free_bytes = lambda: 80_000
-    made.peaks("float32")
+    made.peaks(wire.MeasurePeaks("float32"))
     assert seen == [1000, 10_000]
 
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from mtbench.bench.controller import peaks
+from mtbench import paths
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import Controller, measure
-from mtbench.bench.protocol import Protocol
-from mtbench.bench.rates import Rates, limit_ns
+from mtbench.bench.rates import Rates, Roofs, limit_ns
+from mtbench.bench.wire import Prepared, Started
 from mtbench.bench.worker import calibration
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
-from mtbench.machine.watch import Watch
+from mtbench.frameworks.base import Description
+from mtbench.plain import from_plain, to_plain
+from mtbench.protocol import Protocol
 from mtbench.results import record as records
 
 MIB = 1 << 20
@@ -134,10 +135,10 @@ def test_a_library_that_never_does_its_queued_work_sets_no_roof():
 
 def test_the_memory_roof_is_the_best_of_working_sets_of_at_least_half_the_size():
     rates = Rates(1e12, {64: 1.0, 128: 8.0, 256: 5.0, 512: 2.0, 1024: 3.0})
-    roofs = {size: rates.at(size)["bytes_per_s"] for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}
+    roofs = {size: rates.at(size).bytes_per_s for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}
     assert roofs == {1: 8.0, 128: 8.0, 256: 8.0, 257: 5.0, 512: 5.0, 513: 3.0, 1024: 3.0, 1 << 40: 3.0}
-    assert Rates().at(100.0) == {"flops_per_s": None, "bytes_per_s": None}
-    assert rates.at(None) == {"flops_per_s": 1e12, "bytes_per_s": None}
+    assert Rates().at(100.0) == Roofs()
+    assert rates.at(None) == Roofs(1e12)
 
 
 def test_the_limit_is_that_of_the_lower_roof_and_unknown_where_a_roof_for_the_work_is():
@@ -151,16 +152,23 @@ def test_the_limit_is_that_of_the_lower_roof_and_unknown_where_a_roof_for_the_wo
 
 def test_rates_survive_the_wire_and_nonsense_is_refused():
     rates = Rates(1e12, {64: 1.0, 128: 8.0})
-    assert Rates.from_json(json.loads(json.dumps(rates.to_json()))) == rates
-    for flops, table in ((-1.0, []), (1.0, [[64, 0.0]]), (1.0, [[64]]), ("fast", []), (float("nan"), [])):
-        with pytest.raises((ValueError, TypeError)):
-            Rates.from_json({"flops_per_s": flops, "bytes_per_s": table})
+    assert from_plain(Rates, json.loads(json.dumps(to_plain(rates)))) == rates
+    for flops, table in (
+        (-1.0, {}),
+        (1.0, {"64": 0.0}),
+        (1.0, {"64": None}),
+        (1.0, {"a": 1.0}),
+        ("fast", {}),
+        (1.0, []),
+    ):
+        with pytest.raises(ValueError, match=r"rates|not|invalid"):
+            from_plain(Rates, {"flops_per_s": flops, "bytes_per_s": table})
 
 
 def state(misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", **arm: str) -> JobState:
-    job = misbehaving("well", **arm)
-    made = JobState(replace(job, cell=replace(job.cell, dtype=dtype)))
-    made.description = {"device": ran_on, "version": version, "library": "numpy"}
+    made = JobState(misbehaving("well", dtype=dtype, **arm))
+    ran = Description("numpy", version, ran_on, ran_on, "a device", 1, None, "memory", {})
+    made.worker = Started(ran, "3.12.0")
     return made
 
 
@@ -239,7 +247,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_cache(store
 def test_a_record_says_what_was_achieved_and_how_much_the_roofs_would_allow(misbehaving):
     one = state(misbehaving)
     one.latency_ns, one.throughput_ns = [[[900] * 5] * 8], [[500.0] * 8]
-    one.facts |= {"flops": 1000.0, "bytes_moved": 128.0}
+    one.note_prepared(Prepared(1, 1, 0.0, flops=1000.0, bytes_moved=128.0, calls_per_block=5, throughput_calls=5))
     one.peaks = Rates(1e10, {64: 1e9, 128: 1e9})
     found = one.record(Sweep("s", Protocol(), "m", {}))
     assert (found.flops_per_s, found.bytes_per_s) == (pytest.approx(2e9), pytest.approx(2.56e8))
@@ -260,35 +268,36 @@ class Notes(Progress):
         self.notes.append(message)
 
 
-def test_the_second_sweep_takes_the_peaks_of_the_first_and_says_so(store, misbehaving, brief):
+def test_the_second_sweep_takes_the_peaks_of_the_first_and_says_so(store, misbehaving, brief, measure):
     jobs = [misbehaving("well"), misbehaving("well", variant="portable")]
-    (first, _), _ = measure(jobs, brief, jobs[0].folder.parent, told := Notes())
+    first, _ = measure(jobs, brief, told := Notes()).records
     assert told.notes == []
     (file,) = store.folder.iterdir()
     content = json.loads(file.read_text())
-    content["rates"] = Rates(7e15, {64: 7e14}).to_json()
+    content["rates"] = to_plain(Rates(7e15, {64: 7e14}))
     file.write_text(json.dumps(content))
-    (second, third), _ = measure(jobs, brief, jobs[0].folder.parent, told := Notes())
+    second, third = measure(jobs, brief, told := Notes()).records
     assert {record.peak_flops_per_s for record in (second, third)} == {7e15} != {first.peak_flops_per_s}
     (note,) = told.notes
     assert "protocol.peaks=measure" in note
-    (renewed, _), _ = measure(jobs, replace(brief, peaks="measure"), jobs[0].folder.parent, told := Notes())
+    renewed, _ = measure(jobs, replace(brief, peaks="measure"), told := Notes()).records
     assert renewed.peak_flops_per_s < 7e15
     assert told.notes == []
     assert json.loads(file.read_text())["rates"]["flops_per_s"] == renewed.peak_flops_per_s
 
 
-def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(store, misbehaving, brief, monkeypatch):
-    """The first cell has one arm; that of the second, on another library, reaches more."""
+def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(misbehaving, brief, measure, tmp_path):
+    """The first cell has one arm; that of the second, on another library, was seen to reach more."""
+    brief.peaks = "cached"
     early, late = misbehaving("well"), misbehaving("well", seq_len=6, framework="plain", framework_file=PLAIN)
-    sweep = Sweep("s", brief, "machine", {})
-    monkeypatch.setattr(peaks, "DESCRIBED", ())  # what the workers will say is not known here
-    for job, rates in ((early, Rates(5e12, {64: 5e11})), (late, Rates(7e12, {64: 9e11}))):
-        Store("machine", []).write(JobState(job), rates)
-    with Watch() as watch:
-        (first, second), _ = Controller([early, late], sweep, Progress(), watch).run(early.folder)
+    measure([early, late], brief)
+    faster = {"numpy": Rates(5e12, {64: 5e11}), "plain": Rates(7e12, {64: 9e11})}
+    for file in (paths.cache() / "peaks").glob("*.json"):
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {"rates": to_plain(faster[content["key"]["framework"]])}))
+    first, second = measure([early, late], brief).records
     assert (first.peak_flops_per_s, first.peak_bytes_per_s) == (second.peak_flops_per_s, second.peak_bytes_per_s)
     assert first.peak_flops_per_s == 7e12
-    frame, _ = records.read([early.folder / records.FILE_NAME])
+    frame, _ = records.read([tmp_path / early.folder / records.FILE_NAME])
     assert frame["peak_flops_per_s"].to_list() == [7e12]
     assert frame["limit_fraction"].to_list() == [first.limit_fraction]

@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from mtbench.bench import wire
 from mtbench.bench.worker import worker
 from mtbench.bench.worker.priority import raise_priority
+from mtbench.frameworks.base import Settings
+from mtbench.protocol import Protocol
 
 
 class Setter:
@@ -35,5 +38,5 @@ def test_a_worker_asks_before_its_library_makes_threads(monkeypatch):
     monkeypatch.setattr(worker, "raise_priority", lambda: asked.append("cores"))
     monkeypatch.setattr(worker.registry, "load", lambda *_: (asked.append("library"), pytest.fail("loaded first"))[1])
     with pytest.raises(pytest.fail.Exception):
-        worker.Worker().start("numpy", None, "eager", {}, {})
+        worker.Worker().start(wire.Start("numpy", None, "eager", Settings(), Protocol()))
     assert asked == ["cores", "library"]

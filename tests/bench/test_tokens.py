@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from mtbench import registry
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.controller.job_state import JobState, Sweep
-from mtbench.bench.protocol import Protocol
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Cell, Job
+from mtbench.plan import Arm, Task, job
+from mtbench.protocol import Protocol
 from mtbench.results.record import Record
 
 CONFIG = {
@@ -27,10 +26,10 @@ CONFIG = {
 
 
 def recorded(operator: str, shape: Shape, **params: Any) -> Record:
-    cell = Cell(operator, registry.load("operator", operator), tuple(sorted(params.items())), "float32", shape)
-    state = JobState(Job(cell, Arm("numpy"), 1e-5, Path("nowhere")))
+    task = Task(operator, tuple(sorted(params.items())), "float32", shape)
+    state = JobState(job(task, Arm("numpy"), 1e-5))
     state.latency_ns, state.throughput_ns = [[[4000, 4000, 4000]] * 8], [[2000.0] * 8]
-    state.note_energy(Energy(joule=6.0, idle_watt=0.0, covers="all"))
+    state.energy = Energy(joule=6.0, idle_watt=0.0, covers="all")
     return state.record(Sweep("s", Protocol(), "m", {}))
 
 

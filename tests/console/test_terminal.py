@@ -17,12 +17,11 @@ import pyte
 import pytest
 from rich.console import Console
 
-from mtbench.bench.controller.progress import Plan
+from mtbench.bench.controller.progress import Extent
 from mtbench.console import table as summary
 from mtbench.console.terminal import Terminal
 from mtbench.operators.base import Shape
-from mtbench.operators.softmax import Softmax
-from mtbench.plan import Arm, Cell
+from mtbench.plan import Arm, Cell, Task, job
 from mtbench.results.record import Record
 from mtbench.results.units import duration
 from mtbench.results.words import clock, interval, one_line, percent, times
@@ -31,7 +30,7 @@ TORCH, MLX = Arm("torch"), Arm("mlx", "compiled")
 
 
 def cell(embed_dim: int = 768, seq_len: int = 64, dtype: str = "float32") -> Cell:
-    return Cell("softmax", Softmax, (("embed_dim", embed_dim),), dtype, Shape(1, seq_len))
+    return job(Task("softmax", (("embed_dim", embed_dim),), dtype, Shape(1, seq_len)), TORCH, 1e-5).cell
 
 
 def record(
@@ -91,7 +90,7 @@ class Pipe:
         self.file = io.StringIO()
         self.seconds = Seconds()
         self.view = Terminal(Console(file=self.file, width=width), self.seconds)
-        self.view.sweep_started(Plan(cells, [TORCH, MLX], cells * 2, restarts, folder))
+        self.view.sweep_started(Extent(cells, [TORCH, MLX], cells * 2, restarts, folder))
 
     @property
     def lines(self) -> list[str]:
@@ -497,7 +496,7 @@ def threads(screen: Screen) -> set[threading.Thread]:
 @pytest.fixture
 def live(screen: Screen, threads: set[threading.Thread], seconds: Seconds) -> Iterator[Terminal]:
     view = Terminal(screen.console, seconds)
-    view.sweep_started(Plan(2, [TORCH, MLX], 4, 3, Path("multirun/a")))
+    view.sweep_started(Extent(2, [TORCH, MLX], 4, 3, Path("multirun/a")))
     view.restart_started(0)
     yield view
     view._stop()
@@ -571,11 +570,11 @@ def test_problems_stay_above_the_view(live: Terminal, screen: Screen) -> None:
 
 PROGRAM = """
 from pathlib import Path
-from mtbench.bench.controller.progress import Plan
+from mtbench.bench.controller.progress import Extent
 from mtbench.plan import Arm
 from mtbench.console.terminal import Terminal
 view = Terminal()
-view.sweep_started(Plan(1, [Arm("torch")], 1, 1, Path("multirun")))
+view.sweep_started(Extent(1, [Arm("torch")], 1, 1, Path("multirun")))
 view.restart_started(0)
 raise SystemExit(130)
 """

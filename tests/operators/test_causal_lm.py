@@ -14,7 +14,7 @@ from operator_cases import TOLERANCES, build, draw, error, framework, outputs, r
 from mtbench import paths, registry
 from mtbench.bench.worker import worker
 from mtbench.errors import ConfigError, Unsupported
-from mtbench.operators import _checkpoint
+from mtbench.language_models import checkpoint
 from mtbench.operators.base import Operator, Shape
 
 PREFILL = [Shape(2, 12), Shape(1, 5)]
@@ -137,9 +137,9 @@ def test_what_is_half_written_is_never_found(tmp_path: Path) -> None:
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError):
-        _checkpoint.kept(tmp_path / "model", write)
+        checkpoint.kept(tmp_path / "model", write)
     assert list(tmp_path.iterdir()) == []
-    made = _checkpoint.kept(tmp_path / "model", lambda folder: (folder / "a").touch())
+    made = checkpoint.kept(tmp_path / "model", lambda folder: (folder / "a").touch())
     assert [entry.name for entry in made.iterdir()] == ["a"]
 
 
@@ -183,8 +183,8 @@ def test_a_local_checkpoint_is_run_as_it_is(name: str, tmp_path: Path) -> None:
         ({"attention_bias": True}, "attention_bias=True is not known for llama"),
         ({"hidden_act": "gelu"}, "hidden_act=gelu is not known for llama"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary scaling of type 'yarn' is not known"),
-        ({"hidden_size": "wide"}, "is no model's config.json: invalid literal for int() with base 10: 'wide'."),
-        ({"vocab_size": None}, "is no model's config.json"),
+        ({"hidden_size": "wide"}, "is no config.json of a model: invalid literal for int() with base 10: 'wide'."),
+        ({"vocab_size": None}, "is no config.json of a model"),
     ],
 )
 def test_a_model_that_would_be_run_wrongly_is_refused(changes: dict[str, Any], says: str) -> None:

@@ -3,30 +3,37 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
 
-FLOPS, BYTES = "flops_per_s", "bytes_per_s"
+
+@dataclass(frozen=True)
+class Roofs:
+    """The rates that bound one call; None where one is not known."""
+
+    flops_per_s: float | None = None
+    bytes_per_s: float | None = None
+
+    def raised(self, other: "Roofs") -> "Roofs":
+        """The higher of both; what is not known is no bound."""
+        return Roofs(
+            max(self.flops_per_s or 0.0, other.flops_per_s or 0.0) or None,
+            max(self.bytes_per_s or 0.0, other.bytes_per_s or 0.0) or None,
+        )
 
 
 @dataclass(frozen=True)
 class Rates:
-    """`bytes_per_s` maps a working set, in bytes, to the best rate at which one of that size was read or written."""
+    """`bytes_per_s` maps a working set, in bytes, to the best rate at which one of that size was read or written.
+
+    Raises ValueError where these are no rates.
+    """
 
     flops_per_s: float | None = None
     bytes_per_s: Mapping[int, float] = field(default_factory=dict)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises ValueError, TypeError or KeyError where these are no rates."""
-        flops = None if value[FLOPS] is None else float(value[FLOPS])
-        rates = cls(flops, {int(size): float(rate) for size, rate in value[BYTES]})
-        known = [*rates.bytes_per_s.values(), *([] if flops is None else [flops])]
+    def __post_init__(self) -> None:
+        known = [*self.bytes_per_s.values(), *([] if self.flops_per_s is None else [self.flops_per_s])]
         if not all(math.isfinite(rate) and rate > 0 for rate in known):
-            raise ValueError(f"{value} are no rates")
-        return rates
-
-    def to_json(self) -> dict[str, Any]:
-        return {FLOPS: self.flops_per_s, BYTES: sorted(self.bytes_per_s.items())}
+            raise ValueError(f"{self} are no rates")
 
     def merged(self, other: "Rates") -> "Rates":
         """The better of both, size by size."""
@@ -35,7 +42,7 @@ class Rates:
         sizes = sorted({size for table in tables for size in table})
         return Rates(flops, {size: max(table[size] for table in tables if size in table) for size in sizes})
 
-    def at(self, working_set: float | None) -> dict[str, float | None]:
+    def at(self, working_set: float | None) -> Roofs:
         """The two roofs for a call that moves so many bytes.
 
         The memory roof is the best rate of any working set of at least half that size: never below what was measured at
@@ -44,9 +51,9 @@ class Rates:
         """
         table = self.bytes_per_s
         if not table or working_set is None:
-            return {FLOPS: self.flops_per_s, BYTES: None}
+            return Roofs(self.flops_per_s)
         least = min(working_set / 2, max(table))
-        return {FLOPS: self.flops_per_s, BYTES: max(rate for size, rate in table.items() if size >= least)}
+        return Roofs(self.flops_per_s, max(rate for size, rate in table.items() if size >= least))
 
 
 def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_per_s: float | None) -> float | None:

@@ -1,8 +1,11 @@
-"""The wire between controller and worker: one JSON message a line, over two pipes of its own.
+"""The wire between controller and worker: typed messages, one a line in JSON, over two pipes of its own.
 
 A library may print what it likes to standard output; it cannot disturb the messages. JSON, since a worker may run under
 another interpreter with other package versions. Reading blocks in the kernel: a process that waits burns no core while
 another one is timed.
+
+Each request is a class below; its `answer` is the class of what comes back, unless the worker refuses. A line that is no
+such message raises Garbled: some library wrote to a descriptor that is not its own.
 """
 
 import json
@@ -10,9 +13,17 @@ import math
 import os
 import select
 import time
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
 
-Message = dict[str, Any]
+from mtbench.bench.rates import Rates, Roofs
+from mtbench.frameworks.base import Description, Settings
+from mtbench.operators.base import Shape
+from mtbench.plain import from_plain, to_plain
+from mtbench.protocol import Protocol
+
+LONGEST_LINE = 1 << 28
+"""Bytes of one message. A block of 10^7 calls has fewer; what is longer is no message of ours."""
 
 
 class Closed(Exception):
@@ -23,6 +34,216 @@ class TimedOut(Exception):
     """No message came in time."""
 
 
+class Garbled(Exception):
+    """What came is no message."""
+
+
+# answers
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Instead of an answer: a status of mtbench.results.record, and why; `verify_error` where an answer was wrong."""
+
+    status: str
+    reason: str
+    verify_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    description: Description
+    python_version: str
+
+
+@dataclass(frozen=True)
+class Floor:
+    floor_ns: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is built, checked, warm and sized. `warmup_ns` includes the sizing."""
+
+    first_call_ns: int
+    warmup_ns: int
+    verify_error: float
+    flops: float
+    bytes_moved: float
+    calls_per_block: int
+    throughput_calls: int
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LatencyBlock:
+    """Nanoseconds of each call, in order."""
+
+    samples_ns: list[int]
+
+
+@dataclass(frozen=True)
+class CallTime:
+    """Nanoseconds for one call."""
+
+    call_ns: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What was found after the blocks. `peaks` are this library's where they were measured again, else None."""
+
+    verify_error: float
+    peak_kind: str
+    device_ns: float | None = None
+    peak_bytes: int | None = None
+    peaks: Rates | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Worked:
+    calls: int
+
+
+@dataclass(frozen=True)
+class FreeMemory:
+    free_bytes: int | None
+    working_set_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing but that it is done."""
+
+
+# requests
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Request(Generic[A]):
+    """Base of every request. `do` is its name on the wire, `answer` the class of its answer."""
+
+    do: ClassVar[str]
+    answer: ClassVar[type[Any]]
+
+
+@dataclass(frozen=True)
+class Start(Request[Started]):
+    """Sets the library up."""
+
+    do = "start"
+    answer = Started
+    framework: str
+    file: str | None
+    mode: str
+    settings: Settings
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class TimeFloor(Request[Floor]):
+    """Times the library's cheapest call. Apart from Start, since workers start side by side."""
+
+    do = "floor"
+    answer = Floor
+
+
+@dataclass(frozen=True)
+class MeasurePeaks(Request[Rates]):
+    """The best rates that matrix products and moving data reach here with a dtype."""
+
+    do = "peaks"
+    answer = Rates
+    dtype: str
+
+
+@dataclass(frozen=True)
+class TimeCanary(Request[CallTime]):
+    """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
+
+    do = "canary"
+    answer = CallTime
+
+
+@dataclass(frozen=True)
+class Prepare(Request[Prepared]):
+    """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks."""
+
+    do = "prepare"
+    answer = Prepared
+    operator: str
+    file: str | None
+    params: dict[str, Any]
+    variant: str
+    dtype: str
+    shape: Shape
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class TimeLatency(Request[LatencyBlock]):
+    """One block, every call waited for."""
+
+    do = "latency"
+    answer = LatencyBlock
+
+
+@dataclass(frozen=True)
+class TimeThroughput(Request[CallTime]):
+    """One block of queued calls, waited for once."""
+
+    do = "throughput"
+    answer = CallTime
+
+
+@dataclass(frozen=True)
+class Finish(Request[Finished]):
+    """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
+
+    `thorough` adds the checks that need not be repeated in a later restart; `call_ns` is the shortest median that was
+    measured, and `roofs` the rates that it must not exceed.
+    """
+
+    do = "finish"
+    answer = Finished
+    thorough: bool
+    call_ns: float
+    roofs: Roofs
+
+
+@dataclass(frozen=True)
+class Work(Request[Worked]):
+    """Runs the call for so long, untimed, for the energy pass."""
+
+    do = "work"
+    answer = Worked
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AskMemory(Request[FreeMemory]):
+    """The memory that the device has free, and the most of the system's that it should use, where the library says."""
+
+    do = "memory"
+    answer = FreeMemory
+
+
+@dataclass(frozen=True)
+class Release(Request[Done]):
+    """Lets go of the prepared job, and of what the library cached for it."""
+
+    do = "release"
+    answer = Done
+
+
+REQUESTS: tuple[type[Request[Any]], ...] = (
+    Start, TimeFloor, MeasurePeaks, TimeCanary, Prepare, TimeLatency, TimeThroughput, Finish, Work, AskMemory, Release,
+)  # fmt: skip
+
+
 class Channel:
     """One end of the wire, over two file descriptors that it owns."""
 
@@ -31,21 +252,59 @@ class Channel:
         self._writing = writing
         self._buffer = bytearray()
 
-    def send(self, message: Message) -> None:
-        """Sends one message. Raises Closed."""
-        data = json.dumps(_plain(message)).encode() + b"\n"
+    def ask(self, request: Request[Any]) -> None:
+        """Sends a request. Raises Closed."""
+        self._send({"do": request.do, **to_plain(request)})
+
+    def read_request(self, known: dict[str, type[Request[Any]]]) -> Request[Any]:
+        """The next request; waits for it. Raises Closed, or Garbled."""
+        message = self._receive(None)
+        try:
+            return from_plain(known[message.pop("do")], message)
+        except (ValueError, KeyError) as error:
+            raise Garbled(f"no request: {error}") from error
+
+    def send_answer(self, answer: Any) -> None:
+        """Sends an answer, or Refused. Raises Closed."""
+        self._send({"refused" if isinstance(answer, Refused) else "answer": to_plain(answer)})
+
+    def read_answer(self, request: Request[A], timeout_s: float) -> A | Refused:
+        """The answer to a request, waited for so long. Raises Closed, TimedOut or Garbled."""
+        message = self._receive(timeout_s)
+        try:
+            if "refused" in message:
+                return from_plain(Refused, message["refused"])
+            answer: A = from_plain(request.answer, message["answer"])
+            return answer
+        except (ValueError, KeyError) as error:
+            raise Garbled(f"no answer to {request.do}: {error}") from error
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
         try:
             while data:
                 data = data[os.write(self._writing, data) :]
         except OSError as error:
             raise Closed from error
 
-    def receive(self, timeout_s: float | None = None) -> Message:
-        """The next message; waits for it, for ever where no timeout is given. Raises Closed or TimedOut."""
-        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while (end := self._buffer.find(b"\n")) < 0:
+    def _receive(self, timeout_s: float | None) -> dict[str, Any]:
+        line = self._line(math.inf if timeout_s is None else time.monotonic() + timeout_s)
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Garbled(f"{line[:60]!r} is no message") from error
+        if not isinstance(message, dict):
+            raise Garbled(f"{line[:60]!r} is no message")
+        return message
+
+    def _line(self, deadline: float) -> bytes:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > LONGEST_LINE:
+                raise Garbled(f"{searched} bytes without the end of a message")
             left = deadline - time.monotonic()
-            ready, _, _ = select.select([self._reading], [], [], None if math.isinf(left) else max(left, 0.0))
+            ready = left > 0 and select.select([self._reading], [], [], None if math.isinf(left) else left)[0]
             if not ready:
                 raise TimedOut
             data = os.read(self._reading, 1 << 16)
@@ -54,20 +313,8 @@ class Channel:
             self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        message: Message = json.loads(line)
-        return message
+        return line
 
     def close(self) -> None:
         os.close(self._reading)
         os.close(self._writing)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN; Python's writes one anyway, but other readers choke, so infinite and undefined become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -11,7 +11,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -20,11 +19,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.bench.controller.progress import Plan, Progress
+from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.console import table as summary
 from mtbench.console.table import cells_of, problems, results
 from mtbench.plan import Arm, Cell
-from mtbench.results.record import Record, named
+from mtbench.results.record import Record
 from mtbench.results.units import duration
 from mtbench.results.words import FAILURE, STYLES, clock, never_fail_on_a_character, one_line, plural, title
 
@@ -42,7 +41,7 @@ class Terminal(Progress):
         # Rich takes FORCE_COLOR as a terminal, but a pipe with colours still cannot be redrawn.
         self.can_redraw = self.console.is_interactive and self.console.file.isatty()
         never_fail_on_a_character(self.console)
-        self.plan: Plan | None = None
+        self.plan: Extent | None = None
         self.live: Live | None = None
         self.started = self.refreshed = -math.inf
         self.restart = 0
@@ -56,8 +55,8 @@ class Terminal(Progress):
 
     # what the sweep tells
 
-    def sweep_started(self, plan: Plan) -> None:
-        self.plan = plan
+    def sweep_started(self, extent: Extent) -> None:
+        plan = self.plan = extent
         self.started = self.seconds()
         arms = len(plan.arms)
         self._line(
@@ -164,7 +163,7 @@ class Terminal(Progress):
             f"{name} {duration(self.medians_ns[name])}" if name in self.medians_ns else f"{name} {state}"
             for name, state in self.states.items()
         ]
-        return f"[{self._position()}] {_named(cell)}: {', '.join(results)} ({self._times()})"
+        return f"[{self._position()}] {cell}: {', '.join(results)} ({self._times()})"
 
     def _position(self) -> str:
         if self.plan is None:
@@ -197,7 +196,7 @@ class Terminal(Progress):
             parts.append(Text("starting workers", style="dim"))
         else:
             rounds, of = self.rounds
-            parts.append(Text(_named(self.cell) + (f"   round {rounds} of {of}" if of else ""), style="bold"))
+            parts.append(Text(str(self.cell) + (f"   round {rounds} of {of}" if of else ""), style="bold"))
             arms = Table.grid(padding=(0, 2))
             arms.add_column()
             arms.add_column(justify="right", min_width=8)
@@ -263,13 +262,6 @@ def _bar(fraction: float, width: int) -> RenderableType:
     line = Table.grid()  # a bar alone does not end its line
     line.add_row(ProgressBar(total=1.0, completed=fraction, width=width))
     return line
-
-
-def _named(cell: Cell) -> str:
-    """A cell with the parameters in which it is not the operator's default."""
-    defaults = {field.name: field.default for field in fields(cell.operator_class)}
-    told = {name: value for name, value in named(dict(cell.params), cell.model).items() if name != "model"}
-    return f"{cell}" + "".join(f" {name}={value}" for name, value in told.items() if defaults.get(name) != value)
 
 
 def _asked(record: Record) -> float:

@@ -1,10 +1,13 @@
 """The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
 
+import argparse
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,15 @@ import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
-from mtbench.bench.protocol import Protocol
-from mtbench.errors import ConfigError, unknown
+from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
+from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
 from mtbench.launch.usage_errors import check_arguments, explain
-from mtbench.plan import Job
+from mtbench.plan import Plan, plan
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -31,9 +34,12 @@ def main(arguments: Sequence[str]) -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
         check_arguments(arguments)
         sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
+        _accept_hydras_help()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
@@ -41,6 +47,14 @@ def main(arguments: Sequence[str]) -> None:
         if mistake is None:
             raise
         complain(mistake)
+
+
+def _accept_hydras_help() -> None:
+    """From Python 3.14 on, argparse expands each help text when an option is added. Hydra 1.3 gives one that is no string, so
+    every start would end there (facebookresearch/hydra#3121); a test says when a release of Hydra needs this no longer."""
+    check = "_check_help"
+    if hasattr(argparse.ArgumentParser, check):
+        setattr(argparse.ArgumentParser, check, lambda parser, action: None)
 
 
 def complain(mistake: str) -> None:
@@ -57,7 +71,7 @@ class Guard(Callback):
             experiment = config.hydra.runtime.choices.get("experiment")
             if experiment is not None:
                 raise ConfigError(f"+experiment={experiment} is a sweep; put -m at the end.")
-            configuration.job_from(config, configuration.user_folders(config.hydra), Path())
+            configuration.job_from(config, configuration.user_folders(config.hydra))
             configuration.protocol_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
@@ -71,9 +85,9 @@ class Guard(Callback):
 def run_one(config: DictConfig) -> None:
     """Measures one combination; Hydra has made its folder."""
     hydra_config = HydraConfig.get()
-    output = Path(hydra_config.runtime.output_dir)
-    job = configuration.job_from(config, configuration.user_folders(hydra_config), output)
-    _run([job], configuration.protocol_from(config), output)
+    job = configuration.job_from(config, configuration.user_folders(hydra_config))
+    one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
+    _run(one, Path(hydra_config.runtime.output_dir))
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -81,38 +95,13 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
 
     Raises ConfigError where a job cannot be measured, and SystemExit where not all went well.
     """
-    sweep_folder = Path(str(config.hydra.sweep.dir))
-    configs: dict[str, DictConfig] = {}
-    jobs: list[Job] = []
-    protocols: list[Protocol] = []
-    for number, overrides in enumerate(job_overrides):
-        job_config = loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = str(number)
-            job_config.hydra.job.num = number
-            output = sweep_folder / str(job_config.hydra.sweep.subdir)
-            job_config.hydra.runtime.output_dir = str(output.absolute())
-        protocols.append(configuration.protocol_from(job_config))
-        if protocols[-1] != protocols[0]:
-            raise ConfigError(
-                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
-            )
-        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra), output)
-        if job.id not in configs:
-            configs[job.id] = job_config
-            jobs.append(job)
-    _check_baseline(protocols[0], jobs)
-    _make("hydra.sweep.dir", sweep_folder)
-    OmegaConf.save(config, sweep_folder / "multirun.yaml")
-    for job in jobs:
-        _save_hydra_files(configs[job.id], job.folder)
-    _run(jobs, protocols[0], sweep_folder)
-
-
-def _check_baseline(protocol: Protocol, jobs: Sequence[Job]) -> None:
-    arms = {job.arm.name for job in jobs}
-    if protocol.baseline is not None and protocol.baseline not in arms:
-        raise ConfigError(unknown("arm for protocol.baseline", protocol.baseline, arms))
+    folder = Path(str(config.hydra.sweep.dir))
+    sweep = compose(config, loader, job_overrides)
+    _make("hydra.sweep.dir", folder)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    for job in sweep.plan.jobs:
+        _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+    _run(sweep.plan, folder)
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -133,17 +122,27 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
     OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
 
 
-def _run(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> None:
-    from mtbench.bench.controller.sweep import measure
+def _run(plan: Plan, folder: Path) -> None:
     from mtbench.console.terminal import Terminal
+    from mtbench.engines import local
 
-    records, interrupted = measure(jobs, protocol, folder, Terminal())
-    if interrupted:
+    outcome = local.run(plan, folder, Terminal())
+    if outcome.interrupted:
         raise SystemExit(EXIT_INTERRUPTED)
-    if any(record.status not in ("ok", "unsupported") for record in records):
+    if any(record.status not in ("ok", "unsupported") for record in outcome.records):
         raise SystemExit(EXIT_FAILED)
 
 
 def _interrupt(*_: object) -> None:
     """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
     raise KeyboardInterrupt
+
+
+def _hang_up(*_: object) -> None:
+    """So does SIGHUP, when the terminal is closed. What is still to be said has nobody to read it then, and writing it to a
+    terminal that is gone would be an error, before all records are kept."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        if stat.S_ISCHR(os.fstat(output).st_mode):  # isatty denies it of a terminal that is gone
+            os.dup2(nowhere, output)
+    _interrupt()

@@ -14,11 +14,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import InvalidRequirement, Requirement
 
-from mtbench import models, paths, registry
-from mtbench.bench.protocol import Protocol
+from mtbench import paths, registry
 from mtbench.errors import ConfigError, unknown
+from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
-from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.plan import CONTENDERS, Arm, Job, Task, job
+from mtbench.protocol import Protocol
 from mtbench.results.record import to_json
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
@@ -92,6 +93,7 @@ class Config:
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     protocol: Protocol = field(default_factory=Protocol)
     matmul_precision: str = "highest"
+    contenders: list[str] = field(default_factory=lambda: list(CONTENDERS))
 
 
 def register() -> None:
@@ -104,13 +106,12 @@ def register() -> None:
 
 def _folder_resolver(*, _root_: DictConfig) -> str:
     """${mtbench.folder:}: where a job's record goes, below its sweep."""
-    cell, arm, _ = _identity(_root_, user_folders(_root_.hydra))
-    return str(relative_folder(cell, arm))
+    return str(_job(_root_, user_folders(_root_.hydra)).folder)
 
 
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
     """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
-    return default if _root_.model.name is None else models.dimension(dimension, _model_config(_root_))
+    return default if _root_.model.name is None else dimensions.dimension(dimension, _model_config(_root_))
 
 
 def _model_config_resolver(*, _root_: DictConfig) -> str | None:
@@ -124,16 +125,16 @@ def _model_config(root: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in config.items()}
 
 
-def job_from(config: DictConfig, user: Sequence[Path], output: Path) -> Job:
-    """The job that a composed configuration describes; its record will go into `output`.
+def job_from(config: DictConfig, user: Sequence[Path]) -> Job:
+    """The job that a composed configuration describes; its record will go into its usual folder.
 
     `user` are the folders of YAML that the user added, where Python files may stand too. Raises ConfigError where the job
     cannot be measured, whatever the machine.
     """
     _check_settings(config, Config)
-    cell, arm, tolerance = _identity(config, user)
-    cell.problem.check(cell.shape)
-    return Job(cell, arm, tolerance, output)
+    made = _job(config, user)
+    made.task.problem.check(made.task.shape)
+    return made
 
 
 def protocol_from(config: DictConfig) -> Protocol:
@@ -143,7 +144,7 @@ def protocol_from(config: DictConfig) -> Protocol:
     return protocol
 
 
-def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, float]:
+def _job(config: DictConfig, user: Sequence[Path]) -> Job:
     operator, dtype = config.operator, config.dtype
     _one_of("device.name", config.device.name, DEVICES)
     _one_of("dtype.name", dtype.name, DTYPES)
@@ -162,9 +163,8 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
     params = OmegaConf.to_container(operator.params, resolve=True)
     assert isinstance(params, dict)
     operator_class.from_params({str(name): value for name, value in params.items()})
-    cell = Cell(
+    task = Task(
         operator=operator.name,
-        operator_class=operator_class,
         params=tuple(sorted((str(name), value) for name, value in params.items())),
         dtype=dtype.name,
         shape=Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len),
@@ -181,7 +181,7 @@ def _identity(config: DictConfig, user: Sequence[Path]) -> tuple[Cell, Arm, floa
         python=_interpreter(config.framework.python),
         requirement=_requirement(config.framework.requirement),
     )
-    return cell, arm, _tolerance(config)
+    return job(task, arm, _tolerance(config), tuple(config.contenders))
 
 
 def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:

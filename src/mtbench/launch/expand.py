@@ -10,12 +10,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from mtbench.bench.protocol import Protocol
 from mtbench.errors import ConfigError
+from mtbench.protocol import Protocol
 
 NOT_AXES = ("sweep", "experiment")
 
-LISTS = tuple(f"protocol.{field.name}" for field in fields(Protocol) if field.default_factory is not MISSING)
+LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
 
 VERBATIM = ("framework.requirement", "framework.python")

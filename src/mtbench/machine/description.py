@@ -1,7 +1,5 @@
 """What this machine is: chip, cores, memory, GPU, system. The part of a record that says where it was measured."""
 
-import hashlib
-import json
 import os
 import platform
 import sys
@@ -9,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from mtbench import fingerprint
 from mtbench.machine import linux, macos, nvidia
 
 
@@ -38,7 +37,7 @@ def identity(description: dict[str, Any]) -> str:
         "os": description.get("os"),
         "gpus": [gpu.get("name") for gpu in description.get("gpus") or []],
     }
-    return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:10]
+    return fingerprint.of(stable, 10)
 
 
 def power_source() -> str:

@@ -158,7 +158,7 @@ def _open_apple() -> Reader | str:
         zeus = importlib.import_module("zeus_apple_silicon")
     except ModuleNotFoundError:
         if sys.version_info >= (3, 14):
-            return "zeus-apple-silicon, which reads Apple's counters, has no build for Python 3.14; use 3.13 for energy"
+            return "zeus-apple-silicon, which reads it on a Mac, has no wheel for Python 3.14 yet; use Python 3.13"
         return "zeus-apple-silicon is not installed; install it with: pip install zeus-apple-silicon"
     if "Ultra" in (macos.chip() or ""):
         return "zeus-apple-silicon counts one of the two dies of an Ultra chip alone"

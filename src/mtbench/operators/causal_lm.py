@@ -12,9 +12,11 @@ import numpy as np
 
 from mtbench import paths
 from mtbench.errors import ConfigError
-from mtbench.operators import _causal_lm_mlx, _causal_lm_torch
-from mtbench.operators._checkpoint import ROWS_AT_ONCE, Checkpoint, drawn, kept
-from mtbench.operators._language_model import LanguageModel, last_logits, parse
+from mtbench.language_models import mlx as mlx_lm
+from mtbench.language_models import torch as transformers
+from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, drawn, kept
+from mtbench.language_models.config import LanguageModel, parse
+from mtbench.language_models.definition import last_logits
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape
 
 REFERENCE_FILE = "logits.npy"
@@ -119,7 +121,7 @@ class CausalLM(Operator):
         return drawn(json.loads(self.config), tensors, seed)
 
     def flops(self, shape: Shape) -> float:
-        return self.model.flops(shape, self._context(shape))
+        return self.model.flops(shape.batch_size, shape.seq_len, self._context(shape))
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         model, tokens = self.model, shape.batch_size * shape.seq_len
@@ -164,9 +166,9 @@ class CausalLM(Operator):
         return np.load(kept(paths.cache() / "references" / digest.hexdigest()[:32], write) / REFERENCE_FILE)
 
     def torch(self, w: SimpleNamespace) -> Call:
-        model = _causal_lm_torch.load(self.stored(int(w.seed)).folder, w.like)
-        return (_causal_lm_torch.Prefill if self.phase == "prefill" else _causal_lm_torch.Decode)(model)
+        model = transformers.load(self.stored(int(w.seed)).folder, w.like)
+        return (transformers.Prefill if self.phase == "prefill" else transformers.Decode)(model)
 
     def mlx(self, w: SimpleNamespace) -> Call:
-        model = _causal_lm_mlx.load(self.stored(int(w.seed.item())).folder, w.like)
-        return (_causal_lm_mlx.Prefill if self.phase == "prefill" else _causal_lm_mlx.Decode)(model)
+        model = mlx_lm.load(self.stored(int(w.seed.item())).folder, w.like)
+        return (mlx_lm.Prefill if self.phase == "prefill" else mlx_lm.Decode)(model)

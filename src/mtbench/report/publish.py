@@ -2,12 +2,11 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mtbench import paths
 from mtbench.errors import ConfigError
 
 MANIFEST = ".mtbench-report.json"
@@ -24,16 +23,13 @@ def published(out: Path) -> Iterator[Path]:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; give --out a folder for the report.")
     target = out.resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be made ({error.strerror}); give another --out.") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            building = stack.enter_context(paths.building(target))
+        except OSError as error:
+            raise ConfigError(f"{out} cannot be made ({error.strerror}); give another --out.") from error
         yield building
         _move(building, target, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _move(building: Path, target: Path, named: Path) -> None:
@@ -65,6 +61,4 @@ def _listed(target: Path) -> list[str]:
 
 
 def _list(target: Path, names: list[str]) -> None:
-    temporary = target / f"{MANIFEST}.{os.getpid()}"
-    temporary.write_text(json.dumps(names, indent=0))
-    os.replace(temporary, target / MANIFEST)
+    paths.write_atomically(target / MANIFEST, json.dumps(names, indent=0))

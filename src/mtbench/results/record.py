@@ -5,12 +5,13 @@ a new column does not. Polars is imported inside functions, since only writing a
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mtbench.paths import write_atomically
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,6 +55,9 @@ class Record:
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
     model: str | None = None  # the preset that parameters were taken from
+    contenders: list[str] = field(
+        default_factory=lambda: ["framework", "operator.variant", "device", "matmul_precision"]
+    )
     verify_error: float | None = None  # ||out - ref|| / ||ref||
     verify_tolerance: float | None = None
     # results
@@ -152,18 +156,9 @@ def write(record: Record, folder: Path) -> Path:
     """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half."""
     import polars as pl
 
-    folder.mkdir(parents=True, exist_ok=True)
     columns = schema()
     frame = pl.DataFrame({name: [getattr(record, name)] for name in columns}, schema=columns, strict=True)
-    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
-    try:
-        with temporary.open("wb") as file:
-            frame.write_parquet(file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / FILE_NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(folder / FILE_NAME, lambda file: frame.write_parquet(file, compression="zstd"))
     return folder / FILE_NAME
 
 

@@ -4,13 +4,13 @@ It is read without anything that measures.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtbench import __version__
+from mtbench.paths import write_atomically
 
 SCHEMA_VERSION = 1
 FILE_NAME = "selftest.json"
@@ -78,11 +78,8 @@ class Outcome:
 
 def write(outcome: Outcome, file: Path) -> None:
     """Writes the outcome; a reader sees the old file or the new one, never half."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     values = {"schema_version": SCHEMA_VERSION, **asdict(outcome)}
-    temporary.write_text(json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, file)
+    write_atomically(file, json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n")
 
 
 def read(file: Path) -> Outcome:

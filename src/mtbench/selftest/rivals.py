@@ -9,10 +9,11 @@ from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
-from mtbench.bench.wire import Message
+from mtbench.bench.wire import REQUESTS, CallTime
 from mtbench.bench.worker import blocks
 from mtbench.bench.worker.worker import Worker, serve
 from mtbench.errors import Unsupported
+from mtbench.selftest import rival_requests
 
 if TYPE_CHECKING:
     from mtbench.frameworks.torch import Torch
@@ -23,7 +24,9 @@ DO_BENCH_MS = {"warmup": 10, "rep": 50}
 class Rivals(Worker):
     """A worker of torch whose prepared call, if it is softmax, can also be timed by a loop of its own."""
 
-    def loop(self) -> Message:
+    requests = (*REQUESTS, *rival_requests.REQUESTS)
+
+    def loop(self, request: rival_requests.TimeLoop) -> CallTime:
         """The median of a block of softmax, timed by the loop that anyone would write."""
         prepared = self._ready()
         torch, kind = self._torch.torch, self._torch.kind
@@ -31,9 +34,9 @@ class Rivals(Worker):
         synchronize = {"cpu": lambda: None, "cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}[kind]
         with blocks.collector_off():
             blocks.keep_warm(prepared.subject, self.protocol)
-            return {"call_ns": median(softmax_loop(torch, x, prepared.latency_calls, synchronize))}
+            return CallTime(median(softmax_loop(torch, x, prepared.latency_calls, synchronize)))
 
-    def timer(self) -> Message:
+    def timer(self, request: rival_requests.TimeByTimer) -> CallTime:
         """The time per call by torch.utils.benchmark.Timer, on all threads, as many calls as a throughput block has."""
         from torch.utils.benchmark import Timer
 
@@ -42,9 +45,9 @@ class Rivals(Worker):
         timer = Timer("call(*inputs)", globals=names, num_threads=self._torch.torch.get_num_threads())
         with blocks.collector_off():
             blocks.keep_warm(prepared.subject, self.protocol)
-            return {"call_ns": timer.timeit(prepared.throughput_calls).mean * 1e9}
+            return CallTime(timer.timeit(prepared.throughput_calls).mean * 1e9)
 
-    def do_bench(self) -> Message:
+    def do_bench(self, request: rival_requests.TimeByDoBench) -> CallTime:
         """The median device time by triton.testing.do_bench. Raises Unsupported where there is none."""
         try:
             do_bench = import_module("triton.testing").do_bench  # not a dependency: torch brings it where there is CUDA
@@ -55,16 +58,16 @@ class Rivals(Worker):
         subject = self._ready().subject
         with blocks.collector_off():
             median_ms = do_bench(lambda: subject.call(*subject.inputs[0]), return_mode="median", **DO_BENCH_MS)
-        return {"call_ns": median_ms * 1e6}
+        return CallTime(median_ms * 1e6)
 
-    def device_time(self) -> Message:
+    def device_time(self, request: rival_requests.TimeDevice) -> CallTime:
         """The device time as every record has it. Raises Unsupported where there is none."""
         prepared = self._ready()
         subject = prepared.subject
         device_ns = self.framework.device_ns(subject.call, subject.inputs[0], prepared.throughput_calls)
         if device_ns is None:
             raise Unsupported("torch has no device clock here that can be trusted.")
-        return {"call_ns": device_ns}
+        return CallTime(device_ns)
 
     @property
     def _torch(self) -> "Torch":

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mtbench.engines.local import TIMING
 from mtbench.results import record as records
 from mtbench.selftest.trials import Broken
 
@@ -67,17 +68,7 @@ class Costs:
 
 def run(arguments: Sequence[str], folder: Path) -> tuple[list[dict[str, Any]], Costs]:
     """Runs `python -m mtbench ARGUMENTS -m` into a folder; its records, and what it cost. Raises Broken."""
-    account = folder / "account.json"
-    folder.mkdir(parents=True)
-    command = [
-        sys.executable,
-        "-m",
-        "mtbench.selftest.timed",
-        str(account),
-        *arguments,
-        f"hydra.sweep.dir={folder}",
-        "-m",
-    ]
+    command = [sys.executable, "-m", "mtbench", *arguments, f"hydra.sweep.dir={folder}", "-m"]
     started = time.monotonic()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     wall_s = time.monotonic() - started
@@ -90,7 +81,7 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[list[dict[str, Any]], C
     if problems:
         raise Broken(problems[0])
     rows = frame.sort("job_id").to_dicts()
-    return rows, costs(rows, wall_s, json.loads(account.read_text()))
+    return rows, costs(rows, wall_s, json.loads((folder / TIMING).read_text()))
 
 
 def costs(rows: Sequence[Mapping[str, Any]], wall_s: float, waiting_s: Mapping[str, float]) -> Costs:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench import registry
-from mtbench.bench.controller.sweep import measure
-from mtbench.bench.protocol import Protocol
+from mtbench.engines import local
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Cell, Job, relative_folder
+from mtbench.plan import Arm, Job, Task, plan
+from mtbench.plan import job as make_job
+from mtbench.protocol import Protocol
 from mtbench.results.comparison import compare, latency_blocks, throughput_blocks
 from mtbench.results.record import Record
 from mtbench.results.stats import Comparison, Interval
@@ -98,7 +98,7 @@ def busy_wait(rounds: int, folder: Path) -> list[Busy]:
     """Measures calls of known duration. Raises Broken."""
     protocol = Protocol(restarts=1, looks=[rounds], cell_budget_s=600.0, warmup_s=0.05)
     jobs = [
-        job("busy_wait", {"duration_ms": duration}, Arm("numpy", device="cpu"), Shape(1, 4), folder)
+        job("busy_wait", {"duration_ms": duration}, Arm("numpy", device="cpu"), Shape(1, 4))
         for duration in DURATIONS_MS
     ]
     records = sweep(jobs, protocol, folder)
@@ -154,7 +154,6 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
                 {"width": width, "trial": batch * series.cells + number},
                 arm,
                 Shape(1, width),
-                folder,
             )
             for number in range(series.cells)
             for arm in arms
@@ -182,29 +181,21 @@ def both(a: Record, b: Record) -> list[Comparison]:
     return found
 
 
-def job(operator: str, params: dict[str, Any], arm: Arm, shape: Shape, folder: Path) -> Job:
+def job(operator: str, params: dict[str, Any], arm: Arm, shape: Shape) -> Job:
     """A job of a subject, its file given as a user's own operator's would be."""
     file = str(SUBJECTS / f"{operator}.py")
-    cell = Cell(
-        operator=operator,
-        operator_class=registry.load("operator", operator, file),
-        params=tuple(sorted(params.items())),
-        dtype="float32",
-        shape=shape,
-        operator_file=file,
-    )
-    return Job(cell, arm, TOLERANCE, folder / relative_folder(cell, arm))
+    return make_job(Task(operator, tuple(sorted(params.items())), "float32", shape, file), arm, TOLERANCE)
 
 
 def sweep(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> list[Record]:
     """The records of jobs, all of them ok. Raises Broken where one is not, KeyboardInterrupt where the user wants an end."""
-    records, interrupted = measure(jobs, protocol, folder)
-    if interrupted:
+    outcome = local.run(plan(jobs, protocol), folder)
+    if outcome.interrupted:
         raise KeyboardInterrupt
-    for record in records:
+    for record in outcome.records:
         if record.status != "ok":
             lines = (record.reason or "").strip().splitlines()
             raise Broken(
                 f"{record.arm}, {record.operator}: {record.status}: {lines[-1] if lines else 'no reason given'}"
             )
-    return records
+    return list(outcome.records)

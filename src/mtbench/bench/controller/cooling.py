@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Protocol as Interface
 
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.protocol import Protocol
 from mtbench.machine.watch import HEAT, Reading
+from mtbench.protocol import Protocol
 
 STEP_S = 5.0
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench import __version__
 from mtbench.bench.controller.energy import Energy
-from mtbench.bench.protocol import Protocol
-from mtbench.bench.rates import BYTES, FLOPS, Rates, limit_ns
-from mtbench.bench.wire import Message
+from mtbench.bench.rates import Rates, limit_ns
+from mtbench.bench.wire import Finished, Prepared, Started
 from mtbench.machine.watch import Reading
 from mtbench.plan import Job
+from mtbench.protocol import Protocol
 from mtbench.results.record import Record, now, to_json
 
 if TYPE_CHECKING:
@@ -41,19 +41,27 @@ class Sweep:
 
 @dataclass
 class JobState:
-    """One job, as it is being measured. `status` is None until something final is known."""
+    """One job, as it is being measured. `status` is None until something final is known.
+
+    Samples are of finished visits, [restart][round], and those of `visit_...` of the visit under way.
+    """
 
     job: Job
     status: str | None = None
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)  # record columns that a worker's answers gave
-    description: dict[str, Any] = field(default_factory=dict)
-    latency_ns: list[list[list[int]]] = field(default_factory=list)  # of finished visits: [restart][round][call]
+    worker: Started | None = None  # what the arm's worker said of itself
+    floor_ns: float | None = None
+    prepared: list[Prepared] = field(default_factory=list)  # [restart]
+    finished: list[Finished] = field(default_factory=list)
+    failed_error: float | None = None  # of an answer that was refused as wrong
+    paired: bool | None = None  # whether all visits had the arms of the cell side by side
+    canary_drift: float | None = None
+    energy: Energy | str | None = None  # or why there is none
+    latency_ns: list[list[list[int]]] = field(default_factory=list)
     throughput_ns: list[list[float]] = field(default_factory=list)
-    visit_latency_ns: list[list[int]] = field(default_factory=list)  # of the visit under way
+    visit_latency_ns: list[list[int]] = field(default_factory=list)
     visit_throughput_ns: list[float] = field(default_factory=list)
-    device_ns: list[float] = field(default_factory=list)  # [restart]
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
     peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
@@ -61,7 +69,7 @@ class JobState:
     @property
     def device(self) -> str:
         """cpu or gpu, as far as it is known."""
-        return str(self.description.get("device", self.job.arm.device))
+        return self.job.arm.device if self.worker is None else self.worker.description.device
 
     @property
     def shortest_call_ns(self) -> float | None:
@@ -69,6 +77,10 @@ class JobState:
         if not self.visit_throughput_ns or self.running_median_ns is None:
             return None
         return min(self.running_median_ns, median(self.visit_throughput_ns))
+
+    @property
+    def bytes_moved(self) -> float | None:
+        return self.prepared[-1].bytes_moved if self.prepared else None
 
     @property
     def arm(self) -> str:
@@ -80,45 +92,30 @@ class JobState:
 
     def fail(self, status: str, reason: str, error: float | None = None) -> None:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
-        self.status, self.reason = status, _nameless(reason)  # tracebacks name the user's folders
-        if error is not None:
-            self.facts["verify_error"] = error
+        self.status, self.reason, self.failed_error = (
+            status,
+            nameless(reason),
+            error,
+        )  # tracebacks name the user's folders
 
-    def note(self, answer: Message) -> None:
-        """Takes an answer's facts in; the first call is that of the first restart, whose caches are coldest."""
-        facts = {name: value for name, value in answer.items() if name not in ("ok", "warnings", "peaks")}
-        if "first_call_ns" in self.facts:
-            facts.pop("first_call_ns", None)
-        if "verify_error" in self.facts and "verify_error" in facts:
-            facts["verify_error"] = max(facts["verify_error"], self.facts["verify_error"])
-        if "warmup_ns" in facts:
-            facts["warmup_ns"] += self.facts.get("warmup_ns", 0)
-        if facts.get("device_ns") is not None:
-            self.device_ns.append(facts["device_ns"])
-            facts["device_ns"] = median(self.device_ns)
-        self.facts |= facts
-        self.warnings += [warning for warning in answer.get("warnings", []) if warning not in self.warnings]
+    def note_prepared(self, answer: Prepared) -> None:
+        self.prepared.append(answer)
+        self._note_warnings(answer.warnings)
+
+    def note_finished(self, answer: Finished) -> None:
+        self.finished.append(answer)
+        self._note_warnings(answer.warnings)
+
+    def _note_warnings(self, warnings: Sequence[str]) -> None:
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
     def note_drift(self, drift: float, threshold: float) -> None:
         """The canary's trend over a restart; the largest of all restarts stays."""
-        if abs(drift) >= abs(self.facts.get("canary_drift") or 0.0):
-            self.facts["canary_drift"] = drift
+        if abs(drift) >= abs(self.canary_drift or 0.0):
+            self.canary_drift = drift
         self.warnings = [warning for warning in self.warnings if not warning.startswith("drifted")]
-        if abs(self.facts["canary_drift"]) > threshold:
-            self.warnings.append(f"drifted: the canary changed by {self.facts['canary_drift']:+.1%} over a restart")
-
-    def note_energy(self, energy: Energy | str) -> None:
-        """Energy per call, or why there is none."""
-        if isinstance(energy, str):
-            self.facts["energy_kind"] = f"not available here: {energy}"
-            return
-        shape = self.job.cell.shape
-        self.facts |= {
-            "energy_joule": energy.joule,
-            "energy_joule_per_token": energy.joule / self.job.cell.problem.tokens(shape),
-            "idle_watt": energy.idle_watt,
-            "energy_kind": energy.covers,
-        }
+        if self.canary_drift is not None and abs(self.canary_drift) > threshold:
+            self.warnings.append(f"drifted: the canary changed by {self.canary_drift:+.1%} over a restart")
 
     def begin_visit(self) -> None:
         self.visit_latency_ns, self.visit_throughput_ns = [], []
@@ -136,25 +133,25 @@ class JobState:
 
     def record(self, sweep: Sweep) -> Record:
         """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
-        cell, arm = self.job.cell, self.job.arm
-        described = dict(self.description)
+        task, arm = self.job.task, self.job.arm
         status = self.status or ("ok" if self.latency_ns else "interrupted")
         record = Record(
-            operator=cell.operator,
+            operator=task.operator,
             framework=arm.framework,
             mode=arm.mode,
             variant=arm.variant,
             arm=arm.name,
-            device=described.get("device", arm.device),
-            dtype=cell.dtype,
+            device=self.device,
+            dtype=task.dtype,
             matmul_precision=arm.matmul_precision,
-            batch_size=cell.shape.batch_size,
-            seq_len=cell.shape.seq_len,
-            kv_len=cell.shape.kv_len,
-            params=_nameless(to_json(dict(cell.params))),  # a checkpoint's folder is one
-            model=cell.model,
+            batch_size=task.shape.batch_size,
+            seq_len=task.shape.seq_len,
+            kv_len=task.shape.kv_len,
+            params=nameless(to_json(dict(task.params))),  # a checkpoint's folder is one
+            model=task.model,
+            contenders=list(self.job.contenders),
             sweep_id=sweep.id,
-            cell_id=cell.id,
+            cell_id=self.job.cell.id,
             job_id=self.job.id,
             status=status,
             reason=self.reason
@@ -170,22 +167,50 @@ class JobState:
             seed=sweep.protocol.seed,
             started_at=self.started_at,
             finished_at=now(),
-            library_version=described.get("version"),
+            paired=self.paired,
+            floor_ns=self.floor_ns,
+            canary_drift=self.canary_drift,
             requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
-            python_version=described.get("python_version"),
-            device_kind=described.get("device_kind"),
-            device_name=described.get("device_name"),
-            threads=described.get("threads"),
-            blas=described.get("blas"),
-            library_details=to_json(described.get("details", {})),
             machine_id=sweep.machine_id,
             machine=to_json(dict(sweep.machine)),
             mtbench_version=__version__,
-            **self.facts,
         )
+        self._add_answers(record)
+        self._add_energy(record)
         if status == "ok":
             self._summarise(record, sweep.protocol)
         return record
+
+    def _add_answers(self, record: Record) -> None:
+        """What the worker answered. The first call is that of the first restart, whose caches are coldest."""
+        if self.worker is not None:
+            ran = self.worker.description
+            record.library_version, record.python_version = ran.version, self.worker.python_version
+            record.device_kind, record.device_name = ran.device_kind, ran.device_name
+            record.threads, record.blas = ran.threads, ran.blas
+            record.library_details = to_json(ran.details)
+        errors = [each.verify_error for each in self.prepared] + [each.verify_error for each in self.finished]
+        errors += [] if self.failed_error is None else [self.failed_error]
+        record.verify_error = max(errors, default=None)
+        if self.prepared:
+            first, last = self.prepared[0], self.prepared[-1]
+            record.first_call_ns = first.first_call_ns
+            record.warmup_ns = sum(each.warmup_ns for each in self.prepared)
+            record.flops, record.bytes_moved = last.flops, last.bytes_moved
+            record.calls_per_block, record.throughput_calls = last.calls_per_block, last.throughput_calls
+        if self.finished:
+            record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
+            device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
+            record.device_ns = median(device_ns) if device_ns else None
+
+    def _add_energy(self, record: Record) -> None:
+        """Energy per call, or why there is none."""
+        if isinstance(self.energy, str):
+            record.energy_kind = f"not available here: {self.energy}"
+        elif self.energy is not None:
+            record.energy_joule = self.energy.joule
+            record.energy_joule_per_token = self.energy.joule / self.job.task.problem.tokens(self.job.task.shape)
+            record.idle_watt, record.energy_kind = self.energy.idle_watt, self.energy.covers
 
     def _summarise(self, record: Record, protocol: Protocol) -> None:
         from mtbench.results.stats import outliers, percentile, relative_half_width
@@ -199,9 +224,9 @@ class JobState:
         record.throughput_ns = throughput.estimate
         record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
         record.confidence = latency.confidence
-        problem = self.job.cell.problem
+        problem = self.job.task.problem
         if problem.counts_tokens:
-            record.tokens = problem.tokens(self.job.cell.shape)
+            record.tokens = problem.tokens(self.job.task.shape)
             record.tokens_per_s = record.tokens * 1e9 / throughput.estimate
         if problem.gives_first_token:
             record.time_to_first_token_ns = latency.estimate
@@ -235,10 +260,10 @@ class JobState:
         if flops is None or moved is None or record.throughput_ns is None:
             return
         roofs = self.peaks.at(moved)
-        record.peak_flops_per_s, record.peak_bytes_per_s = roofs[FLOPS], roofs[BYTES]
+        record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
         record.flops_per_s = flops / (record.throughput_ns * 1e-9)
         record.bytes_per_s = moved / (record.throughput_ns * 1e-9)
-        record.limit_ns = limit_ns(flops, moved, roofs[FLOPS], roofs[BYTES])
+        record.limit_ns = limit_ns(flops, moved, roofs.flops_per_s, roofs.bytes_per_s)
         if record.limit_ns is not None:
             record.limit_fraction = record.limit_ns / record.throughput_ns
 
@@ -264,7 +289,7 @@ def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float)
     return Interval(estimate, low, high, within.confidence)
 
 
-def _nameless(text: str) -> str:
+def nameless(text: str) -> str:
     """A text without the user's home, whose name records must not hold."""
     return text.replace(str(Path.home()), "~")
 

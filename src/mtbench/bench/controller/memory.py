@@ -1,5 +1,6 @@
 """Whether a cell fits: what its arms are estimated to need, and what is free. An estimate, on the safe side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtbench.bench.reference_rows import reference_rows
@@ -55,12 +56,12 @@ def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
     )
 
 
-def fits(needed: Needed, arms: int, free: Free, fraction: float) -> bool:
-    """Whether so many arms fit together, while one of them is built, into a fraction of what is free."""
-    device = arms * needed.device
+def fits(needs: Sequence[Needed], free: Free, fraction: float) -> bool:
+    """Whether arms fit together, while one of them is built, into a fraction of what is free."""
+    device, host = sum(needed.device for needed in needs), max((needed.host for needed in needs), default=0.0)
     if free.shared:
-        return device + needed.host <= fraction * free.host and device <= free.device
-    return device <= fraction * free.device and needed.host <= fraction * free.host
+        return device + host <= fraction * free.host and device <= free.device
+    return device <= fraction * free.device and host <= fraction * free.host
 
 
 def free(device_bytes: int | None, working_set_bytes: int | None = None) -> Free:

@@ -5,9 +5,7 @@ least as long as the machine's best matrix product needs for its FLOPs, and as i
 model has one memory roof per level of the memory hierarchy; here the roof is a table over working sets.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mtbench import paths
+from mtbench import fingerprint, paths
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.rates import Rates
+from mtbench.plain import from_plain, to_plain
 
-METHOD = 1
+METHOD = 2
 """Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
 
 OLDEST = timedelta(days=7)
@@ -57,13 +56,13 @@ class Peaks:
 
 
 def _alike(state: JobState) -> tuple[str, str, str]:
-    return state.device, state.job.cell.dtype, state.job.arm.matmul_precision
+    return state.device, state.job.task.dtype, state.job.arm.matmul_precision
 
 
 def _source(state: JobState) -> tuple[Any, ...]:
     arm = state.job.arm
     library = (arm.framework, arm.framework_file, arm.python, arm.requirement)
-    return (*library, arm.device, arm.matmul_precision, state.job.cell.dtype)
+    return (*library, arm.device, arm.matmul_precision, state.job.task.dtype)
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,15 @@ class Store:
     def key(self, state: JobState) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""
         arm = state.job.arm
-        file = arm.framework_file and hashlib.sha256(Path(arm.framework_file).read_bytes()).hexdigest()
+        file = arm.framework_file and fingerprint.of_bytes(Path(arm.framework_file).read_bytes())
         return {
             "method": METHOD,
             "machine_id": self.machine_id,
             "cpus": self.cpus,
             "framework": arm.framework,
             "framework_file": file,
-            "library": {name: state.description.get(name) for name in DESCRIBED},
-            "dtype": state.job.cell.dtype,
+            "library": {} if state.worker is None else to_plain(state.worker),
+            "dtype": state.job.task.dtype,
             "matmul_precision": arm.matmul_precision,
         }
 
@@ -106,37 +105,19 @@ class Store:
         try:
             kept = json.loads(self._file(key).read_text(encoding="utf-8"))
             measured_at = datetime.fromisoformat(kept["measured_at"])
-            rates = Rates.from_json(kept["rates"])
+            rates = from_plain(Rates, kept["rates"])
             fresh = timedelta() <= datetime.now(UTC) - measured_at <= OLDEST
             fits = kept["key"] == key
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return Kept(rates, measured_at) if fits and fresh else None
 
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks; where the folder cannot be written, the next sweep measures again."""
         key = self.key(state)
-        file = self._file(key)
-        temporary = file.with_suffix(f".{os.getpid()}")
-        kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": rates.to_json()}
+        kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": to_plain(rates)}
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            os.replace(temporary, file)
+            paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
-        fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint}.json"
-
-
-DESCRIBED = (
-    "library",
-    "version",
-    "device",
-    "device_kind",
-    "device_name",
-    "threads",
-    "blas",
-    "details",
-    "python_version",
-)
+        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint.of(key, 16)}.json"

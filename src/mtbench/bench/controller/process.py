@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from mtbench import environments
 from mtbench.bench.failures import aborted_for_memory
-from mtbench.bench.wire import Channel, Closed, Message, TimedOut
+from mtbench.bench.wire import Channel, Closed, Garbled, Refused, Request, TimedOut
 
 # A waiting worker must not spin for long while another is timed: after a product, the threads of OpenMP's runtimes (torch's)
 # did for 8 ms, and OpenBLAS's (NumPy's) for 100 ms, as measured on two cores. But not at all is worse: waking a thread for
@@ -42,6 +43,9 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 site-packages of the interpreter that runs us, with all its versions."""
 
 
+A = TypeVar("A")
+
+
 class Died(Exception):
     """The worker ended or was ended; `status` is one of mtbench.results.record (crashed, oom, timeout)."""
 
@@ -54,12 +58,17 @@ class Process:
     """One worker process, in a process group of its own so that it can be ended with all that it started.
 
     `python` is the interpreter to run it under, ours where None; `module` what it runs there, one that serves a worker.
-    Raises Died where it cannot be started.
+    `waiting_s` is where the time spent waiting for answers is added up, by request. Raises Died where it cannot be started.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] | None = None, python: str | None = None, module: str = WORKER
+        self,
+        environment: Mapping[str, str] | None = None,
+        python: str | None = None,
+        module: str = WORKER,
+        waiting_s: MutableMapping[str, float] | None = None,
     ) -> None:
+        self._waiting_s = {} if waiting_s is None else waiting_s
         worker_reads, we_write = os.pipe()
         we_read, worker_writes = os.pipe()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
@@ -88,29 +97,35 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, timeout_s: float, do: str, **fields: Any) -> Message:
+    def ask(self, request: Request[A], timeout_s: float) -> A | Refused:
         """Sends a request and waits for its answer. Raises Died, after which the process is gone."""
-        self.tell(do, **fields)
-        return self.answer(timeout_s)
+        self.tell(request)
+        return self.answer(request, timeout_s)
 
-    def tell(self, do: str, **fields: Any) -> None:
+    def tell(self, request: Request[Any]) -> None:
         """Sends a request whose answer is fetched later, so that several workers can start at once. Raises Died."""
         try:
-            self._channel.send({"do": do, **fields})
+            self._channel.ask(request)
         except Closed:
             raise self._died() from None
 
-    def answer(self, timeout_s: float) -> Message:
+    def answer(self, request: Request[A], timeout_s: float) -> A | Refused:
         """The answer to the last request. Raises Died."""
+        started = time.monotonic()
         try:
-            return self._channel.receive(timeout_s)
+            return self._channel.read_answer(request, timeout_s)
         except TimedOut:
             self.end()
             raise Died(
                 "timeout", f"the worker did not answer within {timeout_s:g} s (protocol.timeout_s) and was killed"
             ) from None
+        except Garbled as error:
+            self.end()
+            raise Died("crashed", f"something else wrote into the worker's pipe: {error}; it was killed") from None
         except Closed:
             raise self._died() from None
+        finally:
+            self._waiting_s[request.do] = self._waiting_s.get(request.do, 0.0) + time.monotonic() - started
 
     def end(self) -> None:
         """Kills the worker and whatever it started; safe to call again."""

@@ -9,7 +9,7 @@ from mtbench.results.record import Record
 
 
 @dataclass(frozen=True)
-class Plan:
+class Extent:
     """What is about to be measured. `visits` is how often a cell is visited in all: cells times restarts."""
 
     cells: int
@@ -26,7 +26,7 @@ class Plan:
 class Progress:
     """Told of a sweep's progress; does nothing. Methods are called between blocks, never while one is timed."""
 
-    def sweep_started(self, plan: Plan) -> None: ...
+    def sweep_started(self, extent: Extent) -> None: ...
 
     def restart_started(self, restart: int) -> None:
         """`restart` counts from 0. Workers are being started."""

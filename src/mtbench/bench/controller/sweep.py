@@ -5,13 +5,11 @@ that it was to measure, and nothing else.
 """
 
 import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from mtbench import machine
+from mtbench.bench import wire
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling
@@ -19,59 +17,54 @@ from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Kept, Peaks, Store
-from mtbench.bench.controller.progress import Plan, Progress
-from mtbench.bench.controller.workers import Workers
-from mtbench.bench.protocol import Protocol, round_order, settled
-from mtbench.bench.rates import Rates
-from mtbench.bench.wire import Message
-from mtbench.machine.sleep import kept_awake
+from mtbench.bench.controller.process import Process
+from mtbench.bench.controller.progress import Extent, Progress
+from mtbench.bench.controller.rounds import round_order, settled
+from mtbench.bench.controller.workers import StartProcess, Workers, prepare
+from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
-from mtbench.plan import Arm, Job
+from mtbench.plan import Arm, Plan
 from mtbench.results.record import FILE_NAME, Record, write
 
 INTERRUPTED_WRITING_S = 1.0
 
 
-def measure(
-    jobs: Sequence[Job], protocol: Protocol, folder: Path, progress: Progress | None = None
-) -> tuple[list[Record], bool]:
-    """Measures jobs; their records are written into their folders as they come.
-
-    Returns the last record of each job, and whether the user interrupted. `folder` is the sweep's, for messages only.
-    """
-    description = machine.describe()
-    cache_bytes = max(description.get("last_level_cache_bytes") or 0, protocol.cold_cache_bytes)
-    protocol = replace(protocol, cold_cache_bytes=cache_bytes)
-    sweep = Sweep(uuid.uuid4().hex[:12], protocol, machine.identity(description), description)
-    with Watch() as watch, kept_awake() as sleepy:
-        if sleepy is not None and progress is not None:
-            progress.warn(sleepy)
-        return Controller(jobs, sweep, progress or Progress(), watch).run(folder)
-
-
 class Controller:
     """One sweep."""
 
-    def __init__(self, jobs: Sequence[Job], sweep: Sweep, progress: Progress, watch: Watch) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        sweep: Sweep,
+        progress: Progress,
+        watch: Watch,
+        meter: Meter | None = None,
+        free: Callable[[int | None, int | None], memory.Free] = memory.free,
+        start_process: StartProcess = Process,
+    ) -> None:
+        self.plan = plan
         self.sweep = sweep
         self.watch = watch
         self.protocol = sweep.protocol
         self.progress = progress
-        self.states = [JobState(job) for job in jobs]
-        self.workers = Workers(self.states, self.protocol, progress, self._record)
+        self.states = [JobState(job) for job in plan.jobs]
+        self.workers = Workers(self.states, self.protocol, progress, self._record, start_process)
         self.records: dict[str, Record] = {}
         self.peaks = Peaks()
         self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus)
         self.told_of_kept_peaks = False
         self.canary = Canary()
-        self.meter = Meter(self.protocol.energy_s)
+        self.meter = meter or Meter(self.protocol.energy_s)
+        self.free = free
         self.cooling = Cooling(self.protocol, watch, progress)
         self.told_of_gaps: set[str] = set()
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
-        arms = list(dict.fromkeys(state.job.arm for state in self.states))
-        cells = _by_cell(self.states)
-        self.progress.sweep_started(Plan(len(cells), arms, len(self.states), self.protocol.restarts, folder))
+        self.folder = folder
+        arms = self.plan.arms
+        by_id = {state.job.id: state for state in self.states}
+        cells = [[by_id[job.id] for job in cell] for cell in self.plan.by_cell()]
+        self.progress.sweep_started(Extent(len(cells), arms, len(self.states), self.protocol.restarts, folder))
         interrupted = False
         try:
             for restart in range(self.protocol.restarts):
@@ -118,7 +111,7 @@ class Controller:
         groups = self._groups([state for state in live if not state.failed])
         for group in groups:
             for state in group:
-                state.facts["paired"] = state.facts.get("paired", True) and len(groups) == 1
+                state.paired = state.paired is not False and len(groups) == 1
             self._measure_together(restart, group)
         self.progress.cell_finished(cell)
 
@@ -127,30 +120,33 @@ class Controller:
         before it takes the machine into swap."""
         if not live:
             return []
-        cell = live[0].job.cell
-        needed = memory.needed_bytes(cell.problem, cell.shape, cell.dtype)
         fits = []
         for state in live:
+            task = state.job.task
+            needed = memory.needed_bytes(task.problem, task.shape, task.dtype)
             free = self._free_bytes(state)
-            if memory.fits(needed, 1, free, self.protocol.memory_fraction):
-                fits.append((state, free))
+            if memory.fits([needed], free, self.protocol.memory_fraction):
+                fits.append((state, free, needed))
             else:
                 state.fail("oom", needed.compared_with(free))
                 self._record(state)
-        if all(memory.fits(needed, len(fits), free, self.protocol.memory_fraction) for _, free in fits):
-            return [[state for state, _ in fits]] if fits else []
-        return [[state] for state, _ in fits]
+        needs = [needed for _, _, needed in fits]
+        if all(memory.fits(needs, free, self.protocol.memory_fraction) for _, free, _ in fits):
+            return [[state for state, _, _ in fits]] if fits else []
+        return [[state] for state, _, _ in fits]
 
     def _free_bytes(self, state: JobState) -> memory.Free:
-        answer = self.workers.ask_aside(state, "memory") if state.device == "gpu" else None
-        return memory.free(*((None, None) if answer is None else (answer["free_bytes"], answer["working_set_bytes"])))
+        answer = self.workers.ask_aside(state, wire.AskMemory()) if state.device == "gpu" else None
+        return self.free(*((None, None) if answer is None else (answer.free_bytes, answer.working_set_bytes)))
 
     def _measure_together(self, restart: int, live: Sequence[JobState]) -> None:
         for state in live:
             self.progress.arm_preparing(state.job.arm)
             state.begin_visit()
             self._measure_peaks(state)
-            self.workers.ask(state, "prepare", **_prepare_fields(state.job))
+            answer = self.workers.ask(state, prepare(state))
+            if answer is not None:
+                state.note_prepared(answer)
         before, reading = self._watched_rounds(restart, live)
         for state in live:
             self._finish(restart, state)
@@ -159,7 +155,7 @@ class Controller:
             state.warnings = joined(state.warnings, warnings_of(before, reading))
             if not state.failed:
                 state.end_visit()
-            self.workers.ask_aside(state, "release")
+            self.workers.ask_aside(state, wire.Release())
             self._record(state)
         self.cooling.seen(reading)
 
@@ -182,21 +178,21 @@ class Controller:
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
         if call_ns is not None:
-            roofs = self.peaks.best(state).at(state.facts["bytes_moved"]) if not self.protocol.cold_cache else {}
-            answer = self.workers.ask(state, "finish", thorough=restart == 0, call_ns=call_ns, peaks=roofs)
-            if answer is not None and answer["peaks"] is not None:
-                self._take_peaks(state, Rates.from_json(answer["peaks"]))
+            roofs = Roofs() if self.protocol.cold_cache else self.peaks.best(state).at(state.bytes_moved)
+            answer = self.workers.ask(state, wire.Finish(thorough=restart == 0, call_ns=call_ns, roofs=roofs))
+            if answer is not None:
+                state.note_finished(answer)
+                if answer.peaks is not None:
+                    self._take_peaks(state, answer.peaks)
         if restart == 0 and self.protocol.energy_s > 0 and not state.failed:
             self._measure_energy(state)
 
     def _measure_energy(self, state: JobState) -> None:
         def work(seconds: float) -> int | None:
-            answer = self.workers.ask_aside(state, "work", seconds=seconds)
-            return None if answer is None else int(answer["calls"])
+            answer = self.workers.ask_aside(state, wire.Work(seconds))
+            return None if answer is None else answer.calls
 
-        energy = self.meter.measure(state.device, work)
-        if energy is not None:
-            state.note_energy(energy)
+        state.energy = self.meter.measure(state.device, work) or state.energy
 
     def _measure_peaks(self, state: JobState) -> None:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
@@ -206,11 +202,11 @@ class Controller:
             self._tell_of_kept_peaks(kept)
             self.peaks.note(state, kept.rates)
             return
-        answer = self.workers.ask_peaks(state)
-        if answer is None:
+        rates = self.workers.ask_peaks(state)
+        if rates is None:
             self.peaks.note(state, Rates())
         else:
-            self._take_peaks(state, Rates.from_json(answer))
+            self._take_peaks(state, rates)
 
     def _take_peaks(self, state: JobState, rates: Rates) -> None:
         self.kept_peaks.write(state, self.peaks.note(state, rates))
@@ -234,10 +230,10 @@ class Controller:
     def _ask_canary(self, live: Sequence[JobState]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""
         for device, state in {t.device: t for t in reversed(live) if not t.failed}.items():
-            answer = self.workers.ask_aside(state, "canary")
+            answer = self.workers.ask_aside(state, wire.TimeCanary())
             if answer is not None:
                 # A worker that was restarted may have a canary of another size.
-                self.canary.note(device, self.workers.workers[state.job.arm].pid, answer["call_ns"])
+                self.canary.note(device, self.workers.alive[state.job.arm].pid, answer.call_ns)
 
     def _note_drift(self) -> None:
         """Marks the records of a restart in which the machine's own speed had a trend."""
@@ -258,11 +254,11 @@ class Controller:
                 return
             for arm in round_order(running, self.protocol.seed, cell, restart, number):
                 state = by_arm[arm]
-                latency = self.workers.ask(state, "latency")
-                throughput = self.workers.ask(state, "throughput")
+                latency = self.workers.ask(state, wire.TimeLatency())
+                throughput = self.workers.ask(state, wire.TimeThroughput())
                 if latency is not None and throughput is not None:
-                    state.visit_latency_ns.append(latency["samples_ns"])
-                    state.visit_throughput_ns.append(throughput["call_ns"])
+                    state.visit_latency_ns.append(latency.samples_ns)
+                    state.visit_throughput_ns.append(throughput.call_ns)
             self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}
             self.progress.round_finished(
@@ -278,7 +274,7 @@ class Controller:
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
         record = state.record(self.sweep)
-        write(record, state.job.folder)
+        write(record, self.folder / state.job.folder)
         self.records[state.job.id] = record
         self.progress.job_recorded(record)
 
@@ -288,7 +284,7 @@ class Controller:
         deadline = time.monotonic() + INTERRUPTED_WRITING_S
         missed = [t for t in self.states if t.failed and self._recorded_status(t) != t.status]
         new = [t for t in self.states if not t.failed and self._recorded_status(t) is None]
-        new = [state for state in new if not (state.job.folder / FILE_NAME).exists()]
+        new = [state for state in new if not (self.folder / state.job.folder / FILE_NAME).exists()]
         for state in missed + new + [state for state in self.states if self._has_old_peaks(state)]:
             if time.monotonic() < deadline:
                 self._record(state)
@@ -298,26 +294,5 @@ class Controller:
         return None if record is None else record.status
 
 
-def _by_cell(states: Sequence[JobState]) -> list[list[JobState]]:
-    """The jobs that are measured against each other, in the order in which they were given."""
-    cells: dict[str, list[JobState]] = {}
-    for state in states:
-        cells.setdefault(state.job.cell.id, []).append(state)
-    return list(cells.values())
-
-
 def _medians(state: JobState) -> list[float]:
     return [median(block) for block in state.visit_latency_ns]
-
-
-def _prepare_fields(job: Job) -> Message:
-    cell = job.cell
-    return {
-        "operator": cell.operator,
-        "file": cell.operator_file,
-        "params": dict(cell.params),
-        "variant": job.arm.variant,
-        "dtype": cell.dtype,
-        "shape": asdict(cell.shape),
-        "tolerance": job.tolerance,
-    }

@@ -1,113 +1,132 @@
 """The workers of a sweep, one process for each arm, and what their failures cost: the jobs that they were to measure."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from typing import TypeVar
 
 from mtbench import environments
+from mtbench.bench import wire
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.protocol import Protocol
-from mtbench.bench.wire import Message
+from mtbench.bench.rates import Rates
 from mtbench.errors import Unsupported
+from mtbench.frameworks.base import Settings
 from mtbench.plan import Arm
+from mtbench.protocol import Protocol
 from mtbench.results import stats
+
+A = TypeVar("A")
+
+StartProcess = Callable[..., Process]
 
 
 class Workers:
     """The workers that are alive, by arm.
 
     A worker that dies or refuses fails its jobs' states, which are handed to `record` where all of an arm's are concerned;
-    a job that fails while it is asked for is recorded when its visit ends.
+    a job that fails while it is asked for is recorded when its visit ends. `waiting_s` adds up, by request, how long they were
+    waited for.
     """
 
     def __init__(
-        self, states: Sequence[JobState], protocol: Protocol, progress: Progress, record: Callable[[JobState], None]
+        self,
+        states: Sequence[JobState],
+        protocol: Protocol,
+        progress: Progress,
+        record: Callable[[JobState], None],
+        start_process: StartProcess = Process,
     ) -> None:
+        self.start_process = start_process
         self.states = states
         self.protocol = protocol
         self.progress = progress
         self.record = record
-        self.workers: dict[Arm, Process] = {}
+        self.alive: dict[Arm, Process] = {}
         self.interpreters: dict[Arm, str | None] = {}
+        self.waiting_s: dict[str, float] = defaultdict(float)
 
     def start(self, arms: Sequence[Arm]) -> None:
         """Starts workers side by side; importing a library takes seconds."""
-        started = {}
+        requests: dict[Arm, wire.Start] = {}
         for arm in arms:
             with self._failing(arm):
-                process = self.workers[arm] = Process(python=self._interpreter(arm))
-                process.tell("start", **_start_fields(arm, self.protocol))
-                started[arm] = process
+                process = self.alive[arm] = self.start_process(python=self._interpreter(arm), waiting_s=self.waiting_s)
+                process.tell(_start(arm, self.protocol))
+                requests[arm] = _start(arm, self.protocol)
         stats.load()  # while the workers import their libraries
-        for arm, process in started.items():
+        for arm, request in requests.items():
             with self._failing(arm):
-                self._describe(arm, self._accept(arm, process.answer(self.protocol.timeout_s)))
-        for arm in [arm for arm in started if arm in self.workers]:
+                answer = self.alive[arm].answer(request, self.protocol.timeout_s)
+                started = self._accept(arm, answer)
+                for state in self._unfailed(arm):
+                    state.worker = started
+        for arm in [arm for arm in requests if arm in self.alive]:
             with self._failing(arm):
-                self._describe(arm, self._accept(arm, self.workers[arm].ask(self.protocol.timeout_s, "floor")))
+                timed = self.alive[arm].ask(wire.TimeFloor(), self.protocol.timeout_s)
+                floor = self._accept(arm, timed)
+                for state in self._unfailed(arm):
+                    state.floor_ns = None if floor is None else floor.floor_ns
 
     def start_missing(self, states: Sequence[JobState]) -> None:
         """Starts the workers of arms whose last one died, one after the other."""
-        for arm in [state.job.arm for state in states if state.job.arm not in self.workers]:
+        for arm in [state.job.arm for state in states if state.job.arm not in self.alive]:
             self.start([arm])
 
     def end(self) -> None:
-        while self.workers:
-            self.workers.popitem()[1].end()
+        while self.alive:
+            self.alive.popitem()[1].end()
 
-    def ask(self, state: JobState, do: str, **fields: object) -> Message | None:
+    def ask(self, state: JobState, request: wire.Request[A]) -> A | None:
         """Asks a job's worker; None where the job has failed, now or before."""
         if state.failed:
             return None
         arm = state.job.arm
         try:
-            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
+            answer = self.alive[arm].ask(request, self.protocol.timeout_s)
         except Died as death:
-            del self.workers[arm]
+            del self.alive[arm]
             state.fail(death.status, str(death))
             return None
-        if not answer["ok"]:
-            state.fail(answer["status"], answer["reason"], answer.get("verify_error"))
-            self.ask_aside(state, "release")  # what it holds would be missing to the other arms
+        if isinstance(answer, wire.Refused):
+            state.fail(answer.status, answer.reason, answer.verify_error)
+            self.ask_aside(state, wire.Release())  # what it holds would be missing to the other arms
             return None
-        if do in ("prepare", "finish"):
-            state.note(answer)
         return answer
 
-    def ask_aside(self, state: JobState, do: str, **fields: object) -> Message | None:
+    def ask_aside(self, state: JobState, request: wire.Request[A]) -> A | None:
         """Asks what is no part of the job's own measurement, so that a refusal costs it nothing; None where refused."""
         arm = state.job.arm
-        if arm not in self.workers:
+        if arm not in self.alive:
             return None
         try:
-            answer = self.workers[arm].ask(self.protocol.timeout_s, do, **fields)
+            answer = self.alive[arm].ask(request, self.protocol.timeout_s)
         except Died as death:
-            del self.workers[arm]
-            if not state.failed and do != "release":
+            del self.alive[arm]
+            if not state.failed and not isinstance(request, wire.Release):
                 state.fail(death.status, str(death))
             return None
-        if not answer["ok"]:
-            self.progress.warn(f"{do} of {state.arm}: {answer['reason']}")
+        if isinstance(answer, wire.Refused):
+            self.progress.warn(f"{request.do} of {state.arm}: {answer.reason}")
             return None
         return answer
 
-    def ask_peaks(self, state: JobState) -> Message | None:
+    def ask_peaks(self, state: JobState) -> Rates | None:
         """Has a library measure its peak rates with a job's dtype; None, with a warning, where it cannot. A worker that dies
         over it is replaced: the job can be measured without."""
         arm = state.job.arm
         try:
-            answer = self.workers[arm].ask(self.protocol.timeout_s, "peaks", dtype=state.job.cell.dtype)
+            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype), self.protocol.timeout_s)
         except Died as death:
-            del self.workers[arm]
+            del self.alive[arm]
             self.progress.warn(f"{state.arm} died while its peak rates were measured: {death}")
             self.start([arm])
             return None
-        if answer["ok"]:
+        if not isinstance(answer, wire.Refused):
             return answer
-        if answer["status"] != "unsupported":
-            self.progress.warn(f"the peak rates of {state.arm} could not be measured: {answer['reason']}")
+        if answer.status != "unsupported":
+            self.progress.warn(f"the peak rates of {state.arm} could not be measured: {answer.reason}")
         return None
 
     def _interpreter(self, arm: Arm) -> str | None:
@@ -116,18 +135,12 @@ class Workers:
             self.interpreters[arm] = environments.interpreter(arm, self.progress.note)
         return self.interpreters[arm]
 
-    def _accept(self, arm: Arm, answer: Message) -> Message:
+    def _accept(self, arm: Arm, answer: A | wire.Refused) -> A | None:
         """An answer that concerns an arm as a whole; a refusal ends all its jobs."""
-        if not answer["ok"]:
-            self._give_up(arm, answer["status"], answer["reason"])
-            return {}
+        if isinstance(answer, wire.Refused):
+            self._give_up(arm, answer.status, answer.reason)
+            return None
         return answer
-
-    def _describe(self, arm: Arm, answer: Message) -> None:
-        for state in self._unfailed(arm):
-            state.description |= answer.get("description", {})
-            if "floor_ns" in answer:
-                state.facts["floor_ns"] = answer["floor_ns"]
 
     @contextmanager
     def _failing(self, arm: Arm) -> Iterator[None]:
@@ -142,18 +155,27 @@ class Workers:
         for state in self._unfailed(arm):
             state.fail(status, reason)
             self.record(state)
-        if arm in self.workers:
-            self.workers.pop(arm).end()
+        if arm in self.alive:
+            self.alive.pop(arm).end()
 
     def _unfailed(self, arm: Arm) -> list[JobState]:
         return [state for state in self.states if state.job.arm == arm and not state.failed]
 
 
-def _start_fields(arm: Arm, protocol: Protocol) -> Message:
-    return {
-        "framework": arm.framework,
-        "file": arm.framework_file,
-        "mode": arm.mode,
-        "settings": {"device": arm.device, "matmul_precision": arm.matmul_precision},
-        "protocol": asdict(protocol),
-    }
+def _start(arm: Arm, protocol: Protocol) -> wire.Start:
+    settings = Settings(device=arm.device, matmul_precision=arm.matmul_precision)
+    return wire.Start(arm.framework, arm.framework_file, arm.mode, settings, protocol)
+
+
+def prepare(state: JobState) -> wire.Prepare:
+    """What a worker is to build for a job."""
+    task = state.job.task
+    return wire.Prepare(
+        operator=task.operator,
+        file=task.operator_file,
+        params=dict(task.params),
+        variant=state.job.arm.variant,
+        dtype=task.dtype,
+        shape=task.shape,
+        tolerance=state.job.tolerance,
+    )

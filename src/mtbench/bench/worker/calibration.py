@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.bench.protocol import Protocol
 from mtbench.bench.rates import Rates
 from mtbench.bench.worker import blocks
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import ITEM_BYTES
+from mtbench.protocol import Protocol
 
 MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 

@@ -1,10 +1,10 @@
 """The worker: one process, one arm. It sets its library up, builds what it is told to, and times blocks when asked.
 
-Started as `python -m mtbench.bench.worker READ_FD WRITE_FD`. Each request is a message {"do": name, ...}, answered by
-one message: {"ok": true, ...}, or {"ok": false, "status": ..., "reason": ...} with a status of mtbench.results.record. It ends
-when its input closes. It imports NumPy and one framework, and none of the controller's libraries.
+Started as `python -m mtbench.bench.worker READ_FD WRITE_FD`. Requests and answers are those of mtbench.bench.wire. It ends when
+its input closes. It imports NumPy and one framework, and none of the controller's libraries.
 """
 
+import math
 import os
 import platform
 import sys
@@ -12,22 +12,22 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 from mtbench import registry
-from mtbench.bench import failures
-from mtbench.bench.protocol import Protocol
+from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
-from mtbench.bench.wire import Channel, Closed, Message
+from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
 from mtbench.bench.worker.priority import raise_priority
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Description, Framework, Settings
+from mtbench.frameworks.base import Description, Framework
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
+from mtbench.protocol import Protocol
 
 FLOOR_CALLS = 200
 
@@ -47,7 +47,7 @@ PEAK_SECOND_FACTOR = 2.0
 
 
 @dataclass
-class Prepared:
+class Ready:
     """One job, built, checked and warm."""
 
     subject: blocks.Subject
@@ -63,76 +63,60 @@ class Prepared:
 
 
 class Worker:
-    """Answers requests; each public method is one, its arguments the message's fields, its result the answer's."""
+    """Answers requests: each by the method of its name (`Request.do`)."""
+
+    requests = wire.REQUESTS
 
     def __init__(self) -> None:
         self.framework: Framework
         self.description: Description
         self.mode: str
         self.protocol: Protocol
-        self.prepared: Prepared | None = None
+        self.prepared: Ready | None = None
         self.canary_call: blocks.Subject | None = None
         self.has_prepared = False
-        self.rate_check = integrity.RateCheck(lambda dtype: Rates.from_json(self.peaks(dtype, PEAK_SECOND_FACTOR)))
+        self.rate_check = integrity.RateCheck(lambda dtype: self._peak_rates(dtype, PEAK_SECOND_FACTOR))
 
-    def start(
-        self, framework: str, file: str | None, mode: str, settings: dict[str, str], protocol: dict[str, Any]
-    ) -> Message:
-        """Sets the library up; answers with its description."""
-        self.mode = mode
-        self.protocol = Protocol(**protocol)
+    def start(self, request: wire.Start) -> wire.Started:
+        self.mode = request.mode
+        self.protocol = request.protocol
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
         raise_priority()  # likewise
-        self.framework = registry.load("framework", framework, file)(Settings(**settings))
+        self.framework = registry.load("framework", request.framework, request.file)(request.settings)
         self.description = self.framework.describe()
         blocks.settle_collector(set_aside=True)
-        return {"description": {**asdict(self.description), "python_version": platform.python_version()}}
+        return wire.Started(self.description, platform.python_version())
 
-    def floor(self) -> Message:
-        """Times the library's cheapest call. Apart from `start`, since workers start side by side."""
+    def floor(self, request: wire.TimeFloor) -> wire.Floor:
         null = self._subject(self.framework.null(), [[]])
         with blocks.collector_off():
             blocks.latency_calls(null, FLOOR_CALLS // 4)
-            return {"floor_ns": median(blocks.latency_calls(null, FLOOR_CALLS))}
+            return wire.Floor(median(blocks.latency_calls(null, FLOOR_CALLS)))
 
-    def peaks(self, dtype: str, factor: float = 1.0) -> Message:
-        """The best rates that matrix products and moving data reach here with a dtype."""
+    def peaks(self, request: wire.MeasurePeaks) -> Rates:
+        return self._peak_rates(request.dtype)
+
+    def _peak_rates(self, dtype: str, factor: float = 1.0) -> Rates:
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
-        free = self.framework.free_bytes() or available_bytes()
-        most_bytes = free / PEAK_MEMORY_PARTS
-        rates = calibration.peak_rates(
-            self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes
-        )
-        return rates.to_json()
+        most_bytes = (self.framework.free_bytes() or available_bytes()) / PEAK_MEMORY_PARTS
+        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes)
 
-    def canary(self) -> Message:
-        """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
+    def canary(self, request: wire.TimeCanary) -> wire.CallTime:
         if self.canary_call is None:
             self.canary_call = calibration.make_canary(self.framework, self._subject)
-        return {"call_ns": calibration.time_canary(self.canary_call, self.protocol)}
+        return wire.CallTime(calibration.time_canary(self.canary_call, self.protocol))
 
-    def prepare(
-        self,
-        operator: str,
-        file: str | None,
-        params: dict[str, Any],
-        variant: str,
-        dtype: str,
-        shape: dict[str, Any],
-        tolerance: float,
-    ) -> Message:
-        """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks."""
-        self.release()
-        framework = self.framework
+    def prepare(self, request: wire.Prepare) -> wire.Prepared:
+        self._let_go()
+        framework, dtype, sizes, tolerance = self.framework, request.dtype, request.shape, request.tolerance
         framework.check_dtype(dtype)
-        problem: Operator = registry.load("operator", operator, file)(**params)
-        sizes = Shape(**shape)
+        problem: Operator = registry.load("operator", request.operator, request.file)(**request.params)
         case = correctness.draw(problem, sizes, dtype, self.protocol.seed)
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
-        call = build(framework, problem, variant, weights)
+        call = build(framework, problem, request.variant, weights)
         if self.mode == "compiled":
             call = compiled(framework, call)
 
@@ -147,7 +131,7 @@ class Worker:
         warmth = blocks.warm_up(subject, self.protocol)
         queued_calls = blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol)  # warms the queue up, too
         warmup_ns = subject.clock() - started
-        prepared = self.prepared = Prepared(
+        prepared = self.prepared = Ready(
             subject,
             problem,
             sizes,
@@ -158,30 +142,28 @@ class Worker:
             latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol),
             throughput_calls=queued_calls,
         )
-        return {
-            "first_call_ns": first_call_ns,
-            "warmup_ns": warmup_ns,
-            "verify_error": error,
-            "flops": problem.flops(sizes),
-            "bytes_moved": problem.bytes_moved(sizes, dtype),
-            "calls_per_block": prepared.latency_calls,
-            "throughput_calls": prepared.throughput_calls,
-            "warnings": [] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"],
-        }
+        return wire.Prepared(
+            first_call_ns=first_call_ns,
+            warmup_ns=warmup_ns,
+            verify_error=error,
+            flops=_finite("flops", problem.flops(sizes)),
+            bytes_moved=_finite("bytes_moved", problem.bytes_moved(sizes, dtype)),
+            calls_per_block=prepared.latency_calls,
+            throughput_calls=prepared.throughput_calls,
+            warnings=[] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"],
+        )
 
-    def latency(self) -> Message:
-        """One block in latency mode."""
+    def latency(self, request: wire.TimeLatency) -> wire.LatencyBlock:
         prepared = self._ready()
         with self._noting_compilations():
             samples = blocks.latency_block(prepared.subject, prepared.latency_calls, self.protocol)
-        return {"samples_ns": samples, "median_ns": median(samples)}
+        return wire.LatencyBlock(samples)
 
-    def throughput(self) -> Message:
-        """One block in throughput mode."""
+    def throughput(self, request: wire.TimeThroughput) -> wire.CallTime:
         prepared = self._ready()
         with self._noting_compilations():
             call_ns = blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)
-        return {"call_ns": call_ns}
+        return wire.CallTime(call_ns)
 
     @contextmanager
     def _noting_compilations(self) -> Iterator[None]:
@@ -190,14 +172,8 @@ class Worker:
         yield
         self._ready().recompiled |= self.framework.compilations() != before
 
-    def finish(self, thorough: bool, call_ns: float, peaks: dict[str, float | None]) -> Message:
-        """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
-
-        `thorough` adds the checks that need not be repeated in a later life of the worker; `call_ns` is the shortest
-        median that was measured, and `peaks` the rates that it must not exceed; `peaks` of the answer are those of this
-        library where they were measured again, else None.
-        """
-        prepared = self._ready()
+    def finish(self, request: wire.Finish) -> wire.Finished:
+        prepared, call_ns = self._ready(), request.call_ns
         subject, framework = prepared.subject, self.framework
         error = self._check(subject.last, prepared.expected)
         warnings = []
@@ -212,27 +188,27 @@ class Worker:
         framework.reset_peak()
         subject.run()
         peak_bytes = framework.peak_bytes()  # before the checks, whose other inputs a call with state of its own keeps
-        if thorough:
-            integrity.check_complete(framework, subject, call_ns)
+        if request.thorough:
+            warnings += integrity.check_complete(framework, subject, call_ns)
             if not prepared.problem.updates_inputs:
                 integrity.check_fresh(framework, subject)
             warnings += integrity.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
             error = max(error, self._check_other_inputs(prepared))
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         work = (problem.flops(shape), problem.bytes_moved(shape, dtype))
-        again, suspicions = self.rate_check.check(dtype, *work, call_ns, peaks)
+        again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs)
         warnings += suspicions
         subject.last = None
-        return {
-            "verify_error": error,
-            "device_ns": median(device_ns) if device_ns else None,
-            "peak_bytes": peak_bytes,
-            "peak_kind": self.description.peak_kind,
-            "peaks": None if again is None else again.to_json(),
-            "warnings": warnings,
-        }
+        return wire.Finished(
+            verify_error=error,
+            peak_kind=self.description.peak_kind,
+            device_ns=median(device_ns) if device_ns else None,
+            peak_bytes=peak_bytes,
+            peaks=again,
+            warnings=warnings,
+        )
 
-    def _check_other_inputs(self, prepared: Prepared) -> float:
+    def _check_other_inputs(self, prepared: Ready) -> float:
         """The error on inputs that the call has not seen; an answer that was kept from before is wrong here."""
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         case = correctness.draw(problem, shape, dtype, self.protocol.seed, inputs_seed=self.protocol.seed + 1)
@@ -248,27 +224,26 @@ class Worker:
         prepared = self._ready()
         return correctness.check(self._host(out), expected, prepared.shape.batch_size, prepared.tolerance)
 
-    def work(self, seconds: float) -> Message:
-        """Runs the call for so long, untimed, for the energy pass; answers with the number of calls."""
+    def work(self, request: wire.Work) -> wire.Worked:
         prepared = self._ready()
         calls = 0
-        until = time.monotonic() + seconds
+        until = time.monotonic() + request.seconds
         with blocks.collector_off():
             while time.monotonic() < until:
                 blocks.throughput_calls(prepared.subject, prepared.throughput_calls)
                 calls += prepared.throughput_calls
-        return {"calls": calls}
+        return wire.Worked(calls)
 
-    def memory(self) -> Message:
-        """The memory that the device has free, and the most of the system's that it should use, where the library says."""
-        framework = self.framework
-        return {"free_bytes": framework.free_bytes(), "working_set_bytes": framework.working_set_bytes()}
+    def memory(self, request: wire.AskMemory) -> wire.FreeMemory:
+        return wire.FreeMemory(self.framework.free_bytes(), self.framework.working_set_bytes())
 
-    def release(self) -> Message:
-        """Lets go of the prepared job, and of what the library cached for it."""
+    def release(self, request: wire.Release) -> wire.Done:
+        self._let_go()
+        return wire.Done()
+
+    def _let_go(self) -> None:
         self.prepared = None
         self.framework.clear()
-        return {}
 
     def _input_sets(self, case: correctness.Case, dtype: str) -> list[list[Any]]:
         """The inputs on the device: once, or for a cold cache as often as needed to overflow the last-level cache."""
@@ -291,7 +266,7 @@ class Worker:
             compilations=self.framework.compilations,
         )
 
-    def _ready(self) -> Prepared:
+    def _ready(self) -> Ready:
         if self.prepared is None:
             raise RuntimeError("nothing is prepared")
         return self.prepared
@@ -344,24 +319,31 @@ def _pin(cpus: list[int]) -> None:
         ) from None
 
 
-def answer(worker: Worker, request: Message) -> Message:
+def answer(worker: Worker, request: wire.Request[Any]) -> Any:
     """Carries a request out and turns whatever goes wrong into an answer: a worker outlives its jobs' failures."""
     try:
-        return {"ok": True, **getattr(worker, request.pop("do"))(**request)}
+        return getattr(worker, request.do)(request)
     except Unsupported as error:
-        return {"ok": False, "status": "unsupported", "reason": str(error)}
+        return wire.Refused("unsupported", str(error))
     except correctness.Mismatch as error:
-        return {"ok": False, "status": "mismatch", "reason": str(error), "verify_error": error.error}
+        return wire.Refused("mismatch", str(error), error.error)
     except Exception as error:
-        trace = "".join(traceback.format_exception(error))
-        return {"ok": False, "status": failures.status_of(error), "reason": trace}
+        return wire.Refused(failures.status_of(error), "".join(traceback.format_exception(error)))
+
+
+def _finite(name: str, value: float) -> float:
+    """An operator's own count of its work. Raises ValueError where it is no finite number of 0 or more."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}; an operator's work is a finite number, 0 or more")
+    return float(value)
 
 
 def serve(worker: Worker) -> None:
     """Answers requests over the file descriptors that the command line names, until they are closed."""
     channel = Channel(int(sys.argv[1]), int(sys.argv[2]))
+    known = {request.do: request for request in worker.requests}
     try:
         while True:
-            channel.send(answer(worker, channel.receive()))
+            channel.send_answer(answer(worker, channel.read_request(known)))
     except Closed:
         return

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import Unsupported
-from mtbench.operators._language_model import flat
-from mtbench.operators.base import Call
+from mtbench.language_models.config import flat
+
+Call = Callable[..., Any]
 
 
 def load(folder: Path, like: Any) -> Any:

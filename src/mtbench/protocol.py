@@ -3,8 +3,6 @@
 The settings' values are in conf/protocol/*.yaml, each with its unit; their reasons are here.
 """
 
-import random
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mtbench.errors import ConfigError, unknown
@@ -159,30 +157,3 @@ class Protocol:
     def look_confidence(self) -> float:
         """Confidence of the interval at each look, so that all looks together keep `confidence`."""
         return 1 - (1 - self.confidence) / len(self.looks)
-
-
-def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:
-    """The arms of one round in random order: the same for the same seed, another for each round.
-
-    Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
-    randomisation), whatever the machine's speed does meanwhile.
-    """
-    order = list(arms)
-    random.Random(f"{seed}/{cell}/{restart}/{number}").shuffle(order)
-    return order
-
-
-def settled(blocks_ns: Mapping[str, Sequence[float]], protocol: Protocol) -> bool:
-    """Whether every arm's interval of the median block lies within the target, at the look's confidence."""
-    from mtbench.results.stats import median_interval
-
-    for values in blocks_ns.values():
-        interval = median_interval(values, protocol.look_confidence)
-        if interval.confidence < protocol.look_confidence:
-            return False
-        if (
-            max(interval.high - interval.estimate, interval.estimate - interval.low)
-            > protocol.target * interval.estimate
-        ):
-            return False
-    return True

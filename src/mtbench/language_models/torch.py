@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import Unsupported
-from mtbench.operators.base import Call
+
+Call = Callable[..., Any]
 
 ROOM = 64
 """A static cache has a multiple of so many positions: attention's kernels work on aligned blocks."""

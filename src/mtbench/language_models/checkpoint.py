@@ -4,20 +4,17 @@ The format: eight bytes with the length of a JSON header, which names each tenso
 (https://huggingface.co/docs/safetensors). bfloat16 is the upper half of a float32.
 """
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtbench import paths
+from mtbench import fingerprint, paths
 from mtbench.errors import ConfigError
-from mtbench.operators.base import Dimensions, Host
 from mtbench.reference import round_to
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,6 +26,8 @@ STEP = 2.0**-24
 """Drawn weights are multiples of this, the smallest number of float16, and then rounded to bfloat16; so all three dtypes
 have every one of them, and a file serves them all."""
 
+Host = NDArray[Any]
+Dimensions = tuple[int, ...]
 Drawn = tuple[Dimensions, float, float]
 """Of a random tensor: shape, mean and standard deviation."""
 
@@ -68,34 +67,31 @@ class Checkpoint:
         """Changes where the files do."""
         files = sorted({file for file, *_ in self._places.values()})
         facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return fingerprint.of(facts)
 
 
 def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) -> Checkpoint:
     """Random weights for a configuration, written in the cache folder once, by shape, mean and standard deviation."""
     text = json.dumps(dict(config), sort_keys=True)
-    fingerprint = hashlib.sha256(f"{text} {list(tensors.items())} {seed} {STEP}".encode()).hexdigest()[:16]
+    name = fingerprint.of_bytes(f"{text} {list(tensors.items())} {seed} {STEP}".encode(), 16)
 
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(text)
         _write_drawn(folder / WEIGHTS_FILE, tensors, np.random.default_rng([seed, 2]))
 
-    return Checkpoint(kept(paths.cache() / "models" / f"{config['model_type']}-{fingerprint}", write))
+    return Checkpoint(kept(paths.cache() / "models" / f"{config['model_type']}-{name}", write))
 
 
 def kept(folder: Path, write: Callable[[Path], None]) -> Path:
     """A folder in the cache, written by whoever needs it first; a reader sees all of it or none."""
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            write(temporary)
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was quicker
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with paths.building(folder) as building:
+            write(building)
+            try:
+                building.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was quicker
+                    raise
     return folder
 
 

@@ -3,17 +3,22 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from mtbench import models, paths, registry
-from mtbench.console import terminal
+from mtbench import paths, registry
 from mtbench.errors import ConfigError
+from mtbench.language_models import config as published
+from mtbench.language_models import dimensions
+from mtbench.launch.config import register
 from mtbench.operators.base import Shape
-from mtbench.plan import Cell
+from mtbench.plan import Arm, Task, job
 from mtbench.results import words
 from mtbench.results.record import Record, to_json
 
@@ -48,7 +53,7 @@ def parameters(config: dict[str, int], dim: int) -> int:
 def test_a_preset_has_as_many_parameters_as_its_model(name: str, count: int) -> None:
     config = preset(name)["config"]
     assert isinstance(config, dict)
-    assert parameters(config, models.dimension("head_dim", config)) == count
+    assert parameters(config, dimensions.dimension("head_dim", config)) == count
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -59,25 +64,101 @@ def test_every_dimension_of_a_preset_is_known(name: str) -> None:
     config = found["config"]
     assert isinstance(config, dict)
     assert "\n".join(config) == "\n".join(dict.fromkeys(config))
-    for dimension in models.DIMENSIONS:
-        value = models.dimension(dimension, config)
+    for dimension in dimensions.DIMENSIONS:
+        value = dimensions.dimension(dimension, config)
         assert value is not None or dimension == "window", dimension
 
 
 def test_dimensions_are_those_of_the_model() -> None:
     qwen, gemma, smol = (preset(name)["config"] for name in ("qwen3_0_6b", "gemma3_1b", "smollm2_135m"))
-    assert models.dimension("head_dim", qwen) == 128  # which is not embed_dim / num_heads
-    assert models.dimension("head_dim", smol) == 64  # which is, and is not published
-    assert [models.dimension("qk_norm", config) for config in (qwen, gemma, smol)] == [True, True, False]
-    assert [models.dimension("window", config) for config in (qwen, gemma, smol)] == [None, 512, None]
-    assert [models.dimension("theta", config) for config in (qwen, gemma)] == [1000000, 10000]  # as in Gemma's windows
-    assert models.dimension("window", {"sliding_window": 4096, "use_sliding_window": False}) is None
-    assert [models.dimension("activation", config) for config in (qwen, gemma)] == ["silu", "gelu_tanh"]
+    assert dimensions.dimension("head_dim", qwen) == 128  # which is not embed_dim / num_heads
+    assert dimensions.dimension("head_dim", smol) == 64  # which is, and is not published
+    assert [dimensions.dimension("qk_norm", config) for config in (qwen, gemma, smol)] == [True, True, False]
+    assert [dimensions.dimension("window", config) for config in (qwen, gemma, smol)] == [None, 512, None]
+    assert [dimensions.dimension("theta", config) for config in (qwen, gemma)] == [
+        1000000,
+        10000,
+    ]  # as in Gemma's windows
+    assert [dimensions.dimension("activation", config) for config in (qwen, gemma)] == ["silu", "gelu_tanh"]
 
 
-def test_a_missing_key_is_named() -> None:
-    with pytest.raises(ConfigError, match="config has no hidden_size, so embed_dim is not known"):
-        models.dimension("embed_dim", {"model_type": "llama"})
+def nested(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as transformers 5 writes it."""
+    old = {name: value for name, value in config.items() if not name.startswith("rope_")}
+    full = {"rope_type": "default", "rope_theta": config["rope_theta"]} | (config.get("rope_scaling") or {})
+    if "rope_local_base_freq" not in config:
+        return old | {"rope_parameters": full}
+    windowed = {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}
+    return old | {"rope_parameters": {"full_attention": full, "sliding_attention": windowed}}
+
+
+def operator(name: str, config: dict[str, Any]) -> Any:
+    """An operator with the parameters that its YAML takes from a model."""
+    register()
+    chosen = OmegaConf.create({"model": {"name": "a", "config": config}})
+    chosen.operator = OmegaConf.load(paths.conf() / "operator" / f"{name}.yaml")
+    params = OmegaConf.to_container(chosen.operator.params, resolve=True)
+    return registry.load("operator", name).from_params(params)
+
+
+@pytest.mark.parametrize("style", [dict, nested])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_operator_takes_the_same_from_a_model(name: str, style: Callable[[Any], dict[str, Any]]) -> None:
+    config = style(preset(name)["config"])
+    gqa, block, whole = (operator(each, config) for each in ("gqa", "llama_block", "causal_lm"))
+    model, (layer, *_) = whole.model, whole.model.layers
+    expected = (model.embed_dim, model.num_heads, model.num_kv_heads, model.head_dim, model.eps, layer.rope.theta)
+    for one in (gqa, block):
+        assert (one.embed_dim, one.num_heads, one.num_kv_heads, one.head_dim, one.eps, one.theta) == expected
+        assert one.window == layer.window
+        assert one.qk_norm == model.normalises_queries
+    assert (block.mlp_dim, block.activation) == (model.mlp_dim, model.activation)
+    assert model == operator("causal_lm", preset(name)["config"]).model  # type: ignore[arg-type]
+
+
+def test_theta_is_what_the_file_says() -> None:
+    config: Any = preset("llama3_2_1b")["config"]
+    assert [operator(name, nested(config)).theta for name in ("gqa", "llama_block")] == [500000.0] * 2
+    assert operator("causal_lm", nested(config)).model.layers[0].rope.theta == 500000.0
+    del config["rope_theta"]
+    assert dimensions.dimension("theta", config) == 10000.0  # the architecture's
+    with pytest.raises(ConfigError, match="The model's config has no rope_theta"):
+        dimensions.dimension(
+            "theta", nested(config | {"rope_theta": 1}) | {"rope_parameters": {"rope_type": "default"}}
+        )
+
+
+def test_a_number_is_told_as_it_is_written() -> None:
+    """A job's identity is made of its parameters, in which 1000000 and 1000000.0 are two."""
+    assert repr(dimensions.dimension("theta", preset("qwen3_0_6b")["config"])) == "1000000"
+
+
+def test_layers_with_and_without_a_window() -> None:
+    qwen, gemma = (preset(name)["config"] for name in ("qwen3_0_6b", "gemma3_1b"))
+    assert isinstance(qwen, dict)
+    assert isinstance(gemma, dict)
+    changed = qwen | {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 20}
+    windows = [layer.window for layer in published.read(changed).layers]
+    assert windows == [None] * 20 + [64] * 8
+    assert [layer.window for layer in published.read(gemma).layers][:7] == [512] * 5 + [None, 512]
+    assert [layer.window for layer in published.read(qwen | {"sliding_window": 64}).layers] == [None] * 28
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"model_type": "llama"}, "The model's config has no num_attention_heads."),
+        (
+            {"model_type": "lama"},
+            "No architecture (model_type) 'lama'. Did you mean 'llama'? Known: gemma3_text, llama, qwen3.",
+        ),
+        ({"hidden_size": 1}, "The model's config has no model_type."),
+    ],
+)
+def test_what_is_no_known_model_is_refused_in_a_line(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        dimensions.dimension("embed_dim", config)
+    assert str(refused.value) == says
 
 
 def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +189,7 @@ def test_an_operator_takes_its_shapes_from_a_model_and_says_so(tmp_path: Path) -
         ),
         (
             "model", "lacking.yaml", "name: lacking\nsource: null\nconfig:\n  vocab_size: 9\n",
-            ["operator=linear", "model=lacking"], "The model's config has no hidden_size, so embed_dim is not known.",
+            ["operator=linear", "model=lacking"], "The model's config has no model_type.",
         ),
         ("model", "x.yaml", "name: x\n", ["model=qwen3"], "No model 'qwen3'. Did you mean 'qwen3_0_6b'?"),
     ],
@@ -136,11 +217,12 @@ def test_a_terminal_names_the_model_and_not_its_configuration() -> None:
     ]  # fmt: skip
     titles = [words.title(record, words.differing(records, "causal_lm")) for record in records]
     assert titles == [f"causal_lm {model} bfloat16 batch 1 seq 1 kv 64" for model in ("qwen3_0_6b", "gemma3_1b")]
-    cell = Cell(
-        "causal_lm", registry.load("operator", "causal_lm"), tuple(sorted(json.loads(params).items())), "bfloat16",
-        Shape(1, 1, 64), model="gemma3_1b",
-    )  # fmt: skip
-    assert terminal._named(cell) == "causal_lm gemma3_1b bfloat16 b1_s1_k64 phase=decode"
+
+
+def test_a_cell_names_the_model_and_not_its_configuration() -> None:
+    params = (("config", '{"hidden_size": 1}'), ("phase", "decode"))
+    task = Task("causal_lm", params, "bfloat16", Shape(1, 1, 64), model="gemma3_1b")
+    assert str(job(task, Arm("torch"), 1e-2).cell) == "causal_lm gemma3_1b bfloat16 b1_s1_k64 phase=decode"
 
 
 def test_a_whole_model_is_measured_in_both_libraries(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""A language model's sizes in the words of the operators.
+
+A preset is a YAML file in `conf/model/` with a `name`, its `source`, and `config`: the model's `config.json` as its
+authors published it. An operator's YAML takes a shape from it with `${mtbench.model:embed_dim,768}`, where the second is
+what holds when no model is chosen.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mtbench.errors import ConfigError, unknown
+from mtbench.language_models import config as published
+from mtbench.language_models.config import LanguageModel
+
+DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
+    "embed_dim": lambda model: model.embed_dim,
+    "num_heads": lambda model: model.num_heads,
+    "num_kv_heads": lambda model: model.num_kv_heads,
+    "head_dim": lambda model: model.head_dim,
+    "mlp_dim": lambda model: model.mlp_dim,
+    "vocab_size": lambda model: model.vocab_size,
+    "num_layers": lambda model: len(model.layers),
+    "eps": lambda model: model.eps,
+    "theta": lambda model: model.layer.rope.theta,
+    "activation": lambda model: model.activation,
+    "bias": lambda model: model.attention_bias,
+    "qk_norm": lambda model: model.normalises_queries,
+    "window": lambda model: model.layer.window,
+}
+"""The operators' words. `theta` and `window` are of the layers with a window, where only some have one. A rotary
+embedding's scaling changes no operator's work, and no operator has it but `causal_lm`."""
+
+
+def dimension(name: str, config: Mapping[str, Any]) -> Any:
+    """One of a model's dimensions. Raises ConfigError where the word is unknown, or the configuration cannot be read."""
+    if name not in DIMENSIONS:
+        raise ConfigError(unknown("dimension of a model", name, DIMENSIONS))
+    return DIMENSIONS[name](published.read(config))

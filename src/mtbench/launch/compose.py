@@ -1,0 +1,70 @@
+"""From a sweep's overrides to its plan: each job is composed and checked, before anything is measured or written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mtbench.errors import ConfigError
+from mtbench.launch import config as configuration
+from mtbench.plan import Job, Plan, plan
+from mtbench.protocol import Protocol
+
+USUAL_SUBDIR = "${mtbench.folder:}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A plan, and the configuration of each of its jobs."""
+
+    plan: Plan
+    configs: Mapping[str, DictConfig]
+
+
+def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> Sweep:
+    """The plan of a sweep from the overrides of each job. Raises ConfigError where a job cannot be measured."""
+    configs: dict[str, DictConfig] = {}
+    jobs: list[Job] = []
+    protocols: list[Protocol] = []
+    for number, overrides in enumerate(job_overrides):
+        job_config = loader.load_sweep_config(config, list(overrides))
+        with open_dict(job_config):
+            job_config.hydra.job.id = str(number)
+            job_config.hydra.job.num = number
+        protocols.append(configuration.protocol_from(job_config))
+        if protocols[-1] != protocols[0]:
+            raise ConfigError(
+                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
+            )
+        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra))
+        configs.setdefault(job.id, job_config)
+        jobs.append(_placed(job, job_config))
+    made = plan(jobs, protocols[0])
+    _check_folders(made.jobs)
+    sweep_folder = Path(str(config.hydra.sweep.dir)).absolute()
+    for job in made.jobs:
+        with open_dict(configs[job.id]):
+            configs[job.id].hydra.runtime.output_dir = str(sweep_folder / job.folder)
+    return Sweep(made, configs)
+
+
+def _placed(job: Job, config: DictConfig) -> Job:
+    """The job with the folder that the user gave it, where that is another than its own."""
+    given = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(given, dict)
+    usual = given["subdir"] == USUAL_SUBDIR
+    return job if usual else replace(job, folder=Path(str(config.hydra.sweep.subdir)))
+
+
+def _check_folders(jobs: Sequence[Job]) -> None:
+    """Raises ConfigError where two records would go into one file."""
+    taken: dict[Path, Job] = {}
+    for job in jobs:
+        other = taken.setdefault(job.folder, job)
+        if other is not job:
+            raise ConfigError(
+                f"hydra.sweep.subdir={job.folder} is the same for two jobs, whose records would overwrite each other; "
+                "leave it out."
+            )

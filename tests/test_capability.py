@@ -1,0 +1,90 @@
+"""What the libraries say of this machine, asked in processes of their own."""
+
+import os
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mtbench import capability, registry
+from mtbench.capability import Capability
+from mtbench.errors import Unsupported
+from mtbench.frameworks.base import Framework, Settings
+
+
+@pytest.mark.parametrize("library", [name for name in registry.names("framework") if name != "jax" or find_spec("jax")])
+def test_a_library_answers_as_its_framework_does(library: str) -> None:
+    framework: Framework = registry.load("framework", library)(Settings("cpu"))
+    (answer,) = capability.ask([library], ["cpu"])
+    for dtype in capability.DTYPES:
+        if dtype in answer.dtypes:
+            with pytest.raises(Unsupported, match=answer.dtypes[dtype]):
+                framework.check_dtype(dtype)
+        else:
+            framework.check_dtype(dtype)
+    assert answer.unsupported is None
+    assert answer.description == framework.describe()
+    assert answer == capability.probe(library, "cpu")
+
+
+def test_an_answer_survives_json() -> None:
+    refused = {"softmax": {"native bits=8": "no"}}
+    for found in (Capability("a", "gpu", "no GPU"), replace(capability.probe("numpy", "cpu"), forms=refused)):
+        assert Capability.from_json(found.to_json()) == found
+
+
+def test_a_library_without_a_gpu_says_so() -> None:
+    (answer,) = capability.ask(["numpy"], ["gpu"])
+    assert "CPU only" in str(answer.unsupported)
+    assert answer.able == ()
+
+
+def test_a_compiler_is_asked_for_where_it_is_wanted() -> None:
+    (answer,) = capability.ask(["numpy"], ["cpu"], thorough=True)
+    assert "compile" in str(answer.compiler)
+    assert capability.ask(["numpy"], ["cpu"]) == [replace(answer, compiler=None)]
+
+
+def test_an_unknown_library_is_an_answer() -> None:
+    (answer,) = capability.ask(["nonsense"], ["cpu"])
+    assert "nonsense" in str(answer.unsupported)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("raise ImportError('libfoo.so: not found')", "its installation is broken: ImportError: libfoo.so: not found"),
+        ("import os; os.abort()", "its installation is broken: "),
+        ("import os; os._exit(0)", "its installation is broken: exit code 0"),
+        ("import time; time.sleep(60)", "it did not answer within 2 s"),
+    ],
+)
+def test_a_library_that_breaks_or_hangs_is_an_answer(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (answer,) = capability.ask(["numpy"], ["cpu"], timeout_s=2)
+    assert str(answer.unsupported).startswith(says)
+
+
+def test_what_a_library_prints_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = "import atexit, sys; print('Welcome!'); atexit.register(print, 'Goodbye!'); atexit.register(print, file=sys.stderr)"
+    (tmp_path / "sitecustomize.py").write_text(noise)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (answer,) = capability.ask(["numpy"], ["cpu"])
+    assert answer.unsupported is None
+    assert answer.able == ("float32", "float16")
+
+
+def test_a_parameter_that_a_library_cannot_do_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {group: registry.names(group) for group in ("operator", "framework")} | {
+        "operator": ["quantized_linear", "linear"]
+    }
+    monkeypatch.setattr(registry, "names", known.__getitem__)
+    found = capability.probe("torch", "cpu", thorough=True).forms
+    assert list(found) == ["quantized_linear"]
+    # of each variant that cannot, and not of `product`, which can
+    assert list(found["quantized_linear"]) == ["native bits=8", "kernel bits=8"]
+    assert all("bits=8" in why for why in found["quantized_linear"].values())

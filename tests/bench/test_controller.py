@@ -243,7 +243,7 @@ def test_a_cell_too_large_for_all_its_arms_together_is_measured_arm_by_arm(misbe
     brief.memory_fraction = 1.0
     for fits, paired in ((1.5, False), (2.5, True)):
         free = memory.Free(fits * one, 1e9)
-        results, _ = control(jobs, brief, free=lambda device, free=free: free).run(tmp_path)
+        results, _ = control(jobs, brief, free=lambda *_, free=free: free).run(tmp_path)
         assert [(record.status, record.paired) for record in results] == [("ok", paired)] * 2
 
 

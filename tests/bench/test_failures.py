@@ -4,6 +4,7 @@ import pytest
 
 from mtbench.bench import failures
 from mtbench.bench.controller.process import Died, Process
+from mtbench.bench.wire import TimeFloor
 from mtbench.errors import Unsupported
 
 MLX_ABORT = (
@@ -58,7 +59,7 @@ def test_a_worker_that_was_aborted_for_something_else_crashed() -> None:
 def _death_of(program: str) -> Died:
     process = Process(environment={"PROGRAM": program}, module="tests_abort")
     with pytest.raises(Died) as raised:
-        process.ask(60, "start")
+        process.ask(TimeFloor(), 60)
     return raised.value
 
 

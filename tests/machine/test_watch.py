@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -91,6 +92,7 @@ def test_what_the_machine_does_not_say_is_none(root):
         reading = watched.sample()
     facts = dataclasses.asdict(reading)
     assert facts.pop("load") >= 0
+    assert datetime.fromisoformat(facts.pop("taken_at")).tzinfo is UTC
     assert facts.pop("power_source") in ("mains", "battery")
     assert facts.pop("slept_s") == 0
     assert set(facts.values()) == {None}

@@ -109,6 +109,7 @@ class Worked:
 @dataclass(frozen=True)
 class FreeMemory:
     free_bytes: int | None
+    working_set_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Work(Request[Worked]):
 
 @dataclass(frozen=True)
 class AskMemory(Request[FreeMemory]):
-    """The memory that the device has free, where the library says."""
+    """The memory that the device has free, and the most of the system's that it should use, where the library says."""
 
     do = "memory"
     answer = FreeMemory

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ TRIES = 3
 class Reading:
     """One moment of the machine; None where it does not say.
 
-    load: runnable tasks, mean over a minute. cpu_pressure: share of the last 10 s in which some task waited for a
-    processor. cpu_throttled: whether heat slowed a processor down since the sample before. steal_fraction: of all
+    taken_at: UTC, ISO 8601. load: runnable tasks, mean over a minute. cpu_pressure: share of the last 10 s in which some task
+    waited for a processor. cpu_throttled: whether heat slowed a processor down since the sample before. steal_fraction: of all
     processor time since the sample before, what a hypervisor gave to others. swapped_bytes: moved in or out since the
     sample before (on macOS, how much more is in use). thermal_state, thermal_pressure and memory_pressure: macOS's words.
     power_source: mains or battery. power_mode: low, automatic or high, as macOS lets its owner choose. gpu_load: share of the
@@ -33,6 +34,7 @@ class Reading:
     macOS; `gpu` has an NVIDIA GPU's of this moment). slept_s: seconds of sleep since the sample before.
     """
 
+    taken_at: str | None = None
     load: float | None = None
     cpu_pressure: float | None = None
     cpu_clock_hz: float | None = None
@@ -129,7 +131,10 @@ class Watch:
         swapped = self._since("swapped_bytes", seen.pop("swapped_bytes", None))
         slept, sampled, self._sampled = self._sleep.slept_s(), self._sampled, True
         return Reading(
-            swapped_bytes=None if swapped is None else max(0, swapped), slept_s=slept if sampled else None, **seen
+            taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            swapped_bytes=None if swapped is None else max(0, swapped),
+            slept_s=slept if sampled else None,
+            **seen,
         )
 
     def _linux_probes(self) -> dict[str, Callable[[], Any]]:

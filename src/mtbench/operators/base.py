@@ -164,6 +164,17 @@ class Operator(ABC):
         """What one copy of inputs, weights and outputs takes in host memory, in float64, while a job is built."""
         return self.bytes_moved(shape, "float64")
 
+    def weight_bytes(self, dtype: str) -> float:
+        """What of that are weights, on the device: they lie there once, however many copies of the rest are in use. By their
+        shapes, where the operator has `weight_shapes`; one that keeps them otherwise, packed or on disk, says so itself."""
+        shapes: Callable[[], dict[str, Dimensions]] | None = getattr(self, "weight_shapes", None)
+        return 0.0 if shapes is None else array_bytes(shapes(), dtype)
+
+    def reference_bytes(self, shape: Shape) -> float:
+        """What the reference works in beside inputs, weights and outputs, in float64: little, where intermediates are no
+        larger than those. An operator with larger ones, such as attention with its scores, overrides this."""
+        return 0.0
+
     def tokens(self, shape: Shape) -> int:
         """How many tokens one call takes in."""
         return shape.batch_size * shape.seq_len

@@ -21,6 +21,9 @@ from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator
 
 REFERENCE_FILE = "logits.npy"
 
+SCORES_HELD = 3
+"""By the reference's attention at its peak, in one layer: the scores, their exponentials, and the weights."""
+
 
 @dataclass(frozen=True)
 class CausalLM(Operator):
@@ -132,14 +135,20 @@ class CausalLM(Operator):
         numbers = weights + looked_up + cache + shape.batch_size * model.vocab_size
         return float(numbers * ITEM_BYTES[dtype] + tokens * INDEX_BYTES)
 
+    def weight_bytes(self, dtype: str) -> float:
+        return float(sum(int(np.prod(size)) for size in self.model.tensors().values()) * ITEM_BYTES[dtype])
+
     def host_bytes(self, shape: Shape) -> float:
-        model, rows = self.model, min(shape.batch_size, 2)
         cache = 0 if self.phase == "prefill" else 2 * int(np.prod(self._cached(shape)))
+        return float(ITEM_BYTES["float64"] * (cache + shape.batch_size * self.model.vocab_size))
+
+    def reference_bytes(self, shape: Shape) -> float:
+        model = self.model
         layer = sum(int(np.prod(size)) for size in model.layer_tensors(0).values())
         table = min(ROWS_AT_ONCE, model.vocab_size) * model.embed_dim
         keys = self._context(shape) + shape.seq_len
-        work = rows * shape.seq_len * (3 * model.mlp_dim + model.num_heads * keys)
-        return float(ITEM_BYTES["float64"] * (cache + max(layer, table) + work))
+        work = shape.batch_size * shape.seq_len * (3 * model.mlp_dim + SCORES_HELD * model.num_heads * keys)
+        return float(ITEM_BYTES["float64"] * (max(layer, table) + work))
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept

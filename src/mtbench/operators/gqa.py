@@ -114,6 +114,9 @@ class GroupedQueryAttention(Operator):
         projections = sum(self.projection(heads).flops(new) for heads in self.heads.values())
         return projections + self.o_proj.flops(new) + self.attention.flops(shape)
 
+    def reference_bytes(self, shape: Shape) -> float:
+        return self.attention.reference_bytes(shape)
+
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         cached = self.attention.visible_keys(shape.seq_len, shape.key_len) - shape.seq_len
         inputs = self.input_shapes(shape, max(cached, 0))

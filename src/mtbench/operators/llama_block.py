@@ -75,6 +75,9 @@ class LlamaBlock(Layer):
         # products alone, which are all but a thousandth of the work: attention with its projections, and the MLP
         return self.self_attn.flops(shape) + self.mlp.flops(Shape(shape.batch_size, shape.seq_len))
 
+    def reference_bytes(self, shape: Shape) -> float:
+        return self.self_attn.reference_bytes(shape)
+
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         return self.self_attn.bytes_moved(shape, dtype) + array_bytes(self._other_weight_shapes(), dtype)
 

@@ -90,6 +90,9 @@ class MultiHeadAttention(Operator):
         rows = 2 * shape.seq_len + 2 * shape.key_len
         return 2.0 * shape.batch_size * rows * self.embed_dim * self.inner_dim + self.attention.flops(shape)
 
+    def reference_bytes(self, shape: Shape) -> float:
+        return self.attention.reference_bytes(shape)
+
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         out = (shape.batch_size, shape.seq_len, self.embed_dim)
         return array_bytes({**self.input_shapes(shape), **self.weight_shapes(), "out": out}, dtype)

@@ -11,6 +11,9 @@ from mtbench.errors import ConfigError
 from mtbench.operators._layers import head_groups, head_size, mlx_causal_mask, torch_causal_mask
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes
 
+SCORES_HELD = 3
+"""By `portable`, at its peak: the scores, their exponentials, and the weights that these become."""
+
 FEWEST_KEYS = 128
 """From so many keys on, plain products are faster on a CPU for one query in half precision than torch's fused attention: with 8
 heads of 96 and 512 keys in bfloat16, 124 against 331 us, with 12 of 64 and 2048 keys 287 against 1357, in float16 1567 against
@@ -108,6 +111,10 @@ class ScaledDotProductAttention(Operator):
     def host_bytes(self, shape: Shape) -> float:
         arrays = self.array_shapes(shape, shape.key_len)  # those out of a window's sight too
         return array_bytes(arrays | {"out": arrays["q"]}, "float64")
+
+    def reference_bytes(self, shape: Shape) -> float:
+        scores = (shape.batch_size, self.num_heads, shape.seq_len, self.visible_keys(shape.seq_len, shape.key_len))
+        return SCORES_HELD * array_bytes({"scores": scores}, "float64")
 
     def in_sight(self, q: Any, k: Any, v: Any, bias: Any = None) -> tuple[Any, Any, Any, bool, bool]:
         """Keys, values and bias without the keys that no query sees; whether more need be hidden, and whether by causality

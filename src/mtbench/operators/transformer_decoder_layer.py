@@ -97,6 +97,9 @@ class TransformerDecoderLayer(Layer):
         own = replace(shape, kv_len=None)
         return self.self_attn.flops(own) + self.multihead_attn.flops(shape) + self.mlp.flops(own)
 
+    def reference_bytes(self, shape: Shape) -> float:
+        return self.self_attn.reference_bytes(shape)
+
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         out = (shape.batch_size, shape.seq_len, self.embed_dim)
         return array_bytes({**self.input_shapes(shape), **self.weight_shapes(), "out": out}, dtype)

@@ -80,6 +80,9 @@ class TransformerEncoderLayer(Layer):
         # products alone, which are all but a thousandth of the work: attention with its projections, and the MLP
         return self.self_attn.flops(shape) + self.mlp.flops(shape)
 
+    def reference_bytes(self, shape: Shape) -> float:
+        return self.self_attn.reference_bytes(shape)
+
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         x = (shape.batch_size, shape.seq_len, self.embed_dim)
         return array_bytes({"x": x, "out": x, **self.weight_shapes()}, dtype)

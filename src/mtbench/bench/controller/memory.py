@@ -1,14 +1,16 @@
 """Whether a cell fits: what its arms are estimated to need, and what is free. An estimate, on the safe side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
-
+from mtbench.bench.reference_rows import reference_rows
+from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 from mtbench.results.format import size
 
 WORKING_COPIES = 2
-"""Of inputs, weights and outputs on the device: a next output exists beside the last, and intermediates take room."""
+"""Of inputs and outputs on the device: a next output exists beside the last, and intermediates take room. Weights lie there
+once."""
 
 HOST_COPIES = 3
 """In float64, while a job is built: as drawn, as rounded, and on the way to the device. One worker builds at a time."""
@@ -23,32 +25,49 @@ class Needed:
 
     def compared_with(self, free: "Free") -> str:
         """Says what is needed and what there is."""
-        return (
-            f"estimated to need {size(self.device)} on the device and {size(self.host)} of memory while it is built; "
-            f"{size(free.device)} and {size(free.host)} are free"
+        needs = f"estimated to need {size(self.device)} on the device and {size(self.host)} of memory while it is built"
+        if not free.shared:
+            return f"{needs}; {size(free.device)} and {size(free.host)} are free"
+        limit = (
+            "" if free.device >= free.host else f", of which the device should take no more than {size(free.device)}"
         )
+        return f"{needs}; {size(free.host)} are free for both{limit}"
 
 
 @dataclass(frozen=True)
 class Free:
-    """Free bytes; where the device uses the system's memory, `device` is what is left beside the building."""
+    """Free bytes. Where the device has no memory of its own, both are one pot (`shared`), and `device` is what the system
+    recommends to take from it at most."""
 
     device: float
     host: float
+    shared: bool = False
 
 
 def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
     """The estimate for one arm, from the operator's own count of the bytes that it reads and writes once, or of those that
     it is given, which may be more: a cache, say, of which little is read."""
-    held = problem.host_bytes(shape)
+    held, weights = problem.host_bytes(shape), problem.weight_bytes(dtype)
+    touched = max(problem.bytes_moved(shape, dtype), held * ITEM_BYTES[dtype] / ITEM_BYTES["float64"])
+    rows = Shape(reference_rows(problem, shape), shape.seq_len, shape.kv_len)
     return Needed(
-        device=WORKING_COPIES
-        * max(problem.bytes_moved(shape, dtype), held * ITEM_BYTES[dtype] / ITEM_BYTES["float64"]),
-        host=HOST_COPIES * held,
+        device=weights + WORKING_COPIES * max(touched - weights, 0.0),
+        host=HOST_COPIES * held + problem.reference_bytes(rows),
     )
 
 
-def free(device_bytes: int | None) -> Free:
-    """What is free now; `device_bytes` where the device has memory of its own."""
-    host = float(psutil.virtual_memory().available)
-    return Free(host if device_bytes is None else float(device_bytes), host)
+def fits(needs: Sequence[Needed], free: Free, fraction: float) -> bool:
+    """Whether arms fit together, while one of them is built, into a fraction of what is free."""
+    device, host = sum(needed.device for needed in needs), max((needed.host for needed in needs), default=0.0)
+    if free.shared:
+        return device + host <= fraction * free.host and device <= free.device
+    return device <= fraction * free.device and host <= fraction * free.host
+
+
+def free(device_bytes: int | None, working_set_bytes: int | None = None) -> Free:
+    """What is free now; `device_bytes` where the device has memory of its own, `working_set_bytes` where the system says how
+    much of its own the device should use at most."""
+    host = float(available_bytes())
+    if device_bytes is not None:
+        return Free(float(device_bytes), host)
+    return Free(host if working_set_bytes is None else min(host, float(working_set_bytes)), host, shared=True)

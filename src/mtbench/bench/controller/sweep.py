@@ -39,7 +39,7 @@ class Controller:
         progress: Progress,
         watch: Watch,
         meter: Meter | None = None,
-        free: Callable[[int | None], memory.Free] = memory.free,
+        free: Callable[[int | None, int | None], memory.Free] = memory.free,
         start_process: StartProcess = Process,
     ) -> None:
         self.plan = plan
@@ -125,20 +125,19 @@ class Controller:
             task = state.job.task
             needed = memory.needed_bytes(task.problem, task.shape, task.dtype)
             free = self._free_bytes(state)
-            limit = self.protocol.memory_fraction * free.device
-            if needed.device > limit or needed.host > self.protocol.memory_fraction * free.host:
+            if memory.fits([needed], free, self.protocol.memory_fraction):
+                fits.append((state, free, needed))
+            else:
                 state.fail("oom", needed.compared_with(free))
                 self._record(state)
-            else:
-                fits.append((state, limit, needed.device))
-        together = sum(device for _, _, device in fits)
-        if all(together <= limit for _, limit, _ in fits):
+        needs = [needed for _, _, needed in fits]
+        if all(memory.fits(needs, free, self.protocol.memory_fraction) for _, free, _ in fits):
             return [[state for state, _, _ in fits]] if fits else []
         return [[state] for state, _, _ in fits]
 
     def _free_bytes(self, state: JobState) -> memory.Free:
         answer = self.workers.ask_aside(state, wire.AskMemory()) if state.device == "gpu" else None
-        return self.free(None if answer is None else answer.free_bytes)
+        return self.free(*((None, None) if answer is None else (answer.free_bytes, answer.working_set_bytes)))
 
     def _measure_together(self, restart: int, live: Sequence[JobState]) -> None:
         for state in live:

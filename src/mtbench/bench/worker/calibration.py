@@ -1,5 +1,6 @@
 """What a worker measures of its own library and device: peak rates, which bound every result, and a canary."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,9 @@ MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 PRODUCT_SIDES = [256 << step for step in range(7)]
 WORKING_SETS = [1 << step for step in range(16, 31)]
 """Matrix sides, up to 16384, and bytes, 64 KiB to 1 GiB. Steps of two, so that a cache's edge falls between neighbours."""
+
+PRODUCT_COPIES, MOVE_COPIES = 4, 2
+"""What a problem takes with its results: two factors and two products; a working set and two results of half its size."""
 
 BEYOND_CACHE = 4
 """The largest working set on a CPU is this many times its last-level cache."""
@@ -48,11 +52,18 @@ CANARY_SIZES = [16 * round(8 * 2 ** (step / 3)) for step in range(19)]
 
 
 def peak_rates(
-    framework: Framework, make_subject: MakeSubject, dtype: str, on_gpu: bool, protocol: Protocol, budget_s: float
+    framework: Framework,
+    make_subject: MakeSubject,
+    dtype: str,
+    on_gpu: bool,
+    protocol: Protocol,
+    budget_s: float,
+    most_bytes: float = math.inf,
 ) -> Rates:
     """The best rates of matrix products and of moving data in a dtype, in queued blocks like those of any operator.
 
-    `budget_s` is for each of the two. Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the
+    `budget_s` is for each of the two, `most_bytes` what a problem may take with its results; the smallest is always tried.
+    Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the
     bar for itself. Raises Mismatch where queued calls are not done.
 
     A CPU computes a half-precision product in float32 where that is faster, as some libraries' operators do, so there the
@@ -60,14 +71,18 @@ def peak_rates(
     """
     tried = dict.fromkeys([dtype] if on_gpu else [dtype, "float32"])
     short = replace(protocol, block_ms=min(protocol.block_ms, PRODUCT_BLOCK_MS))
-    products = max(_best_product(framework, make_subject, one, short, budget_s / len(tried)) for one in tried)
+    products = max(
+        _best_product(framework, make_subject, one, short, budget_s / len(tried), most_bytes) for one in tried
+    )
     short = replace(
         protocol,
         block_ms=min(protocol.block_ms, MOVE_BLOCK_MS),
         keep_warm_ms=min(protocol.keep_warm_ms, MOVE_KEEP_WARM_MS),
     )
     largest = WORKING_SETS[-1] if on_gpu else BEYOND_CACHE * protocol.cold_cache_bytes
-    return Rates(products, _moves(framework, make_subject, dtype, short, largest, budget_s))
+    return Rates(
+        products, _moves(framework, make_subject, dtype, short, min(largest, most_bytes / MOVE_COPIES), budget_s)
+    )
 
 
 def time_canary(canary: Subject, protocol: Protocol) -> int:
@@ -91,7 +106,12 @@ def make_canary(framework: Framework, make_subject: MakeSubject) -> Subject:
 
 
 def _best_product(
-    framework: Framework, make_subject: MakeSubject, dtype: str, protocol: Protocol, budget_s: float
+    framework: Framework,
+    make_subject: MakeSubject,
+    dtype: str,
+    protocol: Protocol,
+    budget_s: float,
+    most_bytes: float,
 ) -> float:
     """The best FLOP/s of a product of square matrices: of x @ w, and of x @ w^T, which is what a linear layer computes."""
     xp = framework.xp
@@ -105,6 +125,8 @@ def _best_product(
     best = 0.0
     until = time.monotonic() + budget_s
     for side in PRODUCT_SIDES:
+        if best and PRODUCT_COPIES * side**2 * ITEM_BYTES[dtype] > most_bytes:
+            break
         longest_ns = 0.0
         try:
             pair = [_tiled(framework, tile, (side // smallest,) * 2) for tile in tiles]
@@ -123,7 +145,7 @@ def _best_product(
 
 
 def _moves(
-    framework: Framework, make_subject: MakeSubject, dtype: str, protocol: Protocol, largest: int, budget_s: float
+    framework: Framework, make_subject: MakeSubject, dtype: str, protocol: Protocol, largest: float, budget_s: float
 ) -> dict[int, float]:
     """The best bytes/s by working set, of reading all of it, and of reading one half and writing the other.
 

@@ -6,12 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.bench.reference_rows import reference_rows
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Host, Operator, Shape
 from mtbench.reference import array_namespace, round_to
-
-REFERENCE_FLOPS = 2e9
-"""Work spent on one reference, at most, where rows can be checked singly: about 0.2 s of float64 on two cores."""
 
 
 class Mismatch(Exception):
@@ -52,11 +50,7 @@ def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: in
 
 def expect(problem: Operator, shape: Shape, case: Case) -> Expected:
     """Runs the operator's definition in float64 on as many whole batch rows as are affordable, spread over the batch."""
-    count = shape.batch_size
-    if problem.independent_rows:
-        per_row = problem.flops(shape) / shape.batch_size
-        count = int(np.clip(REFERENCE_FLOPS / max(per_row, 1.0), min(2, shape.batch_size), shape.batch_size))
-    rows = np.unique(np.linspace(0, shape.batch_size - 1, count).astype(np.int64))
+    rows = np.unique(np.linspace(0, shape.batch_size - 1, reference_rows(problem, shape)).astype(np.int64))
     whole = len(rows) == shape.batch_size
     return Expected(rows, _define(problem, case, None) if whole else _of_rows(problem, shape, case, rows))
 

@@ -22,8 +22,11 @@ from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
+from mtbench.bench.worker.forms import build, compiled
+from mtbench.bench.worker.priority import raise_priority
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Description, Framework
+from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 from mtbench.protocol import Protocol
 
@@ -36,6 +39,9 @@ COLD_FACTOR = 3
 
 PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 """Time for the best product, and again for moving data. On a GPU every block comes after untimed calls."""
+
+PEAK_MEMORY_PARTS = 8
+"""Peak rates are measured in no more than this part of what is free: they must not push a small machine into swap."""
 
 PEAK_SECOND_FACTOR = 2.0
 """So much longer where a result seems to exceed the peaks, and they are measured again."""
@@ -77,6 +83,7 @@ class Worker:
         self.protocol = request.protocol
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
+        raise_priority()  # likewise
         self.framework = registry.load("framework", request.framework, request.file)(request.settings)
         self.description = self.framework.describe()
         blocks.settle_collector(set_aside=True)
@@ -95,7 +102,8 @@ class Worker:
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
-        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s)
+        most_bytes = (self.framework.free_bytes() or available_bytes()) / PEAK_MEMORY_PARTS
+        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes)
 
     def canary(self, request: wire.TimeCanary) -> wire.CallTime:
         if self.canary_call is None:
@@ -228,7 +236,7 @@ class Worker:
         return wire.Worked(calls)
 
     def memory(self, request: wire.AskMemory) -> wire.FreeMemory:
-        return wire.FreeMemory(self.framework.free_bytes())
+        return wire.FreeMemory(self.framework.free_bytes(), self.framework.working_set_bytes())
 
     def release(self, request: wire.Release) -> wire.Done:
         self._let_go()
@@ -269,34 +277,6 @@ class Worker:
             return [self.framework.host(leaf) for leaf in self.framework.leaves(out)]
         except TypeError as error:
             raise correctness.Mismatch(str(error)) from error
-
-
-def build(framework: Framework, problem: Operator, variant: str, weights: SimpleNamespace) -> Callable[..., Any]:
-    """The function to time: the operator's form in this library, or its portable definition where it has none.
-
-    The native form is the operator's own, else the framework's; a definition composed of others takes theirs.
-    """
-    try:
-        form = problem.form(framework.library, variant)
-    except KeyError:
-        known = ", ".join(("native", "portable", *problem.variants(framework.library)))
-        raise Unsupported(
-            f"{type(problem).__name__} has no variant '{variant}' in {framework.library}; it has {known}."
-        ) from None
-    if form is not None:
-        return form(weights)
-    if variant == "portable" or not framework.forms:
-        return problem.definition(framework.xp, weights)
-    own = problem.own_form(framework.forms)
-    if own is not None:
-        return own(problem, weights)
-    return problem.definition(SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)
-
-
-def compiled(framework: Framework, call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call through the library's compiler. One with state of its own says itself which part of it is to be compiled."""
-    own = getattr(call, "compiled", None)
-    return framework.compile(call) if own is None else own(framework.compile)
 
 
 def _pin(cpus: list[int]) -> None:

@@ -1,0 +1,142 @@
+"""The machine over time, as its sweeps saw it: heat, temperatures, clocks and the GPU's load after each visit to a cell."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+Spec = dict[str, Any]
+Reading = Mapping[str, Any]
+
+LEVELS = ("nominal", "moderate", "heavy", "trapping", "sleeping")
+"""Of heat, as macOS names them; from "heavy" on, a machine slows down."""
+
+SLOWED = LEVELS.index("heavy")
+WIDTH, HEIGHT = 900, 90
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: the panel that it is in, its name, the fields of a reading that hold it, the first that is there counting,
+    and what one of its units is in that field."""
+
+    panel: str
+    name: str
+    fields: tuple[str, ...]
+    unit: float = 1.0
+
+
+HEAT, DEGREES, CLOCK, LOAD, POWER = "heat", "°C", "GHz", "load, %", "W"
+PANELS = (HEAT, DEGREES, CLOCK, LOAD, POWER)
+SERIES = (
+    Series(DEGREES, "processor", ("cpu_temperature_celsius",)),
+    Series(DEGREES, "GPU", ("gpu_temperature_celsius", "gpu.temperature_celsius")),
+    Series(CLOCK, "processor", ("cpu_clock_hz",), 1e9),
+    Series(CLOCK, "GPU", ("gpu_clock_hz", "gpu.clock_hz"), 1e9),
+    Series(LOAD, "GPU", ("gpu_load",), 0.01),
+    Series(POWER, "GPU", ("gpu.power_watt",)),
+)
+
+
+def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
+    """One row for each value that a machine told: machine, at, panel, series, value, and what was measured before.
+
+    `records` has conditions, started_at, machine, machine_id, operator, dtype, batch_size and seq_len. The arms of a cell
+    share a reading, which counts once. A reading of an older record has no time of its own: the first has that of the record.
+    """
+    found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    for record in records.select(
+        "conditions", "started_at", "machine", "machine_id", "operator", "dtype", "batch_size", "seq_len"
+    ).iter_rows(named=True):
+        machine = json.loads(record["machine"]).get("chip") or record["machine_id"]
+        after = f"{record['operator']} {record['dtype']} b{record['batch_size']} s{record['seq_len']}"
+        for number, reading in enumerate(json.loads(record["conditions"])):
+            at = reading.get("taken_at") or (_text(record["started_at"]) if number == 0 else None)
+            if at is None:
+                continue
+            for panel, series, value in _values(reading):
+                row = {"machine": machine, "at": at, "panel": panel, "series": series, "value": value, "after": after}
+                found.setdefault((record["machine_id"], at, panel, series), row)
+    texts = dict.fromkeys(("machine", "at", "panel", "series"), pl.String)
+    schema = {**texts, "value": pl.Float64, "after": pl.String}
+    return pl.DataFrame(list(found.values()), schema=schema).sort("machine", "at")
+
+
+def heat_chart(records: pl.DataFrame, machine: str | None = None) -> Spec | None:
+    """A line for each thing that a machine tells, over time, a panel for each unit; None where there is nothing to show.
+
+    `machine` picks one by its chip; else all that the records come from are there, each with lines of its own.
+    """
+    rows = heat_rows(records)
+    if machine is not None:
+        rows = rows.filter(pl.col("machine") == machine)
+    panels = [panel for panel in PANELS if panel in set(rows["panel"])]
+    if not panels:
+        return None
+    several = rows["machine"].n_unique() > 1
+    chart = alt.vconcat(
+        *(_panel(panel, panel == panels[-1], several) for panel in panels),
+        spacing=8,
+        title=alt.Title("Heat over time", subtitle="after each visit to a cell, as the system tells it"),
+    )
+    spec: Spec = chart.to_dict()
+    del spec["config"]  # the theme is the page's
+    return spec | {"datasets": {"heat": rows.to_dicts()}}
+
+
+def _panel(panel: str, last: bool, several: bool) -> alt.Chart:
+    y = alt.Y("value:Q", title=panel, scale=alt.Scale(zero=panel in (LOAD, POWER)))
+    if panel == HEAT:
+        names = "[" + ", ".join(f"'{level}'" for level in LEVELS) + "][datum.value]"
+        axis = alt.Axis(values=list(range(len(LEVELS))), labelExpr=names)
+        y = alt.Y("value:Q", title=panel, scale=alt.Scale(domain=[0, len(LEVELS) - 1]), axis=axis)
+    x = alt.X("at:T", title="time" if last else None, axis=alt.Axis(labels=last))
+    tooltip = [alt.Tooltip("at:T", format="%Y-%m-%d %H:%M:%S"), "machine:N", "series:N", "value:Q", "after:N"]
+    chart: alt.Chart = (
+        alt.Chart(alt.NamedData("heat"))
+        .transform_filter(alt.datum.panel == panel)
+        .mark_line(interpolate="step-after" if panel == HEAT else "linear", point=True)
+        .encode(x=x, y=y, color=alt.Color("series:N", title=None), tooltip=tooltip)
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+    if several:
+        chart = chart.encode(strokeDash=alt.StrokeDash("machine:N", title=None))
+    return chart
+
+
+def _values(reading: Reading) -> Iterator[tuple[str, str, float]]:
+    level = _level(reading)
+    if level is not None:
+        yield HEAT, "machine", float(level)
+    for series in SERIES:
+        value = next((told for name in series.fields if (told := _field(reading, name)) is not None), None)
+        if value is not None:
+            yield series.panel, series.name, float(value) / series.unit
+
+
+def _field(reading: Reading, name: str) -> Any:
+    for part in name.split("."):
+        reading = reading.get(part) or {} if isinstance(reading, Mapping) else {}
+    return None if isinstance(reading, Mapping) else reading
+
+
+def _level(reading: Reading) -> int | None:
+    """The level of heat, or None where the system says nothing of it."""
+    state = {"nominal": 0, "fair": 1, "serious": 2, "critical": 3}.get(reading.get("thermal_state") or "")
+    pressure = reading.get("thermal_pressure")
+    reasons = (reading.get("gpu") or {}).get("throttle_reasons")
+    told = [
+        state,
+        LEVELS.index(pressure) if pressure in LEVELS else None,
+        None if reading.get("cpu_throttled") is None else SLOWED * bool(reading["cpu_throttled"]),
+        None if reasons is None else SLOWED * any(str(reason).startswith("thermal") for reason in reasons),
+    ]
+    return max((level for level in told if level is not None), default=None)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import polars as pl
 import pytest
 from report_site import Report
@@ -30,6 +31,16 @@ def specs(page: Path) -> dict[str, dict[str, Any]]:
         r'id="([\w-]+)"></div>.*?<script type="application/json">(.*?)</script>', page.read_text(), re.DOTALL
     )
     return {name: json.loads(spec) for name, spec in found}
+
+
+def test_every_chart_is_valid_vega_lite(report: Report) -> None:
+    """Altair knows the language's schema; the report itself does not check, which would take most of its time."""
+    pages = {page.name: specs(page) for page in sorted(report.folder.glob("*.html"))}
+    kinds = {name.rpartition("-")[2] for charts in pages.values() for name in charts}
+    assert {"time", "ratio", "distance"} <= kinds
+    for page, charts in pages.items():
+        for name, spec in charts.items():
+            assert alt.Chart.from_dict(spec, validate=True), (page, name)
 
 
 def one_ratio(folder: Path, **chosen: Any) -> dict[str, Any]:

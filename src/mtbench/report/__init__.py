@@ -20,7 +20,7 @@ import vl_convert
 
 from mtbench import __version__, support
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import pages, roofline, tables
+from mtbench.report import jobs, pages, roofline, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.charts import Chart, drawn, theme
 from mtbench.report.publish import published
@@ -114,6 +114,8 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     (folder / "roofline.html").write_text(html, encoding="utf-8")
     html = pages.page("support.html", **everywhere, rows=pages.support_rows(read.records), meanings=support.MEANINGS)
     (folder / "support.html").write_text(html, encoding="utf-8")
+    html = pages.page("job.html", **everywhere, groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+    (folder / "job.html").write_text(html, encoding="utf-8")
     overviews = _overviews(compared, style, pair, _where(read.records))
     html = pages.page(
         "index.html",
@@ -131,6 +133,7 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     (folder / "index.html").write_text(html, encoding="utf-8")
     assets = folder / "assets"
     assets.mkdir()
+    jobs.write(read, assets)
     (assets / "vega.js").write_text(_vega(), encoding="utf-8")
     for name in ("report.js", "report.css"):
         (assets / name).write_text(pages.asset(name), encoding="utf-8")

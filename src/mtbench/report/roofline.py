@@ -133,6 +133,7 @@ def _listed(own: pl.DataFrame) -> Iterator[Row]:
         yield {
             "operator": row["operator"],
             "page": row["page"],
+            "row": row["row"],
             "label": row["label"],
             "shape": shape(row).removesuffix(f", {row['dtype']}"),
             "params": {name: params[name] for name in told[row["page"]] if name in params},

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import record_builder
 from mtbench import cli
-from mtbench.compare import Table, compare, formats, gate
+from mtbench.compare import Table, compare, compare_by, formats, gate
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
 from mtbench.results.comparison import Timing, between_sessions
@@ -339,6 +339,88 @@ def test_a_narrow_terminal_gets_intervals_below_their_estimates(sweep: Callable[
     lines = console.file.getvalue().splitlines()
     (first,) = (number for number, line in enumerate(lines) if "slower" in line and "x" in line and "µs" in line)
     assert lines[first + 1].count("[") == lines[first + 1].count("]") == 3
+
+
+# along an axis
+
+
+def test_records_of_one_folder_are_compared_along_an_axis(
+    sweep: Callable[..., Sweep], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sweep("a")
+    for minute, (dtype, center) in enumerate((("float32", 1e5), ("bfloat16", 0.5e5), ("float16", 0.6e5))):
+        for arm in ("torch", "mlx"):
+            here.add(arm, center, dtype=dtype, started_at=START + timedelta(minutes=minute))
+    here.add("torch", dtype="float32", seq_len=128)  # alone
+    table = compare_by(str(here.folder), "dtype")
+    assert [(row.arms, row.outcome) for row in table.rows] == [
+        ("mlx cpu: float32 -> bfloat16", "descriptive"), ("mlx cpu: float32 -> float16", "descriptive"),
+        ("torch cpu: float32 -> bfloat16", "descriptive"), ("torch cpu: float32 -> float16", "descriptive"),
+    ]  # fmt: skip
+    assert [row.ratio for row in table.rows] == pytest.approx([0.5, 0.6] * 2, rel=0.01)
+    assert all(row.comparison and row.comparison.bounds for row in table.rows)
+    code, out, _ = run(str(here.folder), "--by", "dtype", capsys=capsys)
+    assert code == 0
+    assert f"A: {here.folder}, dtype float32" in out
+    assert f"B: {here.folder}, dtype bfloat16, float16" in out
+    assert "softmax batch 1 seq 64 " in out
+    assert "tolerance" not in out
+
+
+@pytest.mark.parametrize(
+    ("axis", "first", "second", "names"),
+    [
+        ("operator.params.bits", {"params": '{"bits": 8}'}, {"params": '{"bits": 4}'}, "torch cpu: 8 -> 4"),
+        ("framework", {}, {"arm": "mlx", "framework": "mlx", "library_version": "2"}, "torch -> mlx"),
+        ("operator.variant", {}, {"arm": "torch-stock", "variant": "stock"}, "torch cpu: native -> stock"),
+        ("device", {}, {"device": "gpu"}, "torch: cpu -> gpu"),
+        ("shape.seq_len", {}, {"seq_len": 128}, "torch cpu: 64 -> 128"),
+    ],
+)
+def test_any_axis_will_do(
+    sweep: Callable[..., Sweep], axis: str, first: dict[str, Any], second: dict[str, Any], names: str
+) -> None:
+    here = sweep("a")
+    for minute, values in enumerate((first, second)):
+        values = {
+            "arm": "torch",
+            "center": 1e5 * (minute + 1),
+            "started_at": START + timedelta(minutes=minute),
+        } | values
+        here.add(**values)
+    (row,) = compare_by(str(here.folder), axis).rows
+    assert row.arms == names
+    assert row.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_an_axis_whose_values_competed_gets_verdicts(sweep: Callable[..., Sweep]) -> None:
+    here = sweep("a")
+    for dtype, center in (("float32", 1e5), ("bfloat16", 0.5e5)):
+        here.add(f"torch-{dtype}", center, framework="torch", dtype=dtype, contenders=["framework", "dtype"])
+    (row,) = compare_by(str(here.folder), "dtype").rows
+    assert (row.arms, row.outcome) == ("torch cpu: bfloat16 -> float32", "slower")  # without a start, by their paths
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("{a} --by dtypes", "No axis 'dtypes'. Did you mean 'dtype'? Known: "),
+        ("{a} --by operator.params.bits", "No axis 'operator.params.bits'."),
+        ("{a} --by dtype", "All records have the same dtype, float32; nothing to compare."),
+        ("{a} --by shape.seq_len", "No two records differ in shape.seq_len alone."),
+        ("{a}", "Give a second folder to compare A with, or --by and an axis"),
+        ("{a} {a} --by dtype", "Give a second folder to compare A with, or --by and an axis"),
+    ],
+)
+def test_an_axis_that_cannot_be_compared_is_refused_in_a_line(
+    sweep: Callable[..., Sweep], arguments: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sweep("a")
+    here.add("torch")
+    here.add("mlx", seq_len=128)
+    code, out, err = run(*arguments.format(a=here.folder).split(), capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
 
 
 # forms for programs

@@ -5,9 +5,11 @@ import logging
 import random
 import re
 from dataclasses import asdict
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import polars as pl
 import pytest
 from report_site import Report
@@ -18,7 +20,7 @@ from mtbench.report.arms import styles
 from mtbench.report.pages import page_names
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios
-from mtbench.results import format
+from mtbench.results import columns, format
 from mtbench.results import record as records
 from mtbench.results.record import to_json, write
 from record_builder import START, Grid, measured, record, with_samples, write_grid
@@ -30,6 +32,45 @@ def specs(page: Path) -> dict[str, dict[str, Any]]:
         r'id="([\w-]+)"></div>.*?<script type="application/json">(.*?)</script>', page.read_text(), re.DOTALL
     )
     return {name: json.loads(spec) for name, spec in found}
+
+
+def test_every_chart_is_valid_vega_lite(report: Report) -> None:
+    """Altair knows the language's schema; the report itself does not check, which would take most of its time."""
+    pages = {page.name: specs(page) for page in sorted(report.folder.glob("*.html"))}
+    kinds = {name.rpartition("-")[2] for charts in pages.values() for name in charts}
+    assert {"time", "ratio", "distance"} <= kinds
+    for page, charts in pages.items():
+        for name, spec in charts.items():
+            assert alt.Chart.from_dict(spec, validate=True), (page, name)
+
+
+def test_every_column_of_every_record_is_reachable_from_its_row(report: Report) -> None:
+    page = unescape((report.folder / "job.html").read_text())
+    told = list(columns.columns(records.Record))
+    assert re.findall(r'data-column="(\d+)"', page) == [str(number) for number in range(len(told))]
+    for column in told:
+        assert f"<td>{column.title}</td>" in page
+        assert column.meaning in page
+    shown = []
+    for path in (report.folder / "assets").glob("jobs-*.js"):
+        found = json.loads(path.read_text().removeprefix("mtbenchJobs = ").removesuffix(";\n"))
+        shown += [[found["texts"][index] for index in row] for row in found["rows"]]
+    assert len(shown) == len(report.records)
+    by_job = {(row[2 + JOB_ID], row[2 + SWEEP_ID]): row for row in shown}
+    for one in report.records:
+        row = by_job[one.job_id, one.sweep_id]
+        for column, text in zip(told, row[2:], strict=True):
+            if not column.name.endswith("_samples_ns"):
+                assert text == column.shown(getattr(one, column.name)), column.name
+        samples = row[2 + [column.name for column in told].index("latency_samples_ns")]
+        assert samples.count("restart") == one.restarts
+    rows = re.findall(r'href="job.html#(\d+)"', (report.folder / "index.html").read_text())
+    assert sorted(map(int, rows)) == list(range(len(report.records)))
+
+
+SWEEP_ID, JOB_ID = (
+    [one.name for one in columns.columns(records.Record)].index(name) for name in ("sweep_id", "job_id")
+)
 
 
 def one_ratio(folder: Path, **chosen: Any) -> dict[str, Any]:
@@ -311,6 +352,7 @@ def test_a_second_report_replaces_the_first_and_leaves_the_users_files_alone(tmp
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
         "assets",
         "index.html",
+        "job.html",
         "notes.txt",
         "results.csv",
         "results.parquet",

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mtbench.compare import by
 from mtbench.compare.differences import Difference, differences
 from mtbench.compare.gate import gated
 from mtbench.compare.row import Row, compared
@@ -63,6 +64,23 @@ def compare(
     if not any(row.comparison for row in rows) and all(_both_ok(row) for row in rows if row.a and row.b):
         raise ConfigError(f"No cell has a {metric} time on both sides.")
     return table(one, other, metric, rows, notes, limit)
+
+
+def compare_by(
+    folder: str, axis: str, *, metric: str = "latency", threshold: float | None = None, limit: float | None = None
+) -> Table:
+    """Compares what was measured in one selection along an axis, such as `dtype`, `framework` or `operator.params.bits`.
+
+    Its first value is the baseline, A; all others are B. Raises ConfigError as `compare` does, and for no such axis.
+    """
+    if metric not in METRICS:
+        raise ConfigError(unknown("metric", metric, METRICS))
+    side = read(folder, metric)
+    rows, values = by.rows(side.measured, axis, threshold)
+    if not any(row.comparison for row in rows):
+        raise ConfigError(f"No two records that differ in {axis} alone have a {metric} time.")
+    first, others = (replace(side, text=f"{folder}, {axis} {text}") for text in (values[0], ", ".join(values[1:])))
+    return table(first, others, metric, rows, list(side.problems), limit)
 
 
 def table(a: Side, b: Side, metric: str, rows: Sequence[Row], notes: list[str], limit: float | None = None) -> Table:

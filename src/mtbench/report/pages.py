@@ -44,7 +44,7 @@ def asset(name: str) -> str:
 
 def page_names(operators: Iterable[str]) -> dict[str, str]:
     """A file name for each operator's page, fit for any file system and never that of another page."""
-    taken = {"index", "roofline", "support"}
+    taken = {"index", "job", "roofline", "support"}
     names = {}
     for operator in operators:
         name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)
@@ -152,6 +152,7 @@ def _job_row(row: Row, told: list[str]) -> Row:
     return {
         "operator": row["operator"],
         "page": row["page"],
+        "row": row["row"],
         "label": row["label"],
         "charted": row["charted"],
         "repeated": row["repeated"],

@@ -10,10 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report import marks
 from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
-from mtbench.report.tables import THROUGHPUT, parameters, telling
+from mtbench.report.tables import THROUGHPUT, parameters, shape, telling
 from mtbench.results import format
 from mtbench.results.format import percent
 
@@ -120,7 +119,7 @@ def _points(own: pl.DataFrame) -> pl.DataFrame:
 def _words(row: Row) -> Row:
     return {
         "params": ", ".join(f"{name} {as_yaml(value)}" for name, value in parameters(row).items()),
-        "shape": marks.shape(row),
+        "shape": shape(row),
         "work": f"{format.rate(row['flops_per_s'], 'FLOP/s')}, {format.rate(row['bytes_per_s'], 'B/s')}",
         "per_call": f"{format.duration(row[THROUGHPUT.ns])}; at the limit {format.duration(row['limit_ns'])}",
         "limit": f"{percent(row['limit_fraction'])} of that of {bound(row)}",
@@ -134,8 +133,9 @@ def _listed(own: pl.DataFrame) -> Iterator[Row]:
         yield {
             "operator": row["operator"],
             "page": row["page"],
+            "row": row["row"],
             "label": row["label"],
-            "shape": marks.shape(row).removesuffix(f", {row['dtype']}"),
+            "shape": shape(row).removesuffix(f", {row['dtype']}"),
             "params": {name: params[name] for name in told[row["page"]] if name in params},
             "every_param": _words(row)["params"],
             "bound": bound(row),

@@ -54,6 +54,9 @@ CELL = ("page", "model", "held_params", "kv_len", "held_dtype", "batch_size", "s
 SECTION = ("page", "model", "held_params", "kv_len")
 """What may not be mixed within one chart."""
 
+ALL_DTYPES = "all dtypes"
+"""Stands for the dtype of a cell in which dtypes compete."""
+
 _FILES_AT_ONCE = 200
 _EMPTY = {
     "variant": "",
@@ -151,6 +154,13 @@ def telling(records: pl.DataFrame) -> dict[str, list[str]]:
 def _parameters(params: str, row: dict[str, Any]) -> dict[str, Any]:
     found = cells.named(dict(json.loads(params)), row["model"])
     return found if row["kv_len"] is None else found | {"kv_len": row["kv_len"]}
+
+
+def shape(row: dict[str, Any]) -> str:
+    """The shape and dtype of a job, or of a cell in as far as they are held equal in it."""
+    keys = "" if row.get("kv_len") is None else f", keys {row['kv_len']}"
+    dtype = row["dtype"] if "dtype" in row else row["held_dtype"]
+    return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}" + (f", {dtype}" if dtype else "")
 
 
 def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:

@@ -30,8 +30,8 @@ class Held:
     params: str
     kv_len: int | None
     dtype: str | None
-    batch_size: int
-    seq_len: int
+    batch_size: int | None
+    seq_len: int | None
     settings: str = "{}"
 
     @property
@@ -44,8 +44,8 @@ class Held:
         """Where it stands in a table: a sorting key."""
         natural = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", self.params)]  # 768 before 1024
         return (
-            self.operator, self.model or "", natural, self.dtype or "", self.batch_size, self.seq_len, self.kv_len or 0,
-            self.settings,
+            self.operator, self.model or "", natural, self.dtype or "",
+            self.batch_size or 0, self.seq_len or 0, self.kv_len or 0, self.settings,
         )  # fmt: skip
 
     def parameters(self) -> dict[str, Any]:
@@ -55,8 +55,9 @@ class Held:
     def title(self, parameters: Sequence[str] = ()) -> str:
         """The cell in a line, with the parameters that tell it from others."""
         params = self.parameters()
-        told = [self.operator, self.model, self.dtype, f"batch {self.batch_size}", f"seq {self.seq_len}"]
-        told += [None if self.kv_len is None else f"kv {self.kv_len}"]
+        sizes = {"batch": self.batch_size, "seq": self.seq_len, "kv": self.kv_len}
+        told = [self.operator, self.model, self.dtype]
+        told += [f"{name} {size}" for name, size in sizes.items() if size is not None]
         told += [f"{name}={params[name]}" for name in parameters if name in params and name != "model"]
         return " ".join(one for one in told if one is not None)
 

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from mtbench import registry
-from mtbench.bench.worker import blocks
+from mtbench.bench.worker import blocks, forms
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Shape
 from mtbench.protocol import Protocol

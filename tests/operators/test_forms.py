@@ -9,7 +9,7 @@ import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
 from mtbench import registry
-from mtbench.bench.worker.forms import build
+from mtbench.bench.worker import forms as worker_forms
 from mtbench.errors import Unsupported
 from mtbench.frameworks.jax import FORMS
 from mtbench.operators.base import Operator, Shape
@@ -37,7 +37,7 @@ def test_a_definitions_parts_are_built_once(name: str) -> None:
     # `Operator.definition` is for that; to build them in `portable` would be timed with every call
     problem, forms = small(name), Forms(another=None)
     inputs, weights = draw(problem, next(shapes(problem)))
-    call = build(other(forms), problem, "native", weights)
+    call = worker_forms.build(other(forms), problem, "native", weights)
     asked = list(forms.asked)
     expected = references(problem, inputs, weights)
     assert error(outputs(call, "numpy", inputs, "float64"), expected) < 1e-12
@@ -72,7 +72,9 @@ def test_a_frameworks_form_is_taken_wherever_its_operator_is_a_part(name: str) -
 
     problem = small(name)
     inputs, weights = draw(problem, next(shapes(problem)))
-    native, portable = (build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable"))
+    native, portable = (
+        worker_forms.build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable")
+    )
     run(native, "numpy", inputs, "float64")
     assert called
     called.clear()
@@ -116,7 +118,7 @@ def test_a_users_operator_has_the_form_of_what_it_derives_from(
     (tmp_path / "operator" / file).write_text(IMPORTS + source)
     problem = registry.load("operator", Path(file).stem, str(tmp_path / "operator" / file))()
     forms = Forms(**{name: partial(lambda name, *_: f"{name}'s", name) for name in ("softmax", "relu", "mine")})
-    call = build(other(forms), problem, "native", SimpleNamespace())
+    call = worker_forms.build(other(forms), problem, "native", SimpleNamespace())
     assert (call if isinstance(call, str) else "its own") == told
 
 

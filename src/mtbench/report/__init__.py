@@ -72,6 +72,23 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
     return out / "index.html"
 
 
+def charts_of(folders: Sequence[Path]) -> list[Chart]:
+    """All charts of a report of these folders, without its pages. Raises ConfigError where no record is found."""
+    read = tables.load(folders)
+    style = styles(read.charted)
+    compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
+    pair = _first_pair(read.charted, pl.concat(compared.values()), list(style))
+    operators = read.records["page"].unique().sort().to_list()
+    stems = {name: file.removesuffix(".html") for name, file in pages.page_names(operators).items()}
+    sections = [
+        section
+        for operator in operators
+        for section in _sections(read.records.filter(page=operator), stems[operator], compared, style, pair)
+    ]
+    overviews = _overviews(compared, style, pair, _where(read.records))
+    return [*overviews, *(chart for one in sections for chart in one.charts), *_limits(read.charted, style)[1]]
+
+
 def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Path) -> list[Chart]:
     style = styles(read.charted)
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}

@@ -291,7 +291,8 @@ def _pin(cpus: list[int]) -> None:
     try:
         os.sched_setaffinity(0, cpus)
     except (OSError, ValueError):
-        usable = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        # By getattr, since mypy does not see this function for macOS.
+        usable = ",".join(map(str, sorted(getattr(os, "sched_getaffinity")(0))))  # noqa: B009
         raise Unsupported(
             f"protocol.cpus={cpus} names processors that are not here; this process may use {usable}."
         ) from None

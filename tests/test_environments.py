@@ -9,7 +9,7 @@ import threading
 import time
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -251,15 +251,26 @@ def test_of_a_failed_command_the_errors_are_told_and_no_home(monkeypatch, tmp_pa
 
 
 def test_an_interrupt_while_installing_leaves_no_process_behind():
-    child = f"import time; time.sleep(60)  # {os.getpid()}"
+    import polars  # noqa: F401  (makes Ctrl-C fail to interrupt a blocking read, in this process, for good)
+
+    child = f"import time; time.sleep(600)  # {os.getpid()}"
     program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+    def interrupt() -> None:
+        _wait_until(lambda: _sleeping(child) != [])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         environments._run([sys.executable, "-c", program], "It failed")
-    deadline = time.monotonic() + 2
-    while (left := _sleeping(child)) and time.monotonic() < deadline:
+    _wait_until(lambda: _sleeping(child) == [])
+    assert _sleeping(child) == []
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert left == []
 
 
 def _sleeping(program: str) -> list[int]:

@@ -101,7 +101,6 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
             "rich",
             [
                 "mtbench/console/",
-                "mtbench/results/words.py",
                 "mtbench/machine/console.py",
                 "mtbench/cli.py",
                 "mtbench/compare/",
@@ -230,12 +229,15 @@ def test_the_pythons_that_suit_are_the_same_everywhere() -> None:
     assert environments.OLDEST_PYTHON[1] == oldest
 
 
-def pins() -> dict[str, str]:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "one exact version a line"
-    pairs = [line.split("==") for line in lines]
-    pinned = {canonicalize_name(name): version for name, version in pairs}
-    assert len(pinned) == len(lines), "a package is pinned twice"
+def pins(system: str, python: str = "3.11") -> dict[str, str]:
+    """The versions in constraints.txt for a system (sys.platform) and a Python."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()]
+    found = [Requirement(line) for line in lines if line]
+    assert all(re.fullmatch(r"==[A-Za-z0-9.]+", str(pin.specifier)) for pin in found), "one exact version a line"
+    environment = {"sys_platform": system, "python_version": python}
+    here = [pin for pin in found if pin.marker is None or pin.marker.evaluate(environment)]
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in here}
+    assert len(pinned) == len(here), "a package is pinned twice"
     return pinned
 
 
@@ -247,11 +249,19 @@ def requirements() -> list[Requirement]:
     return [Requirement(line) for line in [*dependencies, *(line for lines in extras.values() for line in lines)]]
 
 
-def test_every_requirement_is_pinned_within_its_range() -> None:
-    pinned = pins()
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize("python", ["3.11", "3.14"])
+def test_every_requirement_is_pinned_within_its_range(system: str, python: str) -> None:
+    pinned = pins(system, python)
+    environment = {
+        "sys_platform": system,
+        "platform_system": {"linux": "Linux", "darwin": "Darwin"}[system],
+        "python_version": python,
+    }
     wrong = [
         str(requirement)
         for requirement in requirements()
+        if requirement.marker is None or requirement.marker.evaluate(environment)
         if (name := canonicalize_name(requirement.name)) not in pinned
         or not requirement.specifier.contains(pinned[name])
     ]
@@ -259,7 +269,7 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
 
 
 def test_mlx_and_its_backends_are_of_one_version() -> None:
-    pinned = pins()
+    pinned = pins("linux")
     assert {pinned[name] for name in ("mlx", "mlx-cpu", "mlx-cuda-13", "mlx-metal")} == {pinned["mlx"]}
 
 

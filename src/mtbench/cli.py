@@ -72,7 +72,13 @@ def report(
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A sweep's folder, or FOLDER:ARM for one arm of it.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Likewise; its times are given relative to those of A.")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="Likewise; its times are given relative to those of A.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Instead of B: an axis of A, such as dtype or operator.params.bits; the first value is A."),
+    ] = None,
     metric: Annotated[str, typer.Option(help="latency, throughput or device.")] = "latency",
     threshold: Annotated[
         str | None, typer.Option(help="The difference that matters, such as 3%; by default 1 to 3 %, as the noise.")
@@ -90,7 +96,12 @@ def compare(
         formats.check(output)
         least = None if threshold is None else gate.fraction(threshold, "--threshold")
         limit = None if fail_if_slower is None else gate.fraction(fail_if_slower, "--fail-if-slower")
-        table = comparison.compare(a, b, metric=metric, threshold=least, limit=limit)
+        if (b is None) == (by is None):
+            raise ConfigError("Give a second folder to compare A with, or --by and an axis of A, such as --by dtype.")
+        if by is not None:
+            table = comparison.compare_by(a, by, metric=metric, threshold=least, limit=limit)
+        else:
+            table = comparison.compare(a, str(b), metric=metric, threshold=least, limit=limit)
     except ConfigError as error:
         typer.echo(f"mtbench compare: {error}", err=True)
         sys.exit(2)

@@ -177,6 +177,16 @@ def _check(python: str) -> str:
     return version
 
 
+def _all_printed(process: "subprocess.Popen[str]") -> str:
+    """What a process prints until it ends. Asked again and again: where Polars is loaded, a signal does not interrupt a read
+    (it asks for SA_RESTART), so Ctrl-C would wait for pip to end."""
+    while True:
+        try:
+            return process.communicate(timeout=0.2)[0]
+        except subprocess.TimeoutExpired:
+            continue
+
+
 def _run(command: Sequence[str], failure: str) -> str:
     """What a command printed. Raises Unsupported with the last of it where it fails; leaves nothing running behind."""
     with subprocess.Popen(
@@ -190,7 +200,7 @@ def _run(command: Sequence[str], failure: str) -> str:
         start_new_session=True,
     ) as process:
         try:
-            printed, _ = process.communicate()
+            printed = _all_printed(process)
         except BaseException:
             with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
                 os.killpg(process.pid, signal.SIGKILL)

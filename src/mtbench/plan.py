@@ -18,13 +18,10 @@ from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import from_plain, to_plain
 from mtbench.protocol import Protocol
-from mtbench.results.record import to_json
+from mtbench.results.record import CONTENDERS, to_json
 
 DIGITS = 10
 """Of the fingerprint of a cell or a job."""
-
-CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
-"""The axes whose values compete where nothing else is said."""
 
 USUAL = {"operator.variant": "native", "device": "auto", "matmul_precision": "highest"}
 """Settings that go without saying."""

@@ -36,18 +36,18 @@ def matrix() -> list[Support]:
     frameworks = {name: registry.load("framework", name) for name in registry.names("framework")}
     operators = {name: registry.load("operator", name) for name in registry.names("operator")}
     return [
-        Support(name, library, _how(name, operator, library, framework), operator.variants(library))
+        Support(name, library, _how(operator, library, framework), operator.variants(library))
         for name, operator in operators.items()
         for library, framework in frameworks.items()
     ]
 
 
-def _how(name: str, operator: type[Operator], library: str, framework: type[Framework]) -> str:
+def _how(operator: type[Operator], library: str, framework: type[Framework]) -> str:
     if hasattr(operator, library):
         return "native"
     if operator.own_forms_only:
         return "–"
-    if name in framework.forms:
+    if operator.own_form(framework.forms) is not None:
         return "native"
     composed = operator.definition is not Operator.definition
     return "parts" if composed and framework.forms else "portable"

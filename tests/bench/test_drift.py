@@ -58,7 +58,7 @@ def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns
 
 
 @pytest.mark.parametrize(
-    ("restarts", "apart"), [([100, 110], None), ([100, 4900], "192%"), ([100, 100, 100, 100, 4900], None)]
+    ("restarts", "apart"), [([100, 110], None), ([100, 4900], "192 %"), ([100, 100, 100, 100, 4900], None)]
 )
 def test_restarts_that_disagree_say_so_where_the_interval_does_not(misbehaving, restarts, apart):
     state = JobState(misbehaving("well"))

@@ -7,50 +7,35 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+import record_builder
 from mtbench import cli
-from mtbench.bench.controller.job_state import interval
-from mtbench.compare import Table, compare, formats, gate
-from mtbench.compare.row import between_sessions
+from mtbench.compare import Table, compare, compare_by, formats, gate
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
+from mtbench.results.comparison import Timing, between_sessions
 from mtbench.results.record import Record, to_json, write
+from mtbench.results.samples import blocks
+from record_builder import START, with_blocks
 
-START = datetime(2026, 3, 1, tzinfo=UTC)
 MACHINE = {"chip": "Apple M3 Pro", "os_version": "15.5", "power_source": "mains"}
 
 
 def record(arm: str, **values: Any) -> Record:
-    """A record that is ok, without times; whatever is named replaces the default."""
+    """A record that is ok, without times, of a sweep of few settings on a machine of few facts."""
     framework, _, mode = arm.partition("_")
     chosen: dict[str, Any] = {
-        "operator": "softmax", "framework": framework, "mode": mode or "eager", "variant": "native", "arm": arm,
-        "device": "cpu", "dtype": "float32", "matmul_precision": "highest", "batch_size": 1, "seq_len": 64,
-        "kv_len": None, "params": to_json({"embed_dim": 768}), "sweep_id": "first", "status": "ok",
-        "verify_tolerance": 1e-5, "library_version": "1.0", "machine_id": "abc123", "machine": to_json(MACHINE),
-        "mtbench_version": "0.1.0", "protocol": to_json({"restarts": 3, "target": 0.01}), "finished_at": START,
-    } | values  # fmt: skip
-    cell = to_json({name: chosen[name] for name in ("operator", "params", "dtype", "batch_size", "seq_len", "kv_len")})
-    return Record(**{"cell_id": cell, "job_id": f"{cell} {arm}"} | chosen)
-
-
-def timed(found: Record, restarts: list[list[float]]) -> Record:
-    """The record with these block times (latency; throughput is half) and what follows from them."""
-    found.latency_samples_ns = [[[round(ns) - 1, round(ns), round(ns) + 1] for ns in blocks] for blocks in restarts]
-    found.throughput_samples_ns = [[ns / 2 for ns in blocks] for blocks in restarts]
-    for name, scale in (("latency", 1.0), ("throughput", 0.5)):
-        bounds = interval([[[ns * scale] for ns in blocks] for blocks in restarts], 0.95)
-        setattr(found, f"{name}_ns", bounds.estimate)
-        setattr(found, f"{name}_low_ns", bounds.low)
-        setattr(found, f"{name}_high_ns", bounds.high)
-    found.confidence, found.restarts, found.rounds = bounds.confidence, len(restarts), sum(map(len, restarts))
-    return found
+        "framework": framework, "mode": mode or "eager", "variant": "native", "sweep_id": "first", "library_version": "1.0",
+        "machine_id": "abc123", "machine": to_json(MACHINE), "finished_at": START,
+        "protocol": to_json({"restarts": 3, "target": 0.01}),
+    }  # fmt: skip
+    return record_builder.record(arm, **chosen | values)
 
 
 class Sweep:
@@ -66,7 +51,7 @@ class Sweep:
     ) -> Record:
         """A record whose blocks scatter by 0.5 % around `center`, times a factor in each life of the process."""
         restarts = [[self.rng.gauss(center * life, 0.005 * center) for _ in range(rounds)] for life in lives]
-        return self.put(timed(record(arm, **values), restarts))
+        return self.put(with_blocks(record(arm, **values), restarts))
 
     def put(self, found: Record) -> Record:
         self.count += 1
@@ -100,7 +85,7 @@ def test_two_arms_of_one_sweep_are_compared_round_by_round(sweep: Callable[..., 
     here.add("torch_compiled", 0.8e5)
     table = compare(f"{here.folder}:torch", f"{here.folder}:torch_compiled")
     (row,) = table.rows
-    assert (row.kind, row.verdict, row.arms) == ("paired", "faster", "torch -> torch_compiled")
+    assert (row.outcome, row.arms) == ("faster", "torch -> torch_compiled")
     assert row.ratio == pytest.approx(0.8, rel=0.01)
     assert row.comparison is not None
     assert row.comparison.pairs == 30
@@ -109,10 +94,10 @@ def test_two_arms_of_one_sweep_are_compared_round_by_round(sweep: Callable[..., 
 def test_a_shared_disturbance_does_not_hide_a_difference_in_pairs(sweep: Callable[..., Sweep]) -> None:
     here, rng = sweep("a"), random.Random(3)
     weather = [[rng.uniform(1, 3) for _ in range(10)] for _ in range(2)]
-    here.put(timed(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
-    here.put(timed(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
+    here.put(with_blocks(record("torch"), [[1e5 * w for w in restart] for restart in weather]))
+    here.put(with_blocks(record("mlx"), [[1.04e5 * w for w in restart] for restart in weather]))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
-    assert row.verdict == "slower"
+    assert row.outcome == "slower"
     assert row.ratio == pytest.approx(1.04, rel=1e-3)
 
 
@@ -126,7 +111,10 @@ def test_two_sweeps_are_matched_by_cell_and_arm_and_get_no_verdict(sweep: Callab
     assert [(row.record.seq_len, row.arms, row.outcome) for row in table.rows] == [
         (64, "mlx", "descriptive"), (64, "torch", "descriptive"), (128, "mlx", "descriptive"), (128, "torch", "descriptive"),
     ]  # fmt: skip
-    assert all(row.verdict is None and row.ratio == pytest.approx(1.2, rel=0.01) for row in table.rows)
+    assert all(
+        row.comparison and not row.comparison.interleaved and row.ratio == pytest.approx(1.2, rel=0.01)
+        for row in table.rows
+    )
     assert table.geometric_mean == pytest.approx(1.2, rel=0.01)
 
 
@@ -174,7 +162,8 @@ def test_of_many_sweeps_the_newest_that_measured_both_is_taken(sweep: Callable[.
             here.add(arm, sweep_id=name, finished_at=START + timedelta(days=day))
     here.add("mlx", 5e5, sweep_id="third", finished_at=START + timedelta(days=9))
     (row,) = compare(f"{here.folder}:torch", f"{here.folder}:mlx").rows
-    assert (row.kind, row.record.sweep_id) == ("paired", "second")
+    assert row.comparison is not None
+    assert (row.comparison.interleaved, row.record.sweep_id) == (True, "second")
 
 
 @pytest.mark.parametrize("change", [{"paired": False}, {"machine_id": "other"}, {"sweep_id": "second"}])
@@ -191,7 +180,7 @@ def test_records_that_are_not_ok_show_their_status_and_no_ratio(
     here = sweep("a")
     here.add("torch")
     here.put(record("mlx", status="crashed", reason="signal 9"))
-    broken = timed(record("torch", seq_len=128), [[1e5] * 8] * 2)
+    broken = with_blocks(record("torch", seq_len=128), [[1e5] * 8] * 2)
     broken.status, broken.latency_ns = "mismatch", None
     here.put(broken)
     here.add("mlx", seq_len=128)
@@ -213,7 +202,7 @@ def test_verdicts_survive_the_number_of_cells_or_are_not_given(sweep: Callable[.
         here.add("torch", seq_len=seq_len, **few)
         here.add("mlx", 1.5e5, seq_len=seq_len, **few)
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
-    assert {row.verdict for row in table.rows} == {"inconclusive"}
+    assert {row.outcome for row in table.rows} == {"inconclusive"}
     assert {row.comparison.p_value for row in table.rows if row.comparison} == {4 / 64}
     assert "4 of 4 comparisons have too few rounds for a verdict in a table of this size" in table.notes
 
@@ -225,7 +214,7 @@ def test_the_threshold_decides_what_counts_as_equal(
     here.add("torch")
     here.add("mlx", 1.03e5)
     selections = f"{here.folder}:torch", f"{here.folder}:mlx"
-    assert compare(*selections).rows[0].verdict == "slower"
+    assert compare(*selections).rows[0].outcome == "slower"
     code, out, _ = run(*selections, "--threshold", "5%", capsys=capsys)
     assert code == 0
     assert "1 equivalent" in out
@@ -264,7 +253,7 @@ def test_what_else_differs_stands_above_the_table(
 def test_two_arms_of_one_library_in_two_versions_say_so(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
     here.add("mlx", library_version="0.32.4")
-    here.put(timed(record("mlx-0.31.0", framework="mlx", library_version="0.31.0"), [[1e5] * 8] * 2))
+    here.put(with_blocks(record("mlx-0.31.0", framework="mlx", library_version="0.31.0"), [[1e5] * 8] * 2))
     table = compare(f"{here.folder}:mlx-0.31.0", f"{here.folder}:mlx")
     assert list(map(str, table.differences)) == ["mlx 0.31.0 -> 0.32.4"]
 
@@ -274,15 +263,17 @@ def test_a_descriptive_interval_is_as_wide_as_the_lives_of_the_processes_differe
     steady.add("torch")
     moody.add("torch", lives=(0.9, 1, 1.1), sweep_id="second")
     (one,), (other,) = read(str(steady.folder), "latency").measured, read(str(moody.folder), "latency").measured
-    narrow, wide = between_sessions(one), between_sessions(other)
+    assert one.timing is not None
+    assert other.timing is not None
+    narrow, wide = between_sessions(one.timing), between_sessions(other.timing)
     assert narrow is not None
     assert wide is not None
     assert narrow.high / narrow.low < 1.03
     assert wide.low == pytest.approx(one.ns / 1.2, rel=0.02)
     assert wide.high == pytest.approx(one.ns * 1.2, rel=0.02)
     (row,) = compare(str(steady.folder), str(moody.folder)).rows
-    assert row.low == pytest.approx(1 / 1.2, rel=0.03)
-    assert row.high == pytest.approx(1.2, rel=0.03)
+    assert row.comparison is not None
+    assert row.comparison.bounds == pytest.approx((1 / 1.2, 1.2), rel=0.03)
 
 
 def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rarely(tmp_path: Path) -> None:
@@ -301,10 +292,8 @@ def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rare
 
 
 def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
-    from mtbench.compare.sides import Measured
-
-    blocks = {(restart, number): ns for restart, values in enumerate(restarts) for number, ns in enumerate(values)}
-    found = between_sessions(Measured(timed(record("torch"), restarts), "", "latency", blocks))
+    one = with_blocks(record("torch"), restarts)
+    found = between_sessions(Timing.of(vars(one), "latency", blocks(one, "latency")))
     assert found is not None
     return found.low, found.high
 
@@ -315,7 +304,7 @@ def test_one_life_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -
     after.add("torch", 1.1e5, lives=(1,), sweep_id="second")
     table = compare(str(before.folder), str(after.folder), limit=0.05)
     assert table.failures == []
-    assert any("one restart only, so a spread of 12% between restarts is assumed" in note for note in table.notes)
+    assert any("one restart only, so a spread of 12 % between restarts is assumed" in note for note in table.notes)
 
 
 def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[..., Sweep]) -> None:
@@ -324,11 +313,12 @@ def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[...
     here.add("mlx", 2e5, device_ns=3e4)
     selections = f"{here.folder}:torch", f"{here.folder}:mlx"
     (row,) = compare(*selections, metric="throughput").rows
-    assert row.verdict == "slower"
+    assert row.outcome == "slower"
     assert row.a is not None
     assert row.a.ns == pytest.approx(5e4, rel=0.01)
     (row,) = compare(*selections, metric="device").rows
-    assert (row.outcome, row.ratio, row.low) == ("descriptive", 3.0, None)
+    assert row.comparison is not None
+    assert (row.outcome, row.ratio, row.comparison.bounds) == ("descriptive", 3.0, None)
 
 
 def test_a_drift_of_the_machine_is_noted(sweep: Callable[..., Sweep]) -> None:
@@ -349,6 +339,88 @@ def test_a_narrow_terminal_gets_intervals_below_their_estimates(sweep: Callable[
     lines = console.file.getvalue().splitlines()
     (first,) = (number for number, line in enumerate(lines) if "slower" in line and "x" in line and "µs" in line)
     assert lines[first + 1].count("[") == lines[first + 1].count("]") == 3
+
+
+# along an axis
+
+
+def test_records_of_one_folder_are_compared_along_an_axis(
+    sweep: Callable[..., Sweep], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sweep("a")
+    for minute, (dtype, center) in enumerate((("float32", 1e5), ("bfloat16", 0.5e5), ("float16", 0.6e5))):
+        for arm in ("torch", "mlx"):
+            here.add(arm, center, dtype=dtype, started_at=START + timedelta(minutes=minute))
+    here.add("torch", dtype="float32", seq_len=128)  # alone
+    table = compare_by(str(here.folder), "dtype")
+    assert [(row.arms, row.outcome) for row in table.rows] == [
+        ("mlx cpu: float32 -> bfloat16", "descriptive"), ("mlx cpu: float32 -> float16", "descriptive"),
+        ("torch cpu: float32 -> bfloat16", "descriptive"), ("torch cpu: float32 -> float16", "descriptive"),
+    ]  # fmt: skip
+    assert [row.ratio for row in table.rows] == pytest.approx([0.5, 0.6] * 2, rel=0.01)
+    assert all(row.comparison and row.comparison.bounds for row in table.rows)
+    code, out, _ = run(str(here.folder), "--by", "dtype", capsys=capsys)
+    assert code == 0
+    assert f"A: {here.folder}, dtype float32" in out
+    assert f"B: {here.folder}, dtype bfloat16, float16" in out
+    assert "softmax batch 1 seq 64 " in out
+    assert "tolerance" not in out
+
+
+@pytest.mark.parametrize(
+    ("axis", "first", "second", "names"),
+    [
+        ("operator.params.bits", {"params": '{"bits": 8}'}, {"params": '{"bits": 4}'}, "torch cpu: 8 -> 4"),
+        ("framework", {}, {"arm": "mlx", "framework": "mlx", "library_version": "2"}, "torch -> mlx"),
+        ("operator.variant", {}, {"arm": "torch-stock", "variant": "stock"}, "torch cpu: native -> stock"),
+        ("device", {}, {"device": "gpu"}, "torch: cpu -> gpu"),
+        ("shape.seq_len", {}, {"seq_len": 128}, "torch cpu: 64 -> 128"),
+    ],
+)
+def test_any_axis_will_do(
+    sweep: Callable[..., Sweep], axis: str, first: dict[str, Any], second: dict[str, Any], names: str
+) -> None:
+    here = sweep("a")
+    for minute, values in enumerate((first, second)):
+        values = {
+            "arm": "torch",
+            "center": 1e5 * (minute + 1),
+            "started_at": START + timedelta(minutes=minute),
+        } | values
+        here.add(**values)
+    (row,) = compare_by(str(here.folder), axis).rows
+    assert row.arms == names
+    assert row.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_an_axis_whose_values_competed_gets_verdicts(sweep: Callable[..., Sweep]) -> None:
+    here = sweep("a")
+    for dtype, center in (("float32", 1e5), ("bfloat16", 0.5e5)):
+        here.add(f"torch-{dtype}", center, framework="torch", dtype=dtype, contenders=["framework", "dtype"])
+    (row,) = compare_by(str(here.folder), "dtype").rows
+    assert (row.arms, row.outcome) == ("torch cpu: bfloat16 -> float32", "slower")  # without a start, by their paths
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("{a} --by dtypes", "No axis 'dtypes'. Did you mean 'dtype'? Known: "),
+        ("{a} --by operator.params.bits", "No axis 'operator.params.bits'."),
+        ("{a} --by dtype", "All records have the same dtype, float32; nothing to compare."),
+        ("{a} --by shape.seq_len", "No two records differ in shape.seq_len alone."),
+        ("{a}", "Give a second folder to compare A with, or --by and an axis"),
+        ("{a} {a} --by dtype", "Give a second folder to compare A with, or --by and an axis"),
+    ],
+)
+def test_an_axis_that_cannot_be_compared_is_refused_in_a_line(
+    sweep: Callable[..., Sweep], arguments: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sweep("a")
+    here.add("torch")
+    here.add("mlx", seq_len=128)
+    code, out, err = run(*arguments.format(a=here.folder).split(), capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
 
 
 # forms for programs
@@ -447,7 +519,7 @@ def test_one_bad_life_of_a_process_does_not_fail_the_gate(sweep: Callable[..., S
     (row,) = compare(*selections).rows
     assert row.ratio is not None
     assert row.ratio > 1.1
-    assert row.verdict == "inconclusive"
+    assert row.outcome == "inconclusive"
     assert gated(*selections) == [None]
 
 

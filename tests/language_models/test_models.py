@@ -19,7 +19,7 @@ from mtbench.language_models import dimensions
 from mtbench.launch.config import register
 from mtbench.operators.base import Shape
 from mtbench.plan import Arm, Task, job
-from mtbench.results import words
+from mtbench.results import cells
 from mtbench.results.record import Record, to_json
 
 PRESETS = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
@@ -215,8 +215,9 @@ def test_a_terminal_names_the_model_and_not_its_configuration() -> None:
         )
         for model in ("qwen3_0_6b", "gemma3_1b")
     ]  # fmt: skip
-    titles = [words.title(record, words.differing(records, "causal_lm")) for record in records]
-    assert titles == [f"causal_lm {model} bfloat16 batch 1 seq 1 kv 64" for model in ("qwen3_0_6b", "gemma3_1b")]
+    held = [of for of, _ in cells.by_cell(records)]
+    titles = [of.title(cells.differing(held, "causal_lm")) for of in held]
+    assert titles == [f"causal_lm {model} bfloat16 batch 1 seq 1 kv 64" for model in ("gemma3_1b", "qwen3_0_6b")]
 
 
 def test_a_cell_names_the_model_and_not_its_configuration() -> None:

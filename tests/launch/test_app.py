@@ -204,11 +204,28 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
         ("protocol.restarts=0", "protocol.restarts=0"),
         ("framework=torch,mlx protocol.baseline=mlxx -m", "Did you mean 'mlx'?"),
         ("operator=softmax -m dtype=float16", "put it last"),
-        ("operator=softmax,mha", "put -m at the end"),
         ("softmax", "write key=value"),
         ("reprot", "No command 'reprot'. Did you mean 'report'?"),
         ("--operator mha", "There is no option --operator; settings are written key=value"),
-        ("+experiment=quick", "+experiment=quick is a sweep; put -m at the end"),
+        ("protocol.epochs=3", "protocol.epochs is called protocol.restarts now"),
+        ("shape.seq_len=", "shape.seq_len= does not fit"),
+        ("protocol.cold_cache=maybe", "protocol.cold_cache=maybe does not fit"),
+        ("operator=null", "operator=null chooses nothing"),
+        ("dtype=16", "dtype=16 chooses nothing; known: bfloat16"),
+        ("operator.params=[]", "operator.params=[] does not fit"),
+        ("operator.tolerance=[x]", "does not fit"),
+        ("shape.batch_size=range(1,5,0)", "range() arg 3 must not be zero"),
+        ("hydra.sweep.dir=~/x", "needs quotes for Hydra"),
+        ("hydra.mode=x", "hydra.mode=x does not fit"),
+        ("~hydra.launcher._target_ -m", "would take away what mtbench runs by"),
+        ("hydra.sweeper.grids=1 -m", "a list of such mappings"),
+        ("hydra.sweep.subdir=x operator=softmax,mha", "the same for two jobs"),
+        ("-m --cfg job", "--cfg shows one combination"),
+        ("--resolve", "--resolve goes with --cfg"),
+        ("--experimental-rerun x", "There is no option --experimental-rerun"),
+        ("operator=mha,sdpa operator.params.num_headz=3", "Did you mean 'operator.params.num_heads'?"),
+        ("contenders=[framework,shape.seq_len]", "shape.seq_len cannot compete"),
+        ("contenders=[framework,dtyp]", "Did you mean 'dtype'?"),
         ("+timeout=5", "No setting 'timeout'."),
         ("+timeout=5 -m", "No setting 'timeout'."),
         ("+protocol.restart=3", "No setting 'protocol.restart'. Did you mean 'protocol.restarts'?"),
@@ -225,6 +242,48 @@ def test_a_mistake_gets_one_clear_line_and_leaves_nothing_behind(tmp_path, argum
     assert result.stderr.count("\n") == 1
     assert says in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [("x = (\n", r"line 1: '\(' was never closed"), ("\nimport nowhere_to_be_found\n", "line 2: ModuleNotFoundError")],
+)
+def test_an_operator_file_that_cannot_be_loaded_is_named_with_its_line(tmp_path, source, says):
+    (tmp_path / "mine" / "operator").mkdir(parents=True)
+    (tmp_path / "mine" / "operator" / "own.yaml").write_text("name: own\nvariant: native\nparams: {}\n")
+    (tmp_path / "mine" / "operator" / "own.py").write_text(source)
+    result = run("--config-dir", "mine", "operator=own", cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert re.fullmatch(rf"mtbench: .*own\.py, {says}.*\n", result.stderr)
+
+
+def test_several_values_are_a_sweep_without_m_and_parameters_apply_where_they_exist(tmp_path):
+    result = run(
+        "operator=softmax,mha", "framework=numpy", "operator.params.num_heads=3", "operator.params.embed_dim=6",
+        "sweep=none", "shape.seq_len=4", *BRIEF, "hydra.sweep.dir=out", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    params = {row["operator"]: json.loads(row["params"]) for row in read(tmp_path / "out").to_dicts()}
+    assert params["mha"]["num_heads"] == 3
+    assert "num_heads" not in params["softmax"]
+    assert params["softmax"]["embed_dim"] == params["mha"]["embed_dim"] == 6
+
+
+def test_dtypes_are_contenders_of_each_other_where_it_is_said(tmp_path):
+    result = run(
+        "operator=softmax", "framework=torch", "dtype=float32,bfloat16", "contenders=[framework,dtype]", "sweep=none",
+        "shape.seq_len=4", *BRIEF, "hydra.sweep.dir=out", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    frame = read(tmp_path / "out").sort("dtype")
+    assert frame.select("dtype", "arm", "status").rows() == [
+        ("bfloat16", "torch-bfloat16", "ok"),
+        ("float32", "torch-float32", "ok"),
+    ]
+    assert frame["cell_id"].n_unique() == 1
+    assert frame["paired"].to_list() == [True, True]
+    assert frame["contenders"].to_list() == [["framework", "dtype"]] * 2
+    assert (tmp_path / "out" / "plan.json").exists()
 
 
 def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path):

@@ -95,4 +95,6 @@ def test_requirements_and_paths_are_written_as_for_pip_and_the_shell(argument, v
 def test_versions_are_an_axis_in_yaml_and_on_the_command_line(loader):
     jobs = expand(loader, {"framework.requirement": "null,mlx==0.31.0"}, [], [])
     assert jobs == [["framework.requirement=null"], ["framework.requirement='mlx==0.31.0'"]]
-    assert expand(loader, {}, [], ["framework.requirement=mlx==0.30.0"]) == [["framework.requirement='mlx==0.30.0'"]]
+    assert expand(loader, {}, [], [quoted("framework.requirement=mlx==0.30.0")]) == [
+        ["framework.requirement='mlx==0.30.0'"]
+    ]

@@ -279,11 +279,11 @@ def test_contenders_that_work_and_that_do_not():
     assert "CPU only" in gpu.detail
 
 
-def broken(tmp_path, monkeypatch, source: str) -> Contender:
+def broken(tmp_path, monkeypatch, source: str, timeout_s: float = 60) -> Contender:
     """A NumPy that behaves like this when it is imported."""
     (tmp_path / "numpy.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    return contenders(["numpy"], devices=["cpu"], timeout_s=2)[0]
+    return contenders(["numpy"], devices=["cpu"], timeout_s=timeout_s)[0]
 
 
 def test_a_broken_installation_is_told_from_a_missing_one(tmp_path, monkeypatch):
@@ -299,7 +299,7 @@ def test_a_framework_that_kills_its_process_costs_nobody_else(tmp_path, monkeypa
 
 
 def test_a_framework_that_hangs_is_given_up(tmp_path, monkeypatch):
-    contender = broken(tmp_path, monkeypatch, "import time; time.sleep(60)")
+    contender = broken(tmp_path, monkeypatch, "import time; time.sleep(60)", timeout_s=2)
     assert "did not answer within 2 s" in contender.detail
 
 

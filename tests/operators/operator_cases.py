@@ -15,7 +15,7 @@ import pytest
 from definitions import table
 
 from mtbench import registry
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size
@@ -179,7 +179,7 @@ def references(problem: Operator, inputs: list[Host], weights: SimpleNamespace) 
 def build(problem: Operator, library: str, variant: str, weights: SimpleNamespace, dtype: str) -> Any:
     """An operator's call in a library, as the worker builds it."""
     arrays = SimpleNamespace(**{name: framework(library).array(value, dtype) for name, value in vars(weights).items()})
-    return worker.build(framework(library), problem, variant, arrays)
+    return forms.build(framework(library), problem, variant, arrays)
 
 
 def run(call: Any, library: str, inputs: list[Host], dtype: str) -> Host:

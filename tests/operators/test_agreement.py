@@ -25,7 +25,7 @@ from operator_cases import (
 )
 
 from mtbench import registry
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 
@@ -84,7 +84,7 @@ def test_each_form_agrees_when_compiled(
         shape = next(shape for shape in shapes(problem, Shape(2, 10), Shape(2, 1, 10)))
         inputs, weights = draw(problem, shape, dtype)
         try:
-            call = worker.compiled(framework(library), build(problem, library, variant, weights, dtype))
+            call = forms.compiled(framework(library), build(problem, library, variant, weights, dtype))
         except Unsupported:
             continue
         out = outputs(call, library, inputs, dtype)

@@ -1,6 +1,7 @@
 """A framework's own forms of operators: taken where they stand alone and where they are a part, and built once."""
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
 from mtbench import registry
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms as worker_forms
 from mtbench.errors import Unsupported
+from mtbench.frameworks.jax import FORMS
 from mtbench.operators.base import Operator, Shape
 
 
@@ -20,9 +22,9 @@ class Forms(dict[str, Any]):
         super().__init__(forms)
         self.asked: list[str] = []
 
-    def get(self, key: str, default: Any = None) -> Any:
-        self.asked.append(key)
-        return super().get(key, default)
+    def __contains__(self, key: object) -> bool:
+        self.asked.append(str(key))
+        return super().__contains__(key)
 
 
 def other(forms: Forms) -> Any:
@@ -35,7 +37,7 @@ def test_a_definitions_parts_are_built_once(name: str) -> None:
     # `Operator.definition` is for that; to build them in `portable` would be timed with every call
     problem, forms = small(name), Forms(another=None)
     inputs, weights = draw(problem, next(shapes(problem)))
-    call = worker.build(other(forms), problem, "native", weights)
+    call = worker_forms.build(other(forms), problem, "native", weights)
     asked = list(forms.asked)
     expected = references(problem, inputs, weights)
     assert error(outputs(call, "numpy", inputs, "float64"), expected) < 1e-12
@@ -70,9 +72,59 @@ def test_a_frameworks_form_is_taken_wherever_its_operator_is_a_part(name: str) -
 
     problem = small(name)
     inputs, weights = draw(problem, next(shapes(problem)))
-    native, portable = (worker.build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable"))
+    native, portable = (
+        worker_forms.build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable")
+    )
     run(native, "numpy", inputs, "float64")
     assert called
     called.clear()
     run(portable, "numpy", inputs, "float64")
     assert not called
+
+
+IMPORTS = """
+from dataclasses import dataclass
+from typing import Any
+
+from mtbench.operators.base import Operator
+from mtbench.operators.linear import Linear
+from mtbench.operators.softmax import Softmax
+
+
+@dataclass(frozen=True)
+"""
+SAME = "class Mine(Softmax):\n    embed_dim: int = 64\n"
+OTHER = SAME + "\n    def portable(self, xp: Any, w: Any, *inputs: Any) -> Any:\n        return 2 * inputs[0]\n"
+ALIKE = OTHER.replace("Softmax", "Operator") + "\n".join(
+    f"\n    def {method}(self, *_: Any) -> Any:\n        return {{}}" for method in ("inputs", "flops", "bytes_moved")
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "told"),
+    [
+        ("heads.py", SAME, "softmax's"),
+        ("relu.py", SAME, "softmax's"),  # the file's name is that of another operator of ours
+        ("heads.py", OTHER, "its own"),
+        ("softmax.py", OTHER, "its own"),
+        ("softmax.py", ALIKE, "its own"),
+        ("mine.py", ALIKE, "mine's"),  # a user's framework may know a user's operator
+    ],
+)
+def test_a_users_operator_has_the_form_of_what_it_derives_from(
+    file: str, source: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / file).write_text(IMPORTS + source)
+    problem = registry.load("operator", Path(file).stem, str(tmp_path / "operator" / file))()
+    forms = Forms(**{name: partial(lambda name, *_: f"{name}'s", name) for name in ("softmax", "relu", "mine")})
+    call = worker_forms.build(other(forms), problem, "native", SimpleNamespace())
+    assert (call if isinstance(call, str) else "its own") == told
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name in FORMS])
+def test_a_class_that_derives_from_an_operator_keeps_jaxs_form(name: str) -> None:
+    operator = registry.load("operator", name)
+    assert operator.own_form(FORMS) is FORMS[name]
+    derived = type("Derived", (operator,), {"__module__": "mtbench_user.operator.mine"})
+    assert derived.own_form(FORMS) is FORMS[name]

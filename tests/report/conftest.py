@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from report_site import Report, Visit
-from synthetic_records import Grid, record, write_grid
 
 from mtbench.report import build
 from mtbench.results.record import to_json, write
+from record_builder import Grid, record, write_grid
 
 HOSTILE = """Traceback (most recent call last):
   File "x.py", line 3, in f

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from report_site import Report, Visit
-from synthetic_records import Grid, write_grid
 
 from mtbench.report import build
+from record_builder import Grid, write_grid
 
 PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
 
@@ -79,7 +79,7 @@ def test_choosing_another_pair_changes_the_heatmap_and_exchanging_them_inverts_i
     )
     faster = texts(figure)
     assert faster.count("faster") == 2 * 3
-    assert float(faster[0].rstrip("×")) == pytest.approx(1 / float(slower[0].rstrip("×")), rel=0.01)
+    assert float(faster[0].rstrip("x")) == pytest.approx(1 / float(slower[0].rstrip("x")), rel=0.01)
 
 
 def test_a_page_offers_its_own_arms(report: Report, visit: Visit) -> None:
@@ -156,7 +156,9 @@ def test_hostile_texts_are_shown_and_do_nothing(report: Report, visit: Visit) ->
         assert visit.page.evaluate("window.broken") is None
         assert visit.page.locator("img").count() == 0
         visit.page.fill(".filters input", "onerror")
-        visit.page.wait_for_timeout(150)
+        visit.page.wait_for_function(
+            "[...document.querySelectorAll('.jobs tbody tr')].every(r => !r.offsetParent || r.textContent.includes('{{'))"
+        )
         row = visit.page.locator(".jobs tbody tr:visible").first
         assert "<script>window.broken = 1</script>" in row.text_content()
         assert "{{ 7 * 7 }}" in row.text_content()
@@ -185,3 +187,22 @@ def luminance(colour: str) -> float:
         else json.loads("[" + colour[colour.index("(") + 1 : -1] + "]")
     )
     return sum(channels[:3]) / 3
+
+
+def test_a_row_leads_to_everything_that_was_recorded_of_its_job(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    row = visit.page.query_selector(".jobs tbody tr")
+    label = row.query_selector(".arm").inner_text().strip()
+    row.query_selector(".arm a").click()
+    visit.page.wait_for_function(f"document.querySelector('#job')?.textContent.includes('softmax, {label}')")
+    visit.settle()
+    told = visit.page.eval_on_selector_all(
+        ".columns tbody tr", "rows => rows.map(r => [r.cells[3].textContent, r.cells[1].textContent])"
+    )
+    values = dict(told)
+    assert values["operator"] == "softmax"
+    assert values["latency_samples_ns"].startswith("restart 1, blocks: ")
+    assert values["params"] == '{\n "embed_dim": 768\n}'
+    assert all(value for value in values.values())
+    assert [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))] == []
+    assert visit.complaints == []

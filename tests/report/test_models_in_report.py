@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from synthetic_records import record, with_samples
-
 from mtbench.report import build, tables
 from mtbench.results.record import Record, to_json, write
+from record_builder import record, with_samples
 
 
 def timed(**values: object) -> Record:

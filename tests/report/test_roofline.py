@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from report_site import Report, Visit
-from synthetic_records import Grid, record, with_limit, with_samples, write_grid
 
 from mtbench.report import build, roofline, tables
 from mtbench.results.record import Record, write
+from record_builder import Grid, record, with_limit, with_samples, write_grid
 
 
 def timed(arm: str = "torch", ns: float = 100.0, **values: Any) -> Record:

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from mtbench.results import comparison as verdicts
-from mtbench.results.stats import Comparison, compare_paired
+from mtbench.results.stats import compare_paired
+from mtbench.results.verdicts import Comparison
 
 
 def blocks(rng: random.Random, center: float, noise: float, rounds: int = 40) -> dict[tuple[int, int], float]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mtbench.results import stats
+from mtbench.results import signed_rank, stats
 from mtbench.results.stats import (
     Interval,
     compare_paired,
@@ -535,7 +535,7 @@ def test_comparing_loads_no_scipy():
 
 def test_the_null_distribution_is_exact():
     """The counts for n = 4: 0 to 10 come about in 1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1 of 16 ways."""
-    ways = np.diff(stats._signed_rank_cumulative(4), prepend=0) * 16
+    ways = np.diff(signed_rank.cumulative(4), prepend=0) * 16
     assert ways.tolist() == [1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1]
 
 

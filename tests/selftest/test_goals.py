@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mtbench.results.stats import Comparison, Interval, compare_paired
+from mtbench.results.stats import Interval, compare_paired
+from mtbench.results.verdicts import Comparison
 from mtbench.selftest import goals
 from mtbench.selftest.goals import DEDICATED, GOALS, SHARED, Goal
 from mtbench.selftest.outcome import MET, MISSED, NOT_SHOWN, REPORTED

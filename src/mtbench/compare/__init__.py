@@ -2,21 +2,25 @@
 
 Where both sides of a cell were measured interleaved, in one sweep, they are compared in pairs and get a verdict. Else
 the ratio of medians is *descriptive*: what changed between the sessions is not known, so there is no verdict, and the
-bounds are conservative (`row.between_sessions`).
+bounds are conservative (`results.comparison.between_sessions`). `compare_by` sets records of one folder against each other
+that differ in one axis, such as dtype.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mtbench.compare import by
 from mtbench.compare.differences import Difference, differences
 from mtbench.compare.gate import gated
 from mtbench.compare.row import Row, compared
-from mtbench.compare.sides import METRICS, Measured, Side, read
+from mtbench.compare.sides import Measured, Side, read
 from mtbench.errors import ConfigError, unknown
-from mtbench.results import comparison as verdicts
-from mtbench.results.stats import Comparison
-from mtbench.results.words import place
+from mtbench.results import cells, comparison
+from mtbench.results.cells import Held
+from mtbench.results.format import percent
+from mtbench.results.samples import METRICS, restart_medians
+from mtbench.results.verdicts import Comparison
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,7 @@ class Table:
     @property
     def geometric_mean(self) -> float | None:
         """Of all ratios."""
-        logs = [math.log(row.ratio) for row in self.rows if row.ratio is not None]
-        return math.exp(math.fsum(logs) / len(logs)) if logs else None
+        return comparison.geometric_mean([row.ratio for row in self.rows if row.ratio is not None])
 
     @property
     def failures(self) -> list[Row]:
@@ -47,7 +50,7 @@ def compare(
 ) -> Table:
     """Compares what two selections (`FOLDER` or `FOLDER:ARM`) measured, matched by cell, and by arm where none is named.
 
-    `threshold` is the relative difference that matters, by default the rule of `verdicts.threshold`. `limit` sets a
+    `threshold` is the relative difference that matters, by default the rule of `comparison.threshold`. `limit` sets a
     gate: `failure` then says of each row whether B is worse than that, by the rules of `gate`.
 
     Raises ConfigError where a selection means nothing, the two have nothing in common, or a gate can judge nothing.
@@ -56,15 +59,56 @@ def compare(
         raise ConfigError(unknown("metric", metric, METRICS))
     one, other = read(a, metric), read(b, metric)
     matched, notes = _matched(one, other)
-    rows = _judged(sorted((compared(*pair, threshold) for pair in matched), key=lambda one: place(one.record)))
-    if not any(row.ratio is not None for row in rows) and all(_both_ok(row) for row in rows if row.a and row.b):
+    held = _held([*one.measured, *other.measured])
+    rows = [_row(pair, held, threshold) for pair in matched]
+    if not any(row.comparison for row in rows) and all(_both_ok(row) for row in rows if row.a and row.b):
         raise ConfigError(f"No cell has a {metric} time on both sides.")
-    pairs = [(row.a, row.b) for row in rows if row.a is not None and row.b is not None]
-    notes += _cautions(rows)
+    return table(one, other, metric, rows, notes, limit)
+
+
+def compare_by(
+    folder: str, axis: str, *, metric: str = "latency", threshold: float | None = None, limit: float | None = None
+) -> Table:
+    """Compares what was measured in one selection along an axis, such as `dtype`, `framework` or `operator.params.bits`.
+
+    Its first value is the baseline, A; all others are B. Raises ConfigError as `compare` does, and for no such axis.
+    """
+    if metric not in METRICS:
+        raise ConfigError(unknown("metric", metric, METRICS))
+    side = read(folder, metric)
+    rows, values = by.rows(side.measured, axis, threshold)
+    if not any(row.comparison for row in rows):
+        raise ConfigError(f"No two records that differ in {axis} alone have a {metric} time.")
+    first, others = (replace(side, text=f"{folder}, {axis} {text}") for text in (values[0], ", ".join(values[1:])))
+    return table(first, others, metric, rows, list(side.problems), limit)
+
+
+def table(a: Side, b: Side, metric: str, rows: Sequence[Row], notes: list[str], limit: float | None = None) -> Table:
+    """Rows as a table, in order, with verdicts corrected within families and judged by the gate where there is one."""
+    rows = sorted(rows, key=lambda row: (row.held.place, row.record.cell_id))
+    families = [cells.family(row.held, *(name or "" for name in row.names)) for row in rows]
+    found = _judged(rows, families)
+    pairs = [(row.a, row.b) for row in found if row.a is not None and row.b is not None]
+    notes = notes + _cautions(found, families)
     if limit is not None:
-        rows, remarks = gated(rows, limit)
+        found, remarks = gated(found, limit)
         notes += remarks
-    return Table(one, other, metric, rows, differences(pairs), notes, limit)
+    return Table(a, b, metric, found, differences(pairs), notes, limit)
+
+
+def _held(measured: Iterable[Measured]) -> dict[str, Held]:
+    """What is held equal in each cell, by its fingerprint."""
+    found: dict[str, list[Measured]] = {}
+    for one in measured:
+        found.setdefault(one.record.cell_id, []).append(one)
+    return {cell: cells.held([vars(one.record) for one in members]) for cell, members in found.items()}
+
+
+def _row(pair: tuple[Measured | None, Measured | None], held: dict[str, Held], threshold: float | None) -> Row:
+    a, b = pair
+    cell = next(side.record.cell_id for side in pair if side is not None)
+    names = (None if a is None else a.record.arm), (None if b is None else b.record.arm)
+    return Row(a, b, held[cell], names, compared(a, b, threshold))
 
 
 def _matched(a: Side, b: Side) -> tuple[list[tuple[Measured | None, Measured | None]], list[str]]:
@@ -118,13 +162,14 @@ def _nothing_in_common(a: Side, b: Side) -> str:
     )
 
 
-def _judged(rows: list[Row]) -> list[Row]:
-    """The rows with the verdicts of the whole table corrected together."""
-    left = iter(verdicts.corrected([row.comparison for row in rows if row.comparison is not None]))
+def _judged(rows: Sequence[Row], families: Sequence[Hashable]) -> list[Row]:
+    """The rows with the verdicts of each family corrected together."""
+    found = [(family, row.comparison) for row, family in zip(rows, families, strict=True) if row.comparison]
+    left = iter(comparison.judged(found))
     return [row if row.comparison is None else replace(row, comparison=next(left)) for row in rows]
 
 
-def _cautions(rows: Sequence[Row]) -> list[str]:
+def _cautions(rows: Sequence[Row], families: Sequence[Hashable]) -> list[str]:
     """What makes these numbers worth less than they look."""
     notes = []
     for name, sides in (("A", [row.a for row in rows]), ("B", [row.b for row in rows])):
@@ -132,26 +177,38 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
         drifted = sum(any(warning.startswith("drifted") for warning in side.record.warnings) for side in there)
         if drifted:
             notes.append(f"the machine drifted during {drifted} of {len(there)} jobs of {name}")
-    paired = [row.comparison for row in rows if row.comparison is not None]
-    short = sum(not _can_be_told(one, len(paired)) for one in paired)
+    paired = [
+        (family, row.comparison)
+        for row, family in zip(rows, families, strict=True)
+        if row.comparison is not None and row.comparison.interleaved
+    ]
+    sizes = Counter(family for family, _ in paired)
+    short = sum(not _can_be_told(one, sizes[family]) for family, one in paired)
     if short:
         notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict in a table of this size")
-    single = sum(row.kind == "descriptive" and row.low is not None and _one_life(row) for row in rows)
+    single = sum(row.outcome == "descriptive" and _bounded(row) and _one_restart(row) for row in rows)
     if single:
         notes.append(
             f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side of one restart only, so a spread "
-            f"of {verdicts.UNKNOWN_SPREAD:.0%} between restarts is assumed; measure with protocol.restarts=3 or more"
+            f"of {percent(comparison.UNKNOWN_SPREAD)} between restarts is assumed; measure with protocol.restarts=3 or more"
         )
     return notes
 
 
 def _can_be_told(one: Comparison, comparisons: int) -> bool:
     """Whether so many rounds, all in one direction, would survive the correction for so many comparisons."""
-    return 2.0 ** (1 - one.pairs) * comparisons <= verdicts.ALPHA
+    return 2.0 ** (1 - one.pairs) * comparisons <= comparison.ALPHA
 
 
-def _one_life(row: Row) -> bool:
-    return any(side is not None and len(side.restarts) < 2 for side in (row.a, row.b))
+def _bounded(row: Row) -> bool:
+    return row.comparison is not None and row.comparison.bounds is not None
+
+
+def _one_restart(row: Row) -> bool:
+    sides = (row.a, row.b)
+    return any(
+        side is not None and side.timing is not None and len(restart_medians(side.timing.blocks)) < 2 for side in sides
+    )
 
 
 def _both_ok(row: Row) -> bool:

@@ -61,8 +61,9 @@ def _facts(one: Measured, other: Measured) -> Iterator[tuple[str, str, str]]:
             yield from _both(f"{a.framework}: ", json.loads(a.library_details), json.loads(b.library_details))
     yield from _both("", {"mtbench": a.mtbench_version}, {"mtbench": b.mtbench_version})
     yield from _both("protocol.", _protocol(a), _protocol(b), without=_UNTOLD)
-    tolerance = f"tolerance of {a.operator} {a.dtype}"
-    yield from _both("", {tolerance: a.verify_tolerance}, {tolerance: b.verify_tolerance})
+    if (a.operator, a.dtype) == (b.operator, b.dtype):
+        tolerance = f"tolerance of {a.operator} {a.dtype}"
+        yield from _both("", {tolerance: a.verify_tolerance}, {tolerance: b.verify_tolerance})
 
 
 def _both(

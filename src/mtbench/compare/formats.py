@@ -14,16 +14,16 @@ from rich.text import Text
 from mtbench.compare import Table
 from mtbench.compare.row import Row
 from mtbench.compare.sides import Measured, Side
+from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.errors import ConfigError, unknown
-from mtbench.results.stats import VERDICTS
-from mtbench.results.units import duration
-from mtbench.results.words import FAILURE, STYLES, differing, interval, never_fail_on_a_character, times, title
+from mtbench.results.cells import differing
+from mtbench.results.format import duration, interval, percent, ratio
+from mtbench.results.verdicts import VERDICTS, Comparison
 
 FORMATS = ("table", "markdown", "json", "csv")
 
 COLUMNS = ("cell", "arm", "A", "B", "B / A", "verdict")
 
-DIGITS = 4  # of a ratio: 1 % is what is looked for
 UNLIMITED = 400  # columns: more than any row has
 
 LAYOUT = 1
@@ -107,7 +107,7 @@ def as_csv(table: Table) -> str:
 
 def counts(table: Table) -> dict[str, int]:
     """How often each outcome fell; the names are fixed."""
-    names = (*VERDICTS, "descriptive", "not compared", "only in A", "only in B")
+    names = (*VERDICTS, "not compared", "only in A", "only in B")
     return {name: sum(row.outcome == name for row in table.rows) for name in names}
 
 
@@ -117,7 +117,7 @@ def summary(table: Table) -> str:
     ratios = sum(row.ratio is not None for row in table.rows)
     mean = table.geometric_mean
     over = f"{ratios} {'ratio' if ratios == 1 else 'ratios'}"
-    told = "" if mean is None else f"; geometric mean of {over}: {times(mean, None, None, DIGITS)}"
+    told = "" if mean is None else f"; geometric mean of {over}: {ratio(mean)}"
     return f"{len(table.rows)} {'row' if len(table.rows) == 1 else 'rows'}: {', '.join(found)}{told}"
 
 
@@ -125,15 +125,15 @@ def failures(table: Table) -> Iterator[str]:
     """A line for each row that the gate rejects."""
     for cell, row in zip(_titles(table), table.rows, strict=True):
         if row.failure is not None:
-            ratio = "" if row.ratio is None else f", {times(row.ratio, row.low, row.high, DIGITS)}"
-            yield f"{cell}, {row.arms}: {row.failure}{ratio}"
+            yield ", ".join([cell, f"{row.arms}: {row.failure}", *filter(None, [_ratio(row)])])
 
 
 def heading(table: Table) -> list[str]:
     """What is compared with what."""
     what = {"latency": "latency", "throughput": "time per queued call", "device": "device time"}[table.metric]
-    least = sorted({f"{100 * row.threshold:.2g} %" for row in table.rows if row.threshold is not None})
-    within = f"; a difference matters from {' to '.join(dict.fromkeys((least[0], least[-1])))}" if least else ""
+    least = sorted({one.threshold for row in table.rows if (one := row.comparison) and one.threshold is not None})
+    ends = dict.fromkeys(map(percent, (least[0], least[-1]))) if least else ()
+    within = f"; a difference matters from {' to '.join(ends)}" if ends else ""
     return [f"A: {table.a.text}", f"B: {table.b.text}", f"{what}; above 1x, B is the slower one{within}"]
 
 
@@ -154,15 +154,18 @@ def _drawn(table: Table, one_line: bool) -> RichTable:
 def _cells(table: Table) -> Iterator[list[str]]:
     """The texts of each row, as in COLUMNS."""
     for cell, row in zip(_titles(table), table.rows, strict=True):
-        ratio = "" if row.ratio is None else times(row.ratio, row.low, row.high, DIGITS)
-        yield [cell, row.arms, _time(row.a), _time(row.b), ratio, row.outcome]
+        yield [cell, row.arms, _time(row.a), _time(row.b), _ratio(row), row.outcome]
 
 
 def _titles(table: Table) -> list[str]:
     """Each row's cell, with those parameters in which the cells of its operator differ."""
-    records = [row.record for row in table.rows]
-    parameters = {operator: differing(records, operator) for operator in {record.operator for record in records}}
-    return [title(record, parameters[record.operator]) for record in records]
+    held = [row.held for row in table.rows]
+    parameters = {operator: differing(held, operator) for operator in {one.operator for one in held}}
+    return [one.title(parameters[one.operator]) for one in held]
+
+
+def _ratio(row: Row) -> str:
+    return "" if row.comparison is None else ratio(row.comparison.ratio, *row.comparison.bounds or ())
 
 
 def _time(side: Measured | None) -> str:
@@ -181,26 +184,40 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    record, found = row.record, row.comparison
-    identity = {name: getattr(record, name) for name in ("cell_id", "operator", "params", "dtype")}
-    shape = {name: getattr(record, name) for name in ("batch_size", "seq_len", "kv_len")}
+    cell = ("operator", "params", "dtype", "batch_size", "seq_len", "kv_len")  # what competes is in the arms' names
     sides = {f"{name}_{key}": value for name, side in (("a", row.a), ("b", row.b)) for key, value in _of(side).items()}
     return {
-        **identity,
-        **shape,
+        "cell_id": row.record.cell_id,
+        **{name: getattr(row.held, name) for name in cell},
         **sides,
         "outcome": row.outcome,
-        "kind": row.kind,
-        "ratio": row.ratio,
-        "ratio_low": row.low,
-        "ratio_high": row.high,
-        "ratio_confidence": row.confidence,
-        "p_value": None if found is None else found.p_value,
-        "pairs": None if found is None else found.pairs,
-        "smallest_detectable": None if found is None else _finite(found.smallest_detectable),
-        "threshold": row.threshold,
+        **_numbers(row.comparison),
         "failure": row.failure,
     }
+
+
+def _numbers(found: Comparison | None) -> dict[str, Any]:
+    """A comparison in numbers, None for what is not known of it."""
+    names = (
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+        "ratio_confidence",
+        "p_value",
+        "pairs",
+        "smallest_detectable",
+        "threshold",
+    )
+    if found is None:
+        return dict.fromkeys(("kind", *names))
+    bounds: tuple[float | None, ...] = (
+        (None, None, None) if found.bounds is None else (found.low, found.high, found.confidence)
+    )
+    tested: tuple[float | None, ...] = (None, None, None, None)
+    if found.interleaved:
+        tested = (found.p_value, found.pairs, _finite(found.smallest_detectable), found.threshold)
+    values = ("paired" if found.interleaved else "descriptive", found.ratio, *bounds, *tested)
+    return dict(zip(("kind", *names), values, strict=True))
 
 
 def _of(side: Measured | None) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A gate must not fail by accident, so it takes more than an estimate beyond the limit:
 
-- Paired: the verdict is slower, which survived the correction for the size of the table, and the whole interval, which
-  holds what differs between lives of a process, lies beyond the limit.
+- Interleaved: the verdict is slower, also after a correction for all rows of the table at once, and the whole interval, which
+  holds what differs between restarts, lies beyond the limit.
 - Descriptive: the whole conservative interval lies beyond it, and both sides ran on one machine.
 - Whatever was ok in A and is not in B fails, too.
 
@@ -17,7 +17,9 @@ from dataclasses import replace
 
 from mtbench.compare.row import Row
 from mtbench.errors import ConfigError
-from mtbench.results import comparison as verdicts
+from mtbench.results import comparison
+from mtbench.results.format import percent
+from mtbench.results.verdicts import Comparison
 
 LEAST_CONFIDENCE = 0.85
 """Of a descriptive interval that a gate may rely on: 2 x 93.75 % - 100 % is that of two medians of five restarts."""
@@ -40,8 +42,10 @@ def gated(rows: Sequence[Row], limit: float) -> tuple[list[Row], list[str]]:
 
     `limit` is relative: 0.05 is 5 % slower. Raises ConfigError where not one row can be judged.
     """
-    found = [replace(row, failure=_failure(row, limit)) for row in rows]
-    with_ratio = [row for row in found if row.ratio is not None]
+    together = iter(comparison.judged([("table", row.comparison) for row in rows if row.comparison is not None]))
+    strict = [None if row.comparison is None else next(together) for row in rows]
+    found = [replace(row, failure=_failure(row, one, limit)) for row, one in zip(rows, strict, strict=True)]
+    with_ratio = [row for row in found if row.comparison is not None]
     unfit = [reason for row in with_ratio if (reason := _unfit(row))]
     if len(unfit) == len(with_ratio) and not any(row.failure for row in found):
         raise ConfigError(f"--fail-if-slower can judge no cell: {unfit[0] if unfit else 'none was ok on both sides'}.")
@@ -49,26 +53,27 @@ def gated(rows: Sequence[Row], limit: float) -> tuple[list[Row], list[str]]:
     return found, notes
 
 
-def _failure(row: Row, limit: float) -> str | None:
-    """Why the gate rejects this row, or None."""
+def _failure(row: Row, strict: Comparison | None, limit: float) -> str | None:
+    """Why the gate rejects this row, or None; `strict` is its comparison, corrected for the whole table."""
     if row.a is None or row.b is None:
         return None
     if row.a.record.status == "ok" and row.b.record.status != "ok":
         return f"ok in A, {row.b.record.status} in B"
-    if row.low is None or row.low <= 1 + limit or _unfit(row):
+    if strict is None or strict.low <= 1 + limit or _unfit(row):
         return None
-    if row.kind == "paired" and row.verdict != "slower":
+    if strict.interleaved and strict.verdict != "slower":
         return None
-    return f"slower by more than {100 * limit:g} %"
+    return f"slower by more than {percent(limit, 4)}"
 
 
 def _unfit(row: Row) -> str | None:
     """Why a gate cannot judge this row, or None."""
     assert row.a is not None
     assert row.b is not None
+    assert row.comparison is not None
     if row.a.record.machine_id != row.b.record.machine_id:
         return "measured on different machines"
-    if row.confidence is None:
+    if row.comparison.bounds is None:
         return "no interval"
-    least = 1 - verdicts.ALPHA if row.kind == "paired" else LEAST_CONFIDENCE
-    return "too few blocks" if row.confidence < least else None
+    least = 1 - comparison.ALPHA if row.comparison.interleaved else LEAST_CONFIDENCE
+    return "too few blocks" if row.comparison.confidence < least else None

@@ -1,37 +1,27 @@
-"""One line of a comparison: two medians, their ratio, and what it is worth."""
+"""One line of a comparison: one arm, or a pair of arms, in one cell."""
 
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
 
 from mtbench.compare.sides import Measured
-from mtbench.results import comparison as verdicts
-from mtbench.results import stats
-from mtbench.results.comparison import UNKNOWN_SPREAD
+from mtbench.results import comparison
+from mtbench.results.cells import Held
 from mtbench.results.record import Record
-from mtbench.results.stats import Comparison, Interval
-
-TWO_RESTARTS = 1.714
-"""How far two restarts' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
-ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three restarts on the bare spread is more than enough."""
+from mtbench.results.verdicts import Comparison
 
 
 @dataclass(frozen=True)
 class Row:
     """One arm, or one pair of arms, in one cell. A side that was not measured there is None.
 
-    `ratio` is B's time over A's with its bounds; `verdict` and the rest of `comparison` only where `kind` is paired,
-    the p value adjusted for the number of comparisons in the table. `failure` says why a gate rejects this row.
+    `held` is what is held equal, `names` what the sides are called within it. `comparison` is None where one of them has no
+    time; its verdict is corrected with those of its family. `failure` says why a gate rejects this row.
     """
 
     a: Measured | None
     b: Measured | None
-    kind: str | None = None
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
+    held: Held
+    names: tuple[str | None, str | None]
     comparison: Comparison | None = None
-    threshold: float | None = None
     failure: str | None = None
 
     @property
@@ -43,59 +33,22 @@ class Row:
 
     @property
     def arms(self) -> str:
-        names = dict.fromkeys(side.record.arm for side in (self.a, self.b) if side is not None)
-        return " -> ".join(names)
+        return " -> ".join(dict.fromkeys(name for name in self.names if name is not None))
 
     @property
-    def verdict(self) -> str | None:
-        return None if self.comparison is None else self.comparison.verdict
+    def ratio(self) -> float | None:
+        return None if self.comparison is None else self.comparison.ratio
 
     @property
     def outcome(self) -> str:
         """The verdict, or what stands in its place."""
         if self.a is None or self.b is None:
             return "only in A" if self.b is None else "only in B"
-        return self.verdict or self.kind or "not compared"
+        return "not compared" if self.comparison is None else self.comparison.verdict
 
 
-def compared(a: Measured | None, b: Measured | None, threshold: float | None) -> Row:
-    """The two as one row: in pairs where their rounds were interleaved, descriptive where not, without a ratio where one
-    of them has no time."""
-    if a is None or b is None or a.ns is None or b.ns is None:
-        return Row(a, b)
-    found = verdicts.compare(a.blocks, b.blocks, threshold) if interleaved(a, b) else None
-    if found is not None:
-        least = verdicts.threshold(found.smallest_detectable) if threshold is None else threshold
-        return Row(a, b, "paired", found.ratio, found.low, found.high, found.confidence, found, least)
-    bounds = between_sessions(a), between_sessions(b)
-    if bounds[0] is None or bounds[1] is None:
-        return Row(a, b, "descriptive", b.ns / a.ns)
-    ratio = stats.descriptive_ratio(bounds[0], bounds[1])
-    return Row(a, b, "descriptive", ratio.estimate, ratio.low, ratio.high, ratio.confidence)
-
-
-def interleaved(a: Measured, b: Measured) -> bool:
-    """Whether rounds of both were measured in turns."""
-    one, other = a.record, b.record
-    return (
-        (one.sweep_id, one.cell_id, one.machine_id) == (other.sweep_id, other.cell_id, other.machine_id)
-        and False not in (one.paired, other.paired)
-        and None not in (a.ns, b.ns)
-        and bool(a.blocks.keys() & b.blocks.keys())
-    )
-
-
-def between_sessions(measured: Measured) -> Interval | None:
-    """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
-
-    A record's interval is about this session. The best that it knows of others is how much the lives of the process
-    differed within it, (largest - smallest) / median of their medians, so each bound is moved out by that factor, with
-    TWO_RESTARTS or UNKNOWN_SPREAD where the lives are few. What no restart can know, such as a warmer room, is not in it.
-    """
-    within, lives = measured.interval, list(measured.restarts.values())
-    if within is None:
+def compared(a: Measured | None, b: Measured | None, threshold: float | None) -> Comparison | None:
+    """The two by the rule of every display; None where one of them has no time."""
+    if a is None or b is None or a.timing is None or b.timing is None:
         return None
-    spread = UNKNOWN_SPREAD
-    if len(lives) > 1:
-        spread = (max(lives) - min(lives)) / median(lives) * (TWO_RESTARTS if len(lives) == 2 else 1)
-    return replace(within, low=within.low / (1 + spread), high=within.high * (1 + spread))
+    return comparison.against(a.timing, b.timing, threshold)

@@ -1,55 +1,39 @@
 """The two sides of a comparison: which records a user's `FOLDER` or `FOLDER:ARM` means, and what they measured."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from mtbench.errors import ConfigError, unknown
-from mtbench.results import record
-from mtbench.results.comparison import Blocks
+from mtbench.results import record, samples
+from mtbench.results.comparison import Timing
 from mtbench.results.record import Record
+from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
 
-METRICS = ("latency", "throughput", "device")
-"""Every call waited for; calls queued and waited for once; the device's own clock."""
-
-_SAMPLES = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns"}
 _FILES_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A record without its samples, and what these come to: one number per block of the metric that is compared."""
+    """A record without its samples, and what these come to in the metric that is compared: no `timing` where there is no
+    time, or the answer was not found right."""
 
     record: Record
     path: str
-    metric: str
-    blocks: Blocks
+    timing: Timing | None
 
     @property
     def ns(self) -> float | None:
-        """The median time of a call; None where there is none, or the answer was not found right."""
-        found: float | None = getattr(self.record, f"{self.metric}_ns")
-        return found if self.record.status == "ok" else None
+        """The median time of a call."""
+        return None if self.timing is None else self.timing.ns
 
     @property
     def interval(self) -> Interval | None:
         """The median with its bounds; None where nothing bounds it, as device times and a lone block."""
-        low, high = (getattr(self.record, f"{self.metric}_{bound}_ns", None) for bound in ("low", "high"))
-        if self.ns is None or low is None or high is None or not self.record.confidence:
-            return None
-        return Interval(self.ns, low, high, self.record.confidence)
-
-    @property
-    def restarts(self) -> dict[int, float]:
-        """The median over blocks in each life of the process."""
-        lives: dict[int, list[float]] = {}
-        for (restart, _), ns in self.blocks.items():
-            lives.setdefault(restart, []).append(ns)
-        return {restart: median(values) for restart, values in lives.items()}
+        return None if self.timing is None else self.timing.interval
 
     @property
     def power_sources(self) -> str | None:
@@ -114,20 +98,9 @@ def _measured(frame: Any, metric: str) -> Iterator[Measured]:
     defaults = {
         one.name for one in fields(Record) if one.default not in (None, MISSING) or one.default_factory is not MISSING
     }
-    samples = frame[_SAMPLES[metric]] if metric in _SAMPLES else None
+    blocks: Mapping[int, Blocks] = samples.by_row(samples.table(frame, metric)) if metric in samples.COLUMNS else {}
     for number, row in enumerate(frame.select(*names, "path").iter_rows(named=True)):
         path = row.pop("path")
         # What a record of an older version did not have is null, and left to its default.
         values = {name: value for name, value in row.items() if value is not None or name not in defaults}
-        yield Measured(Record(**values), path, metric, {} if samples is None else _blocks(samples[number], metric))
-
-
-def _blocks(restarts: Any, metric: str) -> Blocks:
-    """Each block's statistic: the median of its calls (latency), or its duration over its calls (throughput)."""
-    statistics = (restart.list.median() if metric == "latency" else restart for restart in restarts)
-    return {
-        (number, block): ns
-        for number, restart in enumerate(statistics)
-        for block, ns in enumerate(restart.to_list())
-        if ns is not None
-    }
+        yield Measured(Record(**values), path, Timing.of(row, metric, blocks.get(number, {})))

@@ -3,38 +3,23 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.results import comparison as verdicts
+from mtbench.console.styles import FAILURE, STYLES
+from mtbench.results import cells, comparison
+from mtbench.results.cells import Held
+from mtbench.results.format import duration, interval, one_line, percent, ratio
 from mtbench.results.record import Record
-from mtbench.results.stats import Comparison
-from mtbench.results.units import duration
-from mtbench.results.words import FAILURE, STYLES, differing, interval, one_line, percent, place, times, title
+from mtbench.results.verdicts import Comparison
 
 SHOWN_CELLS = 60  # a sweep of thousands belongs in the report
 
-
-@dataclass(frozen=True)
-class Ratio:
-    """How an arm's latency compares with the baseline's: above 1 is slower. Without bounds it is a mere description."""
-
-    ratio: float
-    verdict: str
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self) -> str:
-        return f"{times(self.ratio, self.low, self.high)} {self.verdict}"
-
-
 COLUMNS = ("arm", "latency", "throughput", "% of limit", "ratio to the baseline")
 NARROWEST = 12  # to which names and ratios are wrapped
-RATIO_ALONE = 18  # of "1.20x [1.15, 1.25]", with the verdict on a line of its own
+RATIO_ALONE = 21  # of "1.200x [1.150, 1.250]", with the verdict on a line of its own
 
 
 def results(records: Sequence[Record], width: int = 80) -> RenderableType:
@@ -42,21 +27,28 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
 
     Times are for one call; the limit is what the machine's measured peaks allow (`limit_fraction`), left out where it is
     not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
-    paired comparisons with a verdict, or mere ratios of medians where rounds were not measured side by side.
+    those of `comparison.between`, above 1 slower, with its verdict.
     """
-    shown = cells_of(records)[:SHOWN_CELLS]
-    families = {_family(cell[0]) for cell in shown}
-    ratios = _ratios([record for record in records if _family(record) in families])
+    shown = cells.by_cell(records)[:SHOWN_CELLS]
+    sections = {held.section for held, _ in shown}
+    every = [(held, cell) for held, cell in cells.by_cell(records) if held.section in sections]
+    found = against_baseline(every)
     names = _names(records)
-    cells = [(cell[0], [_row(names[r.job_id], r, ratios.get(r.job_id)) for r in cell]) for cell in shown]
-    rows = [row for _, cell_rows in cells for row in cell_rows]
+    telling = {held.operator: cells.differing([one for one, _ in every], held.operator) for held, _ in shown}
+    tables = [
+        (
+            held.title(telling[held.operator]),
+            [_row(names[r.job_id], r, found.get((r.sweep_id, r.job_id))) for r in cell],
+        )
+        for held, cell in shown
+    ]
+    rows = [row for _, cell_rows in tables for row in cell_rows]
     widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
     least = 2 * NARROWEST + sum(widths[1:-1]) + len(widths) - 1
-    if least > width or not any(record.limit_fraction for cell in shown for record in cell):
+    if least > width or not any(record.limit_fraction for _, cell in shown for record in cell):
         widths[COLUMNS.index("% of limit")] = 0
     parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
-    for first, cell_rows in cells:
-        heading = title(first, differing(records, first.operator))
+    for heading, cell_rows in tables:
         parts += [Text(""), Text(heading, style="bold"), _columns(widths, width, *cell_rows)]
     return Group(*parts)
 
@@ -88,7 +80,7 @@ def problems(records: Sequence[Record]) -> list[Text]:
     lines = []
     for (status, reason), concerned in sorted(found.items()):
         arms = ", ".join(dict.fromkeys(record.arm for record in concerned))
-        where = f"{len(concerned)} jobs" if len(concerned) > 1 else title(concerned[0])
+        where = f"{len(concerned)} jobs" if len(concerned) > 1 else cells.held([vars(concerned[0])]).title()
         lines.append(Text.assemble((status, STYLES.get(status, FAILURE)), f" {arms} ({where}): {reason}"))
     return lines
 
@@ -105,69 +97,35 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
     return names
 
 
-def _row(arm: str, record: Record, ratio: Ratio | None) -> list[Text]:
+def _row(arm: str, record: Record, found: Comparison | None) -> list[Text]:
     name = Text(f" {arm}")
     if record.latency_ns is None:
         return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text(""), Text("")]
     latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
-    compared = Text("baseline", style="dim") if ratio is None else Text(str(ratio), style=STYLES.get(ratio.verdict, ""))
+    compared = Text("baseline", style="dim")
+    if found is not None:
+        compared = Text(f"{ratio(found.ratio, *found.bounds or ())} {found.verdict}", STYLES.get(found.verdict, ""))
     limit = "" if record.limit_fraction is None else percent(record.limit_fraction)
     return [name, Text(latency), Text(throughput), Text(limit), compared]
 
 
-def _family(record: Record) -> tuple[str, str | None, str, int | None]:
-    """The comparisons that are made together and corrected for their number, as in a section of the report."""
-    return record.operator, record.model, record.params, record.kv_len
+def against_baseline(sorted_cells: Sequence[tuple[Held, Sequence[Record]]]) -> dict[tuple[str, str], Comparison]:
+    """Each measured job against its cell's baseline, by sweep and job; the baseline itself has none.
 
-
-def _ratios(records: Sequence[Record]) -> dict[str, Ratio]:
-    """Each measured job's ratio to its cell's baseline, by job; the baseline itself has none.
-
-    Verdicts hold for all comparisons of two arms within a family at once (Holm): one that does not survive the
-    correction is inconclusive.
+    Verdicts hold for all cells of a section at once: one that does not survive the correction is inconclusive.
     """
-    found: dict[str, Ratio] = {}
-    families: dict[tuple[object, ...], dict[str, Comparison]] = {}
-    for cell in cells_of(records):
+    jobs: list[tuple[str, str]] = []
+    found: list[tuple[object, Comparison]] = []
+    for held, cell in sorted_cells:
         measured = [record for record in cell if record.latency_ns is not None]
         baseline = _baseline(measured)
         for record in measured:
-            if baseline is None or record is baseline:
-                continue
-            compared = _compared(baseline, record)
-            if compared is None:
-                found[record.job_id] = describe(baseline, record)
-            else:
-                families.setdefault((_family(record), baseline.arm, record.arm), {})[record.job_id] = compared
-    for family in families.values():
-        jobs = zip(family, verdicts.corrected(list(family.values())), strict=True)
-        found |= {job: Ratio(one.ratio, one.verdict, one.low, one.high) for job, one in jobs}
-    return found
-
-
-def compare(baseline: Record, record: Record) -> Ratio:
-    """A paired comparison where rounds were measured side by side, else a mere description."""
-    found = _compared(baseline, record)
-    return describe(baseline, record) if found is None else Ratio(found.ratio, found.verdict, found.low, found.high)
-
-
-def _compared(baseline: Record, record: Record) -> Comparison | None:
-    if baseline.sweep_id != record.sweep_id or False in (baseline.paired, record.paired):
-        return None
-    return verdicts.compare(verdicts.latency_blocks(baseline), verdicts.latency_blocks(record))
-
-
-def describe(baseline: Record, record: Record) -> Ratio:
-    """The plain ratio of two measured medians."""
-    assert baseline.latency_ns
-    assert record.latency_ns
-    return Ratio(record.latency_ns / baseline.latency_ns, "not compared in pairs")
-
-
-def cells_of(records: Sequence[Record]) -> list[list[Record]]:
-    """Records by cell, cells sorted by operator, parameters, dtype and shape; arms stay in the order measured."""
-    return [list(cell) for _, cell in groupby(sorted(records, key=place), key=lambda record: record.cell_id)]
+            one = None if baseline is None or record is baseline else comparison.between(baseline, record)
+            if baseline is not None and one is not None:
+                jobs.append((record.sweep_id, record.job_id))
+                found.append((cells.family(held, baseline.arm, record.arm), one))
+    return dict(zip(jobs, comparison.judged(found), strict=True))
 
 
 def _baseline(measured: Sequence[Record]) -> Record | None:

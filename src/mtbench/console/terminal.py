@@ -20,12 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.bench.controller.progress import Extent, Progress
-from mtbench.console import table as summary
-from mtbench.console.table import cells_of, problems, results
+from mtbench.console import table
+from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.plan import Arm, Cell
+from mtbench.results import cells
+from mtbench.results.format import clock, duration, one_line, percent, plural
 from mtbench.results.record import Record
-from mtbench.results.units import duration
-from mtbench.results.words import FAILURE, STYLES, clock, never_fail_on_a_character, one_line, plural, title
 
 REFRESH_SECONDS = 0.25
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -127,14 +127,14 @@ class Terminal(Progress):
 
     def sweep_finished(self, records: Sequence[Record], interrupted: bool) -> None:
         self._stop()
-        reached = [cell for cell in cells_of(records) if any(record.status != "interrupted" for record in cell)]
+        reached = [cell for _, cell in cells.by_cell(records) if any(record.status != "interrupted" for record in cell)]
         if reached:
             shown = [record for cell in reached for record in cell]
-            self.console.print(results(shown, self.console.width))
-        left_out = len(reached) - summary.SHOWN_CELLS
+            self.console.print(table.results(shown, self.console.width))
+        left_out = len(reached) - table.SHOWN_CELLS
         if left_out > 0:
             self._line(f"{left_out:,} more {plural(left_out, 'cell')}; the report shows them all.")
-        remarks = [*problems(records), *self._all_warnings(records)]
+        remarks = [*table.problems(records), *self._all_warnings(records)]
         for line in [Text(""), *remarks] if remarks else []:
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
         self._conclude(records, interrupted)
@@ -229,7 +229,7 @@ class Terminal(Progress):
         if wide:
             lines.append(
                 f"warning: the intervals of {len(wide)} {plural(len(wide), 'job')} hold with less confidence than asked "
-                f"for, from {min(record.confidence or 0.0 for record in wide):.0%}: too few blocks"
+                f"for, from {percent(min(record.confidence or 0.0 for record in wide))}: too few blocks"
             )
         return [Text(line, style="yellow") for line in lines]
 
@@ -243,7 +243,7 @@ class Terminal(Progress):
         told = (record.arm, record.status, reason)
         if told not in self.told:
             self.told.add(told)
-            self._line(f"{record.status}: {record.arm}, {title(record)}: {reason}")
+            self._line(f"{record.status}: {record.arm}, {cells.held([vars(record)]).title()}: {reason}")
 
     def _refresh(self, now: bool = False) -> None:
         if self.live is not None and (now or self.seconds() - self.refreshed >= REFRESH_SECONDS):

@@ -68,7 +68,8 @@ class Framework(ABC):
 
     forms: Mapping[str, Form] = MappingProxyType({})
     """This library's own forms of operators, by the operator's key, for a library that the operators' files do not know:
-    each makes the function to be timed from the operator, with its parameters, and its weights."""
+    each makes the function to be timed from the operator, with its parameters, and its weights. They serve operators that
+    derive from it, too (`Operator.own_form`)."""
 
     submit: Call = staticmethod(lambda out: None)
     """submit(out) starts work on a result without waiting for it; most libraries have nothing left to do."""

@@ -22,7 +22,7 @@ from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
-from mtbench.launch.usage_errors import check_arguments, explain
+from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan import Plan, plan
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -37,13 +37,12 @@ def main(arguments: Sequence[str]) -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
         signal.signal(signal.SIGHUP, _hang_up)
     try:
-        check_arguments(arguments)
-        sys.argv[1:] = [quoted(argument) for argument in arguments]  # where Hydra reads them
+        sys.argv[1:] = for_hydra([quoted(argument) for argument in arguments])  # where Hydra reads them
         _accept_hydras_help()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
-        mistake = None if wants_traceback else explain(error, arguments)
+        mistake = None if wants_traceback else explain(error)
         if mistake is None:
             raise
         complain(mistake)
@@ -68,14 +67,11 @@ class Guard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            experiment = config.hydra.runtime.choices.get("experiment")
-            if experiment is not None:
-                raise ConfigError(f"+experiment={experiment} is a sweep; put -m at the end.")
             configuration.job_from(config, configuration.user_folders(config.hydra))
             configuration.protocol_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
-            mistake = explain(error, [])
+            mistake = explain(error)
             if mistake is None:
                 traceback.print_exception(error)
                 raise SystemExit(EXIT_FAILED) from error

@@ -18,9 +18,9 @@ from mtbench import paths, registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
-from mtbench.plan import CONTENDERS, Arm, Job, Task, job
+from mtbench.plan import Arm, Job, Task, job
 from mtbench.protocol import Protocol
-from mtbench.results.record import to_json
+from mtbench.results.record import CONTENDERS, to_json
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
 

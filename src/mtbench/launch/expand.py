@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -14,6 +16,8 @@ from mtbench.errors import ConfigError
 from mtbench.protocol import Protocol
 
 NOT_AXES = ("sweep", "experiment")
+
+PARAMS = "operator.params."
 
 LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
@@ -40,6 +44,17 @@ def _quoted_value(value: str) -> str:
     return "'" + value.replace("'", "\\'") + "'"
 
 
+def is_plain(override: Override) -> bool:
+    """Whether it sets one value."""
+    return not override.is_sweep_override() and not override.is_add() and not override.is_delete()
+
+
+def as_axis(argument: str) -> str:
+    """A setting of one value as an axis with that value alone."""
+    key, _, value = argument.partition("=")
+    return f"{key}=choice({value})"
+
+
 def expand(
     loader: ConfigLoader,
     params: Mapping[str, Any],
@@ -48,14 +63,17 @@ def expand(
 ) -> list[list[str]]:
     """The overrides of each job: the product of all axes, for each grid; without grids, of `params` alone.
 
+    `params` and `grids` are as YAML has them, `arguments` in Hydra's grammar. Where several operators are asked for, each takes
+    those of the parameters on the command line that it has.
+
     What the command line says of an axis of `params` replaces it. Of an axis of a grid it selects: `operator=mha` with a
     grid over sdpa and mha leaves mha, and grids without mha drop out. Raises ConfigError where no job is left, or for an
     axis over `sweep` or `experiment`, which bring axes of their own: Hydra would silently use the first one's for all.
     """
+    if not isinstance(params, Mapping) or not all(isinstance(grid, Mapping) for grid in _listed(grids)):
+        raise ConfigError("hydra.sweeper.params is a mapping of axes, and hydra.sweeper.grids a list of such mappings.")
     parser = OverridesParser.create(config_loader=loader)
-    given = {
-        _key(override): override for override in parser.parse_overrides([quoted(argument) for argument in arguments])
-    }
+    given = {_key(override): override for override in parser.parse_overrides(list(arguments))}
     for name in NOT_AXES:
         override = given.get(name) or given.get(f"+{name}")
         if override is not None and override.is_sweep_override():
@@ -73,9 +91,46 @@ def expand(
                 asked = [value for value in asked if value in axes[key]]
             axes[key] = asked
         jobs |= dict.fromkeys(product(*axes.values()))
+    jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment has {' '.join(arguments)}.")
     return [list(job) for job in jobs]
+
+
+def _listed(grids: Any) -> Sequence[Any]:
+    return grids if isinstance(grids, Sequence) and not isinstance(grids, str) else [grids]
+
+
+def _without_strange_parameters(
+    loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None], given: Sequence[str]
+) -> dict[tuple[str, ...], None]:
+    """The jobs without those given parameters that their operator lacks and another operator of the sweep has."""
+    chosen = {job: dict(override.split("=", 1) for override in job if "=" in override).get("operator") for job in jobs}
+    operators = sorted({operator for operator in chosen.values() if operator is not None})
+    if not given or len(operators) < 2:
+        return dict(jobs)
+    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+    known = {operator: parameters(operator, folders) for operator in operators}
+    anybodys = set().union(*known.values())
+
+    def kept(job: tuple[str, ...]) -> tuple[str, ...]:
+        own = known.get(chosen[job] or "", anybodys)
+        strange = {key for key in given if key.removeprefix(PARAMS) in anybodys - own}
+        return tuple(override for override in job if override.split("=", 1)[0] not in strange)
+
+    return dict.fromkeys(map(kept, jobs))
+
+
+def parameters(operator: str, folders: Sequence[Path]) -> set[str]:
+    """The parameters that an operator's YAML declares, in the first of these folders that has it."""
+    file = next((path for folder in folders if (path := folder / "operator" / f"{operator}.yaml").is_file()), None)
+    if file is None:
+        return set()
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return {str(name) for name in (content or {}).get("params") or {}}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return set()  # what is wrong with it is said when it is composed
 
 
 def _axis(key: str, values: Any) -> Any:

@@ -1,67 +1,204 @@
-"""Turns what Hydra and OmegaConf raise at a user's mistake into one line that says what is wrong and what to do."""
+"""Mistakes of the user's, in one line that says what is wrong and what to do: found before Hydra composes anything where that
+can be, and else made of what Hydra and OmegaConf raise."""
 
-import re
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.errors import (
-    HydraException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.conf import HydraConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtbench import paths
 from mtbench.errors import ConfigError, unknown
-from mtbench.launch import config as configuration
+from mtbench.launch.config import Config
+from mtbench.launch.expand import PARAMS, as_axis, is_plain, parameters
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc",
-    "--info", "-i", "--experimental-rerun",
+    "--info", "-i",
 )  # fmt: skip
 _FLAGS_WITH_VALUE = (
-    "--config-dir",
-    "-cd",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--package",
-    "-p",
-    "--cfg",
-    "-c",
-)
+    "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c",
+)  # fmt: skip
+_MULTIRUN = ("--multirun", "-m")
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+RENAMED = {"protocol.epochs": "protocol.restarts"}
+"""Settings of earlier versions, and what they are called since."""
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises ConfigError where a flag stands between overrides, which Hydra's parser reports as something else."""
+def check_arguments(arguments: Sequence[str]) -> list[Override]:
+    """The overrides among the arguments, of which each is one that can be. Raises ConfigError."""
+    flags = _flags(arguments)
+    multirun = any(flag in flags for flag in _MULTIRUN)
+    if multirun and {"--cfg", "-c"} & flags.keys():
+        raise ConfigError("--cfg shows one combination; leave -m out.")
+    if multirun and {"--run", "-r"} & flags.keys():
+        raise ConfigError("--run measures one combination and -m a sweep; give one of them.")
+    if "--resolve" in flags and not {"--cfg", "-c"} & flags.keys():
+        raise ConfigError("--resolve goes with --cfg: mtbench --cfg job --resolve.")
+    overrides = [_parsed(argument) for argument in flags[""]]
+    folders = [paths.conf(), *(Path(folder) for name in ("--config-dir", "-cd") for folder in flags.get(name, []))]
+    groups = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    for override in overrides:
+        _check(override, groups, [one for one in overrides if one.key_or_group == "operator"], folders)
+    return overrides
+
+
+def for_hydra(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra needs them, checked. Raises ConfigError.
+
+    Several values, or an experiment, which brings axes, are a sweep, whether -m says so or not. In a sweep, a parameter is
+    an axis too: else Hydra would look for it in the operator that holds where none is chosen.
+    """
+    overrides = check_arguments(arguments)
+    single = ("--cfg", "-c", "--run", "-r", "--help", "-h", "--hydra-help", "--info", "-i")
+    sweeps = any(each.is_sweep_override() or each.key_or_group == "experiment" for each in overrides)
+    if not any(argument in _MULTIRUN for argument in arguments):
+        if not sweeps or any(argument.split("=")[0] in single for argument in arguments):
+            return list(arguments)
+        arguments = [*arguments, "-m"]
+    alone = {each.input_line for each in overrides if each.key_or_group.startswith(PARAMS) and is_plain(each)}
+    return [as_axis(argument) if argument in alone else argument for argument in arguments]
+
+
+def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The flags with their values, and the overrides under ''. Raises ConfigError where a flag stands between overrides,
+    which Hydra's parser reports as something else."""
+    found: dict[str, list[str]] = {"": []}
     kinds: list[str] = []
-    skip = False
+    wanting: str | None = None
     for argument in arguments:
-        if skip:
-            skip = False
+        if wanting is not None:
+            found[wanting].append(argument)
+            wanting = None
         elif argument.startswith("-"):
             flag, _, value = argument.partition("=")
             if flag not in (*_FLAGS, *_FLAGS_WITH_VALUE):
                 raise ConfigError(f"There is no option {flag}; settings are written key=value, such as operator=mha.")
-            skip = flag in _FLAGS_WITH_VALUE and not value
+            found.setdefault(flag, []).extend([value] if value else [])
+            wanting = flag if flag in _FLAGS_WITH_VALUE and not value else None
             kinds.append(argument)
         else:
-            kinds.append("override")
-    first = kinds.index("override") if "override" in kinds else len(kinds)
-    last = len(kinds) - kinds[::-1].index("override") if "override" in kinds else 0
-    flags = [kind for kind in kinds[first:last] if kind != "override"]
-    if flags:
+            found[""].append(argument)
+            kinds.append("")
+    first = kinds.index("") if "" in kinds else len(kinds)
+    last = len(kinds) - kinds[::-1].index("") if "" in kinds else 0
+    if between := [kind for kind in kinds[first:last] if kind]:
         raise ConfigError(
-            f"{flags[0]} stands between overrides; put it last: mtbench operator=mha dtype=float16 {flags[0]}"
+            f"{between[0]} stands between overrides; put it last: mtbench operator=mha dtype=float16 {between[0]}"
         )
+    return found
 
 
-def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
+def _parsed(argument: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException:
+        key, given, value = argument.partition("=")
+        if given and value and key.replace(".", "").replace("_", "").lstrip("+~").isalnum():
+            raise ConfigError(f"{argument} needs quotes for Hydra: '{key}=\"{value}\"'.") from None
+        raise ConfigError(f"'{argument}' is not an override; write key=value, such as shape.seq_len=64,128.") from None
+
+
+def _check(
+    override: Override, groups: Mapping[str, Path], operators: Sequence[Override], folders: Sequence[Path]
+) -> None:
+    key = override.key_or_group.split("@")[0]
+    if key.split(".")[0].split("/")[0] == "hydra":
+        _check_hydras(override, key)
+        return
+    if key in RENAMED:
+        raise ConfigError(f"{key} is called {RENAMED[key]} now.")
+    if key == "experiment" and not override.is_add():
+        raise ConfigError("An experiment is added, not chosen: write +experiment=name.")
+    values = [] if override.is_delete() else _values(override)
+    if key in groups:
+        if override.is_delete() or any(not isinstance(value, str) or not value for value in values):
+            raise ConfigError(f"{override.input_line} chooses nothing; {_choices(groups[key])}")
+        return
+    leaves = _leaves("", Config())
+    if key.startswith(PARAMS):
+        _check_parameter(key.removeprefix(PARAMS), operators, folders)
+    elif key not in leaves and not any(leaf.startswith(f"{key}.") for leaf in leaves):
+        kind = "setting" if override.is_add() else "key or group"
+        raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves)))
+    elif key in leaves:
+        for value in values:
+            _check_type(key, value)
+
+
+def _check_hydras(override: Override, key: str) -> None:
+    """Raises ConfigError where one of Hydra's own settings cannot be so."""
+    if override.is_delete() or key == "hydra":
+        raise ConfigError(f"{override.input_line} would take away what mtbench runs by; set hydra's keys one by one.")
+    if "/" in key or key.split(".")[1] in ("sweeper", "launcher", "job_logging", "hydra_logging", "callbacks"):
+        return  # groups, and what has no type of its own
+    setting = key.removeprefix("hydra.")
+    for value in _values(override):
+        try:
+            OmegaConf.update(OmegaConf.structured(HydraConf), setting, value, merge=False)
+        except (OmegaConfBaseException, KeyError) as error:
+            raise ConfigError(f"{key}={value} does not fit: {str(error).splitlines()[0]}.") from error
+
+
+def _choices(folder: Path) -> str:
+    return f"known: {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}."
+
+
+def _values(override: Override) -> list[Any]:
+    """The values that an override gives, as Python has them; none of a glob, which takes what there is. Raises ConfigError."""
+    try:
+        if not override.is_sweep_override():
+            return [override.value()]
+        if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+            return []
+        return [getattr(value, "text", value) for value in override.sweep_iterator()]
+    except (ValueError, HydraException) as error:
+        raise ConfigError(f"{override.input_line}: {str(error).splitlines()[0]}.") from error
+
+
+def _check_type(key: str, value: Any) -> None:
+    if isinstance(value, str) and "${" in value:
+        return
+    try:
+        OmegaConf.update(OmegaConf.structured(Config), key, value, merge=False)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}={value} does not fit: {str(error.msg or error).splitlines()[0]}.") from error
+
+
+def _check_parameter(name: str, operators: Sequence[Override], folders: Sequence[Path]) -> None:
+    """Raises ConfigError where none of the operators that are asked for has a parameter of this name."""
+    asked = [str(value) for override in operators for value in _values(override)]
+    known = set().union(*(parameters(one, folders) for one in asked))
+    if known and name.split(".")[0] not in known:
+        raise ConfigError(unknown("key or group", PARAMS + name, [PARAMS + one for one in known]))
+
+
+def _nearby(key: str, groups: Mapping[str, Path], leaves: Sequence[str]) -> list[str]:
+    """Keys and groups that could have been meant: those of the same branch where it exists."""
+    branch = key.rpartition(".")[0]
+    in_branch = [known for known in leaves if branch and known.startswith(f"{branch}.")]
+    return in_branch or [name for name in groups if name != "hydra"] + [known for known in leaves if "." not in known]
+
+
+def _leaves(prefix: str, node: Any) -> list[str]:
+    found: list[str] = []
+    for item in fields(node):
+        value = getattr(node, item.name)
+        found += _leaves(f"{prefix}{item.name}.", value) if is_dataclass(value) else [f"{prefix}{item.name}"]
+    return found
+
+
+def explain(error: BaseException) -> str | None:
     """One line for a mistake of the user's; None where the error is not one, but a defect to be seen in full."""
     causes = list(_causes(error))
     for cause in causes:
@@ -69,31 +206,26 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str | None:
             return str(cause)
     if isinstance(error, MissingConfigException):
         return _missing(error)
-    if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not an override; write key=value, such as shape.seq_len=64,128 (with -m at the end)."
     broken = next((cause for cause in causes if isinstance(cause, yaml.MarkedYAMLError)), None)
     if broken is not None and broken.problem_mark is not None:
         return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is no YAML: {broken.problem}."
-    text = " ".join(str(cause) for cause in causes)
-    if "Ambiguous value for argument" in text:
-        named = re.search(r"Ambiguous value for argument '(.*)'", text)
-        return (
-            f"{named.group(1) if named else 'An argument'} names several values; put -m at the end to sweep over them."
-        )
-    wrong = re.search(r"Could not (?:override|append|delete)[^']*'([^'=]*)", text)
-    if wrong and any(words in text for words in ("No match in the defaults list", "is not in struct", "not in '")):
-        key = wrong.group(1).lstrip("+~")
-        if key == "experiment":
-            return "An experiment is added, not chosen: write +experiment=name."
-        return unknown("key or group", key, _known(key, arguments))
-    unfit = re.search(
-        r"(?:Error merging override|^)\s*(\S+=\S*).*?(Value '[^$'].*? could not be converted to \w+)", text
-    )
-    if unfit:
-        return f"{unfit.group(1).rstrip(':')} does not fit: {unfit.group(2)}."
-    if isinstance(error, InstantiationException) or not isinstance(causes[-1], HydraException | OmegaConfBaseException):
+    root = causes[-1]
+    if isinstance(root, SyntaxError) and root.filename:
+        return f"{root.filename}, line {root.lineno}: {root.msg}."
+    frame = _last_frame(root)
+    if frame is None:
+        return _first_line(causes)
+    if Path(frame.filename).is_relative_to(PACKAGE):
         return None
-    return _first_line(causes)
+    if any(part in ("site-packages", "lib") for part in Path(frame.filename).parts):
+        return _first_line(causes) if isinstance(error, HydraException | OmegaConfBaseException) else None
+    return f"{frame.filename}, line {frame.lineno}: {type(root).__name__}: {root}"
+
+
+def _last_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1] if frames else None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -113,26 +245,3 @@ def _first_line(causes: Sequence[BaseException]) -> str:
     """Hydra says where, the cause says what; both in one line."""
     lines = dict.fromkeys(str(cause).strip().splitlines()[0] for cause in causes if str(cause).strip())
     return ": ".join(line.rstrip(".:") for line in lines) + "."
-
-
-def _known(key: str, arguments: Sequence[str]) -> list[str]:
-    """Keys and groups that could have been meant: those of the same branch where it exists."""
-    folder = paths.conf()
-    groups = [path.name for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
-    keys = list(_leaves("", configuration.Config()))
-    operator = next((a.split("=", 1)[1] for a in arguments if a.startswith("operator=")), "softmax")
-    file = folder / "operator" / f"{operator}.yaml"
-    if file.exists():
-        keys += [f"operator.params.{name}" for name in OmegaConf.select(OmegaConf.load(file), "params") or {}]
-    branch = key.rpartition(".")[0]
-    in_branch = [known for known in keys if branch and known.startswith(f"{branch}.")]
-    return in_branch or groups + [known for known in keys if "." not in known]
-
-
-def _leaves(prefix: str, node: Any) -> Iterator[str]:
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if is_dataclass(value):
-            yield from _leaves(f"{prefix}{item.name}.", value)
-        elif not isinstance(value, dict):
-            yield f"{prefix}{item.name}"

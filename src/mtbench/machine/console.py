@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.machine.contenders import Contender
 from mtbench.machine.finding import Finding
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 if TYPE_CHECKING:
     from rich.console import Group

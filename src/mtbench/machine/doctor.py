@@ -13,7 +13,7 @@ from mtbench.machine.doctor_macos import on_mac
 from mtbench.machine.finding import SEVERITIES, Finding
 from mtbench.machine.variables import on_environment
 from mtbench.machine.watch import Reading, Watch
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 
 def examine(seconds: float = 0.5) -> list[Finding]:

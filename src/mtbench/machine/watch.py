@@ -25,9 +25,8 @@ TRIES = 3
 class Reading:
     """One moment of the machine; None where it does not say.
 
-    taken_at: UTC, ISO 8601.
-    load: runnable tasks, mean over a minute. cpu_pressure: share of the last 10 s in which some task waited for a
-    processor. cpu_throttled: whether heat slowed a processor down since the sample before. steal_fraction: of all
+    taken_at: UTC, ISO 8601. load: runnable tasks, mean over a minute. cpu_pressure: share of the last 10 s in which some task
+    waited for a processor. cpu_throttled: whether heat slowed a processor down since the sample before. steal_fraction: of all
     processor time since the sample before, what a hypervisor gave to others. swapped_bytes: moved in or out since the
     sample before (on macOS, how much more is in use). thermal_state, thermal_pressure and memory_pressure: macOS's words.
     power_source: mains or battery. power_mode: low, automatic or high, as macOS lets its owner choose. gpu_load: share of the

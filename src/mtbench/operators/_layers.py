@@ -39,7 +39,7 @@ def in_portable(xp: Any) -> Build:
     forms: Mapping[str, Build] = getattr(xp, "forms", {})
 
     def build(operator: Any, w: SimpleNamespace) -> Call:
-        form = forms.get(operator.key())
+        form: Build | None = operator.own_form(forms)
         return operator.definition(xp, w) if form is None else form(operator, w)
 
     return build

@@ -7,7 +7,8 @@ and must start fast and work where a library is missing or broken.
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
 weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed,
 which takes the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file
-brings (`Framework.forms`), else `portable`. A call with state of its own, which a compiler must not swallow, has a method
+brings (`Framework.forms`) for this class or, as far as `portable` is inherited, one that it derives from; else `portable`.
+A call with state of its own, which a compiler must not swallow, has a method
 `compiled`: given the library's compiler, it returns the call with its pure part compiled. A variant, chosen by
 `operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
 """
@@ -17,13 +18,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import ConfigError, Unsupported, unknown
+
+T = TypeVar("T")
 
 Host = NDArray[Any]
 """An array in host memory: float64, or int64 where it holds indices."""
@@ -37,6 +41,9 @@ Positive = Annotated[float, POSITIVE]
 """A parameter that is a finite number above 0."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+DEFINED_BY = {"portable", "definition"}
+"""The methods that say what an operator computes."""
 
 INDEX_BYTES = 4
 """Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
@@ -78,7 +85,13 @@ class Operator(ABC):
     """Whether key length is a size of its own here; elsewhere `shape.kv_len` is refused rather than ignored."""
 
     independent_rows = True
-    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid."""
+    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid.
+
+    Axis 0 of every input and output is then the batch. Set it to False for an operator that mixes rows (a sum over the
+    batch, a batch norm, a gather from a table that is an input), or whose inputs or outputs have no batch axis: its reference
+    is then computed of the whole batch, however long that takes. Where it is True and should not be, a job that is too
+    large to be checked whole fails and says so.
+    """
 
     updates_inputs = False
     """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing
@@ -99,6 +112,22 @@ class Operator(ABC):
     def key(cls) -> str:
         """The name of the operator's file, under which it is registered."""
         return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def own_form(cls, forms: Mapping[str, T]) -> T | None:
+        """A framework's form of this operator, from its forms by key, or None where it brings none.
+
+        A class that derives from an operator, in a file of another name, has that operator's form, unless it overrides what
+        the operator computes. A user's operator is never taken for one of ours that has the same name.
+        """
+        for base in cls.__mro__:
+            if issubclass(base, Operator):
+                ours = base.__module__.startswith(f"{__package__}.")
+                if base.key() in forms and (ours or not (Path(__file__).parent / f"{base.key()}.py").exists()):
+                    return forms[base.key()]
+            if DEFINED_BY & vars(base).keys():
+                break
+        return None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:

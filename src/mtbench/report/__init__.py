@@ -1,7 +1,7 @@
 """The report: records in, one folder of pages out, which opens offline and asks nothing of any network.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
-called and how they are drawn), `marks` and `roofline` (the rows of the charts), `charts`, `pages`, and `publish`, which puts
+called and how they are drawn), `roofline` (what shares its limits), `views` and `charts`, `pages`, and `publish`, which puts
 the finished folder in place.
 """
 
@@ -20,29 +20,22 @@ import vl_convert
 
 from mtbench import __version__, support
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import charts, marks, pages, roofline, tables
+from mtbench.report import jobs, pages, roofline, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
+from mtbench.report.charts import Chart, drawn, theme
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios, summary
-from mtbench.report.tables import METRICS, Metric, Tables
+from mtbench.report.tables import METRICS, Tables
+from mtbench.report.views import LimitsView, OverviewView, SectionView
+from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
-from mtbench.results.units import CONFIDENCE, percent
+from mtbench.results.format import CONFIDENCE, percent
 from mtbench.selftest import outcome
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""
 
 PNG_SCALE = 2  # pixels per chart pixel, as a page on a high-density screen has
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart on a page. `name` is unique in a report and names its file; `metric` is None where it is not to be chosen."""
-
-    name: str
-    metric: Metric | None
-    kind: str  # time, ratio, overview, roofline or distance
-    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -84,12 +77,12 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
     both = pl.concat(compared.values())
     pair = _first_pair(read.charted, both, list(style))
-    operators = read.records["operator"].unique().sort().to_list()
+    operators = read.records["page"].unique().sort().to_list()
     names = pages.page_names(operators)
     everywhere = {
         "version": __version__,
         "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "themes": {name: charts.theme(name) for name in ("light", "dark")},
+        "themes": {name: theme(name) for name in ("light", "dark")},
         "metrics": METRICS,
         "labels": list(style),
         "colours": {label: one.colour for label, one in style.items()},
@@ -99,13 +92,13 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
         "threshold": percent(THRESHOLD),
         "highest_threshold": percent(HIGHEST_THRESHOLD),
     }
-    drawn: list[Chart] = []
+    made: list[Chart] = []
     for operator in operators:
-        records, charted = (frame.filter(operator=operator) for frame in (read.records, read.charted))
+        records, charted = (frame.filter(page=operator) for frame in (read.records, read.charted))
         here = [label for label in style if label in charted["label"]]
-        first = _first_pair(charted, both.filter(operator=operator), here, wanted=pair)
+        first = _first_pair(charted, both.filter(page=operator), here, wanted=pair)
         sections = _sections(records, names[operator].removesuffix(".html"), compared, style, first)
-        drawn += [chart for section in sections for chart in section.charts]
+        made += [chart for section in sections for chart in section.charts]
         html = pages.page(
             "operator.html",
             **everywhere | {"labels": here, "pair": first},
@@ -121,12 +114,14 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     (folder / "roofline.html").write_text(html, encoding="utf-8")
     html = pages.page("support.html", **everywhere, rows=pages.support_rows(read.records), meanings=support.MEANINGS)
     (folder / "support.html").write_text(html, encoding="utf-8")
+    html = pages.page("job.html", **everywhere, groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+    (folder / "job.html").write_text(html, encoding="utf-8")
     overviews = _overviews(compared, style, pair, _where(read.records))
     html = pages.page(
         "index.html",
         **everywhere,
         charts=overviews,
-        operators=[_operator_row(read.records.filter(operator=operator), operator) for operator in operators],
+        operators=[_operator_row(read.records.filter(page=operator), operator) for operator in operators],
         jobs=pages.job_rows(read.records),
         counts=pages.status_counts(read.records),
         machines=pages.machines(read.records),
@@ -138,10 +133,11 @@ def _write_pages(read: Tables, selftests: Sequence[outcome.Outcome], folder: Pat
     (folder / "index.html").write_text(html, encoding="utf-8")
     assets = folder / "assets"
     assets.mkdir()
+    jobs.write(read, assets)
     (assets / "vega.js").write_text(_vega(), encoding="utf-8")
     for name in ("report.js", "report.css"):
         (assets / name).write_text(pages.asset(name), encoding="utf-8")
-    return [*overviews, *drawn, *under]
+    return [*overviews, *made, *under]
 
 
 def _sections(
@@ -153,26 +149,19 @@ def _sections(
 ) -> list[Section]:
     """Each parameter set of an operator, headed by what differs between them, with its charts; `stem` names those."""
     sets = tables.sections(records)
-    differing = tables.differing([tables.parameters(one) for one in sets])
+    differing = names_that_differ([tables.held_parameters(one) for one in sets])
     found = []
     for number, one in enumerate(sets, 1):
-        params = tables.parameters(one)
+        params = tables.held_parameters(one)
         said = [f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params]
         heading = ", ".join(said or [f"without {name}" for name in differing])
-        title = f"{one['operator']}{heading and f': {heading}'}"
+        title = f"{one['page']}{heading and f': {heading}'}"
         own = tables.of_section(records, one)
         shown = []
         for metric in METRICS:
-            points = marks.points(own.filter("charted"), metric)
-            cells = marks.cells(tables.of_section(compared[metric.name], one))
+            ratios = tables.of_section(compared[metric.name], one)
             name = f"{stem}-{number}-{metric.name}"
-            if len(points):
-                text = f"{metric.title}, {metric.how}: median with its interval. {_where(own)}"
-                spec = charts.time_chart(points, style, title, text, metric.axis)
-                shown.append(Chart(f"{name}-time", metric, "time", spec))
-            if pair and len(cells):
-                text = f"{title}, {metric.title.lower()}. Below 1 the first is faster. {_where(own)}"
-                shown.append(Chart(f"{name}-ratio", metric, "ratio", charts.ratio_chart(cells, pair, text)))
+            shown += drawn(SectionView(name, title, metric, own, ratios, style, pair, _where(own)))
         found.append(Section(heading, params, shown))
     return found
 
@@ -180,33 +169,16 @@ def _sections(
 def _overviews(
     compared: dict[str, pl.DataFrame], style: dict[str, Style], pair: tuple[str, str] | None, where: str
 ) -> list[Chart]:
-    order = pl.Enum(list(style))
-    found = []
-    for metric in METRICS:
-        rows = marks.overview(summary(compared[metric.name]))
-        if pair and len(rows):
-            text = f"{metric.title}, geometric mean over the cells that both have. Below 1 is faster. {where}"
-            rows = rows.sort(pl.col("b").cast(order), "operator")
-            found.append(Chart(f"overview-{metric.name}", metric, "overview", charts.overview_chart(rows, pair, text)))
-    return found
+    views = [OverviewView(metric, summary(compared[metric.name]), style, pair, where) for metric in METRICS]
+    return [chart for view in views for chart in drawn(view)]
 
 
 def _limits(charted: pl.DataFrame, style: dict[str, Style]) -> tuple[list[dict[str, Any]], list[Chart]]:
     """What the page of the measured limits shows of each device and dtype, and all its charts."""
     shown: list[dict[str, Any]] = []
     for ground in roofline.grounds(charted):
-        drawn, where = [], _where(ground.records)
-        if ground.roofs is not None and len(ground.points):
-            text = f"The roofs are measured; a point is a contender in one cell, by the time of queued calls. {where}"
-            title = f"Roofline, {ground.heading}"
-            spec = charts.roofline_chart(
-                ground.points, ground.roofs.flops_per_s, ground.roofs.memory, style, title, text
-            )
-            drawn.append(Chart(ground.stem, None, "roofline", spec))
-        text = f"Median over cells, nearest operator first; 100 % is what the measured roofs allow. {where}"
-        spec = charts.distance_chart(ground.bars, style, f"Distance from the limit, {ground.heading}", text)
-        drawn.append(Chart(f"{ground.stem}-distance", None, "distance", spec))
-        shown.append({"heading": ground.heading, "charts": drawn, "rows": ground.listed})
+        charts = drawn(LimitsView(ground, style, _where(ground.records)))
+        shown.append({"heading": ground.heading, "charts": charts, "rows": ground.listed})
     return shown, [chart for one in shown for chart in one["charts"]]
 
 
@@ -273,7 +245,7 @@ def _write_charts(drawn: list[Chart], chart_format: str, folder: Path) -> None:
     (folder / "charts").mkdir()
     for chart in drawn:
         file = folder / "charts" / f"{chart.name}.{chart_format}"
-        config = charts.theme("light") | {"background": "white", "font": "sans-serif"}
+        config = theme("light") | {"background": "white", "font": "sans-serif"}
         if chart_format == "svg":
             file.write_text(vl_convert.vegalite_to_svg(chart.spec, config=config), encoding="utf-8")
         else:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from mtbench import support
 from mtbench.report.arms import machine_name
-from mtbench.report.tables import METRICS, differing, parameters, sections
-from mtbench.results import units
+from mtbench.report.tables import METRICS, parameters, telling
+from mtbench.results import format
 
 Row = dict[str, Any]
 
@@ -44,7 +44,7 @@ def asset(name: str) -> str:
 
 def page_names(operators: Iterable[str]) -> dict[str, str]:
     """A file name for each operator's page, fit for any file system and never that of another page."""
-    taken = {"index", "roofline", "support"}
+    taken = {"index", "job", "roofline", "support"}
     names = {}
     for operator in operators:
         name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)
@@ -57,11 +57,8 @@ def page_names(operators: Iterable[str]) -> dict[str, str]:
 
 def job_rows(records: pl.DataFrame) -> list[Row]:
     """The rows of a job table, each value as text with the number to sort it by."""
-    telling = {
-        operator: differing([parameters(section) for section in sections(of_operator)])
-        for (operator,), of_operator in records.group_by("operator")
-    }
-    return [_job_row(row, telling[row["operator"]]) for row in records.iter_rows(named=True)]
+    told = telling(records)
+    return [_job_row(row, told[row["page"]]) for row in records.iter_rows(named=True)]
 
 
 def status_counts(records: pl.DataFrame) -> list[Row]:
@@ -149,18 +146,20 @@ def software(records: pl.DataFrame) -> list[Row]:
     ]
 
 
-def _job_row(row: Row, telling: list[str]) -> Row:
+def _job_row(row: Row, told: list[str]) -> Row:
     params = parameters(row)
     floor_share = row["floor_ns"] / row["latency_ns"] if row["floor_ns"] and row["latency_ns"] else None
     return {
         "operator": row["operator"],
+        "page": row["page"],
+        "row": row["row"],
         "label": row["label"],
         "charted": row["charted"],
         "repeated": row["repeated"],
         "dtype": row["dtype"],
         "batch_size": row["batch_size"],
         "seq_len": row["seq_len"],
-        "params": {name: params[name] for name in telling if name in params},
+        "params": {name: params[name] for name in told if name in params},
         "every_param": ", ".join(f"{name} {as_yaml(value)}" for name, value in params.items()),
         "status": row["status"],
         "reason": row["reason"] or "",
@@ -169,31 +168,24 @@ def _job_row(row: Row, telling: list[str]) -> Row:
         "times": [
             {
                 "ns": row[metric.ns],
-                "text": units.duration(row[metric.ns]),
-                "interval": units.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"]),
+                "text": format.duration(row[metric.ns]),
+                "interval": format.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"]),
             }
             for metric in METRICS
         ],
-        "tokens": (row["tokens_per_s"], units.tokens(row["tokens_per_s"])),
-        "first_token": (row["time_to_first_token_ns"], units.duration(row["time_to_first_token_ns"])),
-        "first_call": (row["first_call_ns"], units.duration(row["first_call_ns"])),
+        "tokens": (row["tokens_per_s"], format.tokens(row["tokens_per_s"])),
+        "first_token": (row["time_to_first_token_ns"], format.duration(row["time_to_first_token_ns"])),
+        "first_call": (row["first_call_ns"], format.duration(row["first_call_ns"])),
         "floor": (
             row["floor_ns"],
-            units.duration(row["floor_ns"]),
-            floor_share and units.percent(round(floor_share, 3)),
+            format.duration(row["floor_ns"]),
+            floor_share and format.percent(floor_share),
         ),
-        "peak": (row["peak_bytes"], units.size(row["peak_bytes"]), row["peak_kind"]),
-        "error": (row["verify_error"], _error(row)),
-        "rounds": (row["rounds"], f"{row['rounds']} in {row['restarts']}" if row["rounds"] else units.NOTHING),
+        "peak": (row["peak_bytes"], format.size(row["peak_bytes"]), row["peak_kind"]),
+        "error": (row["verify_error"], format.error(row["verify_error"], row["verify_tolerance"])),
+        "rounds": (row["rounds"], f"{row['rounds']} in {row['restarts']}" if row["rounds"] else format.NOTHING),
         "path": row["path"],
     }
-
-
-def _error(row: Row) -> str:
-    if row["verify_error"] is None:
-        return units.NOTHING
-    tolerance = "" if row["verify_tolerance"] is None else f" / {row['verify_tolerance']:.0e}"
-    return f"{row['verify_error']:.1e}{tolerance}"
 
 
 def summary(reason: str) -> str:
@@ -212,7 +204,7 @@ def _facts(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if fact in (None, [], {}, ""):
             continue
         if name.endswith("_bytes") and isinstance(fact, (int, float)):
-            yield words.removesuffix(" bytes"), units.size(fact)
+            yield words.removesuffix(" bytes"), format.size(fact)
         elif isinstance(fact, Mapping):
             yield words, ", ".join(f"{text} {part}" for part, text in _facts(fact))
         elif isinstance(fact, (list, tuple)):

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report import marks
 from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
-from mtbench.report.tables import THROUGHPUT, differing, parameters, sections
-from mtbench.results import units
+from mtbench.report.tables import THROUGHPUT, parameters, shape, telling
+from mtbench.results import format
+from mtbench.results.format import percent
 
 Row = dict[str, Any]
 
@@ -79,19 +79,14 @@ def bars(known: pl.DataFrame) -> pl.DataFrame:
     rows = by_arm.sort(nearest, "operator", "label", descending=[True, False, False])
     words = [
         {
-            "text": fraction(row["fraction"]),
+            "text": percent(row["fraction"]),
             "cells": str(row["count"]),
-            "range": f"{fraction(row['low'])} to {fraction(row['high'])}",
+            "range": f"{percent(row['low'])} to {percent(row['high'])}",
         }
         for row in rows.iter_rows(named=True)
     ]
     said = pl.DataFrame(words, schema=dict.fromkeys(BAR_WORDS, pl.String))
     return pl.concat([rows.drop("count"), said], how="horizontal")
-
-
-def fraction(value: float) -> str:
-    """A fraction of the limit in per cent, two significant digits or whole per cents."""
-    return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.2g} %"
 
 
 def bound(row: Row) -> str:
@@ -124,33 +119,35 @@ def _points(own: pl.DataFrame) -> pl.DataFrame:
 def _words(row: Row) -> Row:
     return {
         "params": ", ".join(f"{name} {as_yaml(value)}" for name, value in parameters(row).items()),
-        "shape": marks.shape(row),
-        "work": f"{units.rate(row['flops_per_s'], 'FLOP/s')}, {units.rate(row['bytes_per_s'], 'B/s')}",
-        "per_call": f"{units.duration(row[THROUGHPUT.ns])}; at the limit {units.duration(row['limit_ns'])}",
-        "limit": f"{fraction(row['limit_fraction'])} of that of {bound(row)}",
+        "shape": shape(row),
+        "work": f"{format.rate(row['flops_per_s'], 'FLOP/s')}, {format.rate(row['bytes_per_s'], 'B/s')}",
+        "per_call": f"{format.duration(row[THROUGHPUT.ns])}; at the limit {format.duration(row['limit_ns'])}",
+        "limit": f"{percent(row['limit_fraction'])} of that of {bound(row)}",
     }
 
 
 def _listed(own: pl.DataFrame) -> Iterator[Row]:
-    telling = {
-        operator: differing([parameters(section) for section in sections(of_operator)])
-        for (operator,), of_operator in own.group_by("operator")
-    }
+    told = telling(own)
     for row in own.sort("limit_fraction", descending=True).iter_rows(named=True):
         params = parameters(row)
         yield {
             "operator": row["operator"],
+            "page": row["page"],
+            "row": row["row"],
             "label": row["label"],
-            "shape": marks.shape(row).removesuffix(f", {row['dtype']}"),
-            "params": {name: params[name] for name in telling[row["operator"]] if name in params},
+            "shape": shape(row).removesuffix(f", {row['dtype']}"),
+            "params": {name: params[name] for name in told[row["page"]] if name in params},
             "every_param": _words(row)["params"],
             "bound": bound(row),
             "numbers": [
-                (row["limit_fraction"], fraction(row["limit_fraction"])),
-                (row[THROUGHPUT.ns], units.duration(row[THROUGHPUT.ns])),
-                (row["limit_ns"], units.duration(row["limit_ns"])),
-                (row["intensity"], units.NOTHING if row["intensity"] is None else units.significant(row["intensity"])),
-                (row["flops_per_s"], units.rate(row["flops_per_s"], "FLOP/s")),
-                (row["bytes_per_s"], units.rate(row["bytes_per_s"], "B/s")),
+                (row["limit_fraction"], percent(row["limit_fraction"])),
+                (row[THROUGHPUT.ns], format.duration(row[THROUGHPUT.ns])),
+                (row["limit_ns"], format.duration(row["limit_ns"])),
+                (
+                    row["intensity"],
+                    format.NOTHING if row["intensity"] is None else format.significant(row["intensity"]),
+                ),
+                (row["flops_per_s"], format.rate(row["flops_per_s"], "FLOP/s")),
+                (row["bytes_per_s"], format.rate(row["bytes_per_s"], "B/s")),
             ],
         }

@@ -5,7 +5,7 @@ Samples are most of a record, so they are reduced to one number per block while 
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import polars as pl
 
 from mtbench.errors import ConfigError
 from mtbench.report.arms import labelled
-from mtbench.results import record
+from mtbench.results import cells, record, samples
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class Metric:
     title: str
     how: str
     axis: str
-    samples: str
 
     @property
     def ns(self) -> str:
@@ -40,19 +39,23 @@ class Metric:
         return f"{self.name}_high_ns"
 
 
-LATENCY = Metric("latency", "Latency", "every call waited for", "median latency per call", "latency_samples_ns")
-THROUGHPUT = Metric(
-    "throughput", "Throughput", "calls queued, waited for once", "median time per queued call", "throughput_samples_ns"
-)
+LATENCY = Metric("latency", "Latency", "every call waited for", "median latency per call")
+THROUGHPUT = Metric("throughput", "Throughput", "calls queued, waited for once", "median time per queued call")
 METRICS = (LATENCY, THROUGHPUT)
 
 SPEEDS = tuple(column for metric in METRICS for column in (metric.ns, metric.low_ns, metric.high_ns))
 
-CELL = ("operator", "model", "params", "kv_len", "dtype", "batch_size", "seq_len")
+HELD = ("page", "held_params", "held_dtype")
+"""What is held equal of operator, parameters and dtype, by `mtbench.results.cells`; an operator's page is named by it."""
+
+CELL = ("page", "model", "held_params", "kv_len", "held_dtype", "batch_size", "seq_len")
 """The columns that are held equal between contenders."""
 
-SECTION = ("operator", "model", "params", "kv_len")
+SECTION = ("page", "model", "held_params", "kv_len")
 """What may not be mixed within one chart."""
+
+ALL_DTYPES = "all dtypes"
+"""Stands for the dtype of a cell in which dtypes compete."""
 
 _FILES_AT_ONCE = 200
 _EMPTY = {
@@ -72,8 +75,9 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What was read. `records` has one row per job, with `row`, `path`, `label`, `charted` and `repeated`; `results` the
-    same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a line for each file that is no record."""
+    """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, the columns of HELD, `charted`
+    and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a line for each
+    file that is no record."""
 
     records: pl.DataFrame
     results: pl.DataFrame
@@ -96,11 +100,13 @@ def load(folders: Sequence[Path]) -> Tables:
     problems: list[str] = []
     for files in _portions(record.find(folders)):
         frame, unreadable = record.read(files)
-        frame = frame.with_columns(
-            pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + sum(frame.height for frame in frames)
-        )
-        blocks.append(_blocks(frame))
-        frames.append(frame.drop(metric.samples for metric in METRICS))
+        before = sum(frame.height for frame in frames)
+        blocks += [
+            samples.table(frame, metric.name).with_columns(pl.col("row") + before, metric=pl.lit(metric.name))
+            for metric in METRICS
+        ]
+        frame = frame.drop(samples.COLUMNS.values())
+        frames.append(frame.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) + before))
         problems += unreadable
     where = ", ".join(map(str, folders))
     problems = [_relative(problem, folders) for problem in problems]
@@ -113,38 +119,83 @@ def load(folders: Sequence[Path]) -> Tables:
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: _relative(path, folders), return_dtype=pl.String),
     )
-    marked = _marked(labelled(records))
+    marked = _marked(labelled(_held(records)))
     return Tables(_bounded(marked), _flat(marked), pl.concat(blocks), problems)
 
 
 def sections(records: pl.DataFrame) -> list[dict[str, Any]]:
-    """The distinct parameter sets of one operator, as rows of SECTION, in a readable order."""
+    """The distinct parameter sets on one page, as rows of SECTION, in a readable order."""
     found = records.select(*SECTION).unique().to_dicts()
-    return sorted(found, key=lambda s: ([_sortable(v) for v in parameters(s).values()], s["params"]))
+    return sorted(found, key=lambda s: ([_sortable(v) for v in held_parameters(s).values()], s["held_params"]))
 
 
-def parameters(section: dict[str, Any]) -> dict[str, Any]:
-    """An operator's parameters, the model that they are from, and the key length, where these were given.
+def parameters(row: dict[str, Any]) -> dict[str, Any]:
+    """A job's parameters, the model that they are from, and the key length, where these were given.
 
     The model's name stands for its configuration where that is a parameter as a whole.
     """
-    params = record.named(dict(json.loads(section["params"])), section["model"])
-    return params if section["kv_len"] is None else params | {"kv_len": section["kv_len"]}
+    return _parameters(row["params"], row)
 
 
-def differing(sets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of the parameters in which some of these sets differ: what a heading has to say."""
-    names = {name for params in sets for name in params}
-    return sorted(name for name in names if len({json.dumps(params.get(name)) for params in sets}) > 1)
+def held_parameters(section: dict[str, Any]) -> dict[str, Any]:
+    """Likewise of a section: what is held equal in it."""
+    return _parameters(section["held_params"], section)
+
+
+def telling(records: pl.DataFrame) -> dict[str, list[str]]:
+    """For each page, the names of the parameters in which its jobs differ: what a row has to say."""
+    distinct = records.select("page", "params", "model", "kv_len").unique()
+    return {
+        page: cells.names_that_differ([parameters(row) for row in jobs.iter_rows(named=True)])
+        for (page,), jobs in distinct.group_by("page")
+    }
+
+
+def _parameters(params: str, row: dict[str, Any]) -> dict[str, Any]:
+    found = cells.named(dict(json.loads(params)), row["model"])
+    return found if row["kv_len"] is None else found | {"kv_len": row["kv_len"]}
+
+
+def shape(row: dict[str, Any]) -> str:
+    """The shape and dtype of a job, or of a cell in as far as they are held equal in it."""
+    keys = "" if row.get("kv_len") is None else f", keys {row['kv_len']}"
+    dtype = row["dtype"] if "dtype" in row else row["held_dtype"]
+    return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}" + (f", {dtype}" if dtype else "")
 
 
 def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
     return frame.filter(*(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION))
 
 
+def _held(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with the columns of HELD and `contender`, which names what competes beside the arm's usual axes."""
+    axes = pl.col("contenders").list.join(",")
+    usual = [one for one in records.select(axes).unique().to_series() if cells.as_usual({"contenders": one.split(",")})]
+    plain = records.filter(axes.is_in(usual)).with_columns(
+        page="operator", held_params="params", held_dtype="dtype", contender=pl.lit("")
+    )
+    others = records.filter(~axes.is_in(usual))
+    if others.is_empty():
+        return plain
+    rows = []
+    for _, cell in others.group_by("cell_id"):
+        members = cell.drop("row").to_dicts()
+        held = cells.held(members)
+        for row, member in zip(cell["row"], members, strict=True):
+            rows.append((row, held.operator, _merged(held.params, held.settings), held.dtype, cells.contender(member)))
+    schema = {"row": pl.Int64, **dict.fromkeys((*HELD, "contender"), pl.String)}
+    return pl.concat([plain, others.join(pl.DataFrame(rows, schema=schema, orient="row"), on="row")]).sort("row")
+
+
+def _merged(params: str, settings: str) -> str:
+    return record.to_json(json.loads(params) | json.loads(settings))
+
+
 def _flat(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
-    return records.drop("row", "charted").with_columns(pl.col("warnings").list.join("; "))
+    return records.drop("row", "charted", "contender", *HELD).with_columns(
+        pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", ")
+    )
 
 
 def _bounded(records: pl.DataFrame) -> pl.DataFrame:
@@ -156,25 +207,6 @@ def _bounded(records: pl.DataFrame) -> pl.DataFrame:
 
 def _portions(files: list[Path]) -> Iterator[list[Path]]:
     return (files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE))
-
-
-def _blocks(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each block's statistic: the median of its calls (latency), or its duration over its calls (throughput)."""
-    parts = []
-    for metric in METRICS:
-        rounds = (
-            frame.select("row", block=metric.samples)
-            .explode("block")
-            .with_columns(restart=pl.int_range(pl.len()).over("row"))
-            .explode("block")
-            .with_columns(round=pl.int_range(pl.len()).over("row", "restart"))
-        )
-        nested = isinstance(rounds.schema["block"], pl.List)
-        statistic = pl.col("block").list.median() if nested else pl.col("block")
-        parts.append(
-            rounds.select("row", pl.lit(metric.name).alias("metric"), "restart", "round", ns=statistic).drop_nulls()
-        )
-    return pl.concat(parts)
 
 
 def _marked(records: pl.DataFrame) -> pl.DataFrame:
@@ -198,7 +230,7 @@ def _marked(records: pl.DataFrame) -> pl.DataFrame:
             repeated=checked & ~pl.col("newest"),
         )
         .drop("newest")
-        .sort("operator", "model", "params", "kv_len", "dtype", "batch_size", "seq_len", "label", "row")
+        .sort(*CELL, "label", "row")
     )
 
 

@@ -1,4 +1,4 @@
-"""The record: one job's result, one row, one Parquet file. Its schema, its atomic writing, and the scan of many.
+"""The record: one job's result, one row, one Parquet file. Its columns, its atomic writing, and the scan of many.
 
 Users query these files directly, so column names and units are a contract: a change of meaning raises SCHEMA_VERSION,
 a new column does not. Polars is imported inside functions, since only writing and reading need it.
@@ -6,22 +6,31 @@ a new column does not. Polars is imported inside functions, since only writing a
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.paths import write_atomically
+from mtbench.results.columns import column
 
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: restarts, where version 1 said epochs. `read` gives records of version 1 the names of version 2."""
+
 FILE_NAME = "record.parquet"
 
 STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "failed", "interrupted")
 """ok: measured and verified. mismatch: a wrong answer, so no speed. unsupported: not possible here, `reason` says why.
 oom, timeout, crashed, failed, interrupted: no result, `reason` says what happened."""
+
+CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
+"""What competes where a sweep names nothing else, and in all records that do not say."""
+
+VERSION_1 = {"epochs": "restarts", "epoch_spread": "restart_spread"}
+"""Columns of version 1, and what they are called since."""
 
 
 @dataclass
@@ -33,96 +42,109 @@ class Record:
     at the confidence in `confidence`. Samples are in order of measurement, [restart][round] and for latency [call].
     """
 
-    # what was asked for
-    operator: str
-    framework: str
-    mode: str  # eager or compiled
-    variant: str  # native, portable, stock, ...
-    arm: str  # the contender's short name: framework, mode, variant and whatever else was asked of it
-    device: str  # cpu or gpu; as asked for (auto) where the worker never got to say
-    dtype: str
-    matmul_precision: str  # highest or tf32
-    batch_size: int
-    seq_len: int
-    kv_len: int | None
-    params: str  # the operator's parameters, JSON with sorted keys
-    # what it belongs to
-    sweep_id: str  # one run of mtbench; arms are comparable round by round only within it
-    cell_id: str  # what is held equal: operator, params, dtype, shape
-    job_id: str  # the cell and the arm
-    # how it went
-    status: str
-    reason: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    model: str | None = None  # the preset that parameters were taken from
-    contenders: list[str] = field(
-        default_factory=lambda: ["framework", "operator.variant", "device", "matmul_precision"]
+    operator: str = column("operator", "the maths under test", of="What was asked for")
+    framework: str = column("framework", "the library that ran it")
+    mode: str = column("mode", "eager or compiled")
+    variant: str = column("variant", "the form of the operator: native, portable, stock, ...")
+    arm: str = column("arm", "the contender's short name: framework, mode, variant and whatever else was asked of it")
+    device: str = column("device", "cpu or gpu; as asked for (auto) where the worker never got to say")
+    dtype: str = column("dtype", "of inputs and weights")
+    matmul_precision: str = column("float32 products", "highest or tf32")
+    batch_size: int = column("batch size", "sequences in one call")
+    seq_len: int = column("sequence length", "positions of each sequence, or queries")
+    kv_len: int | None = column("key length", "positions that are attended to, where they are not seq_len")
+    params: str = column("parameters", "of the operator, with sorted keys", "JSON")
+    sweep_id: str = column(
+        "sweep", "one run; arms are comparable round by round only within it", of="What it belongs to"
     )
-    verify_error: float | None = None  # ||out - ref|| / ||ref||
-    verify_tolerance: float | None = None
-    # results
-    latency_ns: float | None = None
-    latency_low_ns: float | None = None
-    latency_high_ns: float | None = None
-    throughput_ns: float | None = None
-    throughput_low_ns: float | None = None
-    throughput_high_ns: float | None = None
-    latency_p90_ns: float | None = None  # of single calls; only where the sample is large enough to bound it
-    latency_p99_ns: float | None = None
-    device_ns: float | None = None  # of one call, by the device's own clock, behind a queued backlog
-    confidence: float | None = None
-    restart_spread: float | None = None  # (largest - smallest) / median of the restarts' median latencies
-    first_call_ns: int | None = None  # includes compilation
-    warmup_ns: int | None = None  # untimed calls until steady, and until blocks are sized, over all restarts
-    floor_ns: float | None = None  # the library's cheapest call, waited for; not subtracted from anything
-    peak_bytes: int | None = None
-    peak_kind: str | None = None  # what peak_bytes counts
-    tokens: int | None = None  # that one call takes through a language model: batch_size * seq_len
-    tokens_per_s: float | None = None  # by throughput_ns
-    time_to_first_token_ns: float | None = None  # latency_ns of a prompt; latency_samples_ns has it call by call
-    energy_joule: float | None = None  # of one call, above idle
-    energy_joule_per_token: float | None = None  # the same, by batch_size * seq_len
-    idle_watt: float | None = None  # what was taken off
-    energy_kind: str | None = None  # what the counter counts, or why there is none
-    flops: float | None = None  # of one call
-    bytes_moved: float | None = None  # the least that one call must move
-    flops_per_s: float | None = None  # achieved: flops by throughput_ns
-    bytes_per_s: float | None = None  # achieved: bytes_moved by throughput_ns
-    peak_flops_per_s: float | None = None  # the best matrix product of any arm on this device in this dtype
-    peak_bytes_per_s: float | None = None  # the best at which any arm read or wrote a working set of bytes_moved
-    limit_ns: float | None = None  # the shortest time that both peaks allow for flops and bytes_moved
-    limit_fraction: float | None = None  # limit_ns / throughput_ns; 1 is as fast as this machine was seen to be
-    # how it was measured
-    outliers: int | None = None  # blocks flagged as outlying in latency; none is ever dropped
-    canary_drift: float | None = (
-        None  # largest trend of a fixed operator over a restart, a fraction: the machine's own drift
+    cell_id: str = column("cell", "the fingerprint of what is held equal between contenders")
+    job_id: str = column("job", "the fingerprint of the cell and the arm")
+    status: str = column(
+        "status", "ok, mismatch, unsupported, oom, timeout, crashed, failed or interrupted", of="How it went"
     )
-    paired: bool | None = None  # whether the arms of the cell were measured interleaved
-    rounds: int = 0  # over all restarts
-    restarts: int = 0
-    converged: bool | None = None
-    calls_per_block: int | None = None  # latency mode
-    throughput_calls: int | None = None  # calls queued per throughput block
-    latency_samples_ns: list[list[list[int]]] = field(default_factory=list)
-    throughput_samples_ns: list[list[float]] = field(default_factory=list)
-    conditions: str = "[]"  # the machine during each visit, JSON: mtbench.machine.watch.Reading
-    protocol: str = "{}"  # the settings, JSON
-    seed: int | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    # who measured
-    library_version: str | None = None
-    requirement: str | None = None  # what was asked to be installed for this arm, without an address
-    python_version: str | None = None  # the worker's interpreter
-    device_kind: str | None = None  # cpu, cuda, rocm, mps, metal
-    device_name: str | None = None
-    threads: int | None = None
-    blas: str | None = None
-    library_details: str = "{}"  # JSON
-    machine_id: str = ""
-    machine: str = "{}"  # JSON: chip, cores, memory, system; nothing that names a person or a host
-    mtbench_version: str = ""
-    schema_version: int = SCHEMA_VERSION
+    reason: str | None = column("reason", "why there is no result", default=None)
+    warnings: list[str] = column("warnings", "what makes the numbers worth less than they look", default=[])
+    model: str | None = column("model", "the preset that parameters were taken from", default=None)
+    contenders: list[str] = column(
+        "contenders", "the axes that compete; others are held equal", default=list(CONTENDERS)
+    )
+    verify_error: float | None = column("error", "of the output, relative: norm(out - ref) / norm(ref)", "error", None)
+    verify_tolerance: float | None = column("tolerance", "the largest error that is allowed", "error", None)
+
+    latency_ns: float | None = column("latency", "median over blocks of the median call", "ns", None, of="Results")
+    latency_low_ns: float | None = column("latency, low", "lower bound of that median", "ns", None)
+    latency_high_ns: float | None = column("latency, high", "upper bound of that median", "ns", None)
+    throughput_ns: float | None = column("throughput", "median over blocks of the time per queued call", "ns", None)
+    throughput_low_ns: float | None = column("throughput, low", "lower bound of that median", "ns", None)
+    throughput_high_ns: float | None = column("throughput, high", "upper bound of that median", "ns", None)
+    latency_p90_ns: float | None = column(
+        "latency, p90", "90th percentile of single calls, if enough were timed", "ns", None
+    )
+    latency_p99_ns: float | None = column(
+        "latency, p99", "99th percentile of single calls, if enough were timed", "ns", None
+    )
+    device_ns: float | None = column(
+        "device time", "of one call, by the device's own clock, behind a backlog", "ns", None
+    )
+    confidence: float | None = column("confidence", "of the bounds; 0 where they bound nothing", "fraction", None)
+    restart_spread: float | None = column("spread of restarts", "range of their medians / median", "fraction", None)
+    first_call_ns: int | None = column("first call", "includes compilation", "ns", None)
+    warmup_ns: int | None = column(
+        "warm-up", "untimed calls until steady and blocks are sized, all restarts", "ns", None
+    )
+    floor_ns: float | None = column("floor", "the library's cheapest call, waited for; never subtracted", "ns", None)
+    peak_bytes: int | None = column("peak memory", "see the kind of peak memory", "bytes", None)
+    peak_kind: str | None = column("kind of peak memory", "what was counted", default=None)
+    tokens: int | None = column("tokens", "that one call takes through a language model", default=None)
+    tokens_per_s: float | None = column("tokens per second", "by throughput", "tokens/s", None)
+    time_to_first_token_ns: float | None = column("time to first token", "the latency of a prompt", "ns", None)
+    energy_joule: float | None = column("energy", "of one call, above idle", "joule", None)
+    energy_joule_per_token: float | None = column("energy per token", "by batch_size * seq_len", "joule", None)
+    idle_watt: float | None = column("idle power", "what was taken off", "watt", None)
+    energy_kind: str | None = column("kind of energy", "what the counter counts, or why there is none", default=None)
+    flops: float | None = column("work", "of one call", "FLOP", None)
+    bytes_moved: float | None = column("bytes moved", "the least that one call must move", "bytes", None)
+    flops_per_s: float | None = column("FLOP/s", "achieved: work by throughput", "FLOP/s", None)
+    bytes_per_s: float | None = column("bytes/s", "achieved: bytes moved by throughput", "bytes/s", None)
+    peak_flops_per_s: float | None = column("peak FLOP/s", "best product of any arm in this dtype here", "FLOP/s", None)
+    peak_bytes_per_s: float | None = column("peak bytes/s", "best of any arm for as many bytes", "bytes/s", None)
+    limit_ns: float | None = column("limit", "the shortest time that both peaks allow", "ns", None)
+    limit_fraction: float | None = column("part of the limit", "limit / throughput; 1 is the limit", "fraction", None)
+
+    outliers: int | None = column(
+        "outliers", "blocks that lie far off; none is dropped", default=None, of="How it was measured"
+    )
+    canary_drift: float | None = column("drift", "largest trend of a fixed product in a restart", "fraction", None)
+    paired: bool | None = column("interleaved", "whether the cell's arms were measured in turns", default=None)
+    rounds: int = column("rounds", "over all restarts", default=0)
+    restarts: int = column("restarts", "fresh starts of all workers", default=0)
+    converged: bool | None = column("converged", "whether the interval is within the target", default=None)
+    calls_per_block: int | None = column("calls per block", "in latency blocks", default=None)
+    throughput_calls: int | None = column("queued calls", "in each throughput block", default=None)
+    latency_samples_ns: list[list[list[int]]] = column("latency samples", "[restart][round][call]", "ns", [])
+    throughput_samples_ns: list[list[float]] = column("throughput samples", "[restart][round]", "ns", [])
+    conditions: str = column(
+        "conditions", "the machine during each visit", "JSON", "[]"
+    )  # mtbench.machine.watch.Reading
+    protocol: str = column("protocol", "the settings of the measurement", "JSON", "{}")
+    seed: int | None = column("seed", "of orders and inputs", default=None)
+    started_at: datetime | None = column("started", "UTC", default=None)
+    finished_at: datetime | None = column("finished", "UTC", default=None)
+
+    library_version: str | None = column("version", "of the library", default=None, of="What measured")
+    requirement: str | None = column(
+        "requirement", "what was to be installed for this arm, without address", default=None
+    )
+    python_version: str | None = column("Python", "of the worker", default=None)
+    device_kind: str | None = column("kind of device", "cpu, cuda, rocm, mps or metal", default=None)
+    device_name: str | None = column("name of the device", "as the library gives it", default=None)
+    threads: int | None = column("threads", "of the library", default=None)
+    blas: str | None = column("BLAS", "the matrix library", default=None)
+    library_details: str = column("library's details", "whatever else it says of itself", "JSON", "{}")
+    machine_id: str = column("machine's identity", "a fingerprint that names nobody", default="")
+    machine: str = column("machine", "chip, cores, memory, system; no person's or host's name", "JSON", "{}")
+    mtbench_version: str = column("mtbench", "the version that measured", default="")
+    schema_version: int = column("schema", "the version of these columns", default=SCHEMA_VERSION)
 
     def __post_init__(self) -> None:
         # Polars lets wrong types and unknown statuses through silently; a record that lies about itself must not be written.
@@ -170,25 +192,35 @@ def find(folders: Iterable[Path]) -> list[Path]:
 def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
     """All records as one frame with a `path` column, and a line for each file that cannot be read.
 
-    Files of an older schema get nulls in the columns that they lack; columns that this version does not know are left
-    out. A broken file (truncated by a full disk, say) does not cost the others.
+    Files of an older schema get nulls in the columns that they lack, and today's names for yesterday's; columns that this
+    version does not know are left out. A broken file (truncated by a full disk, say) does not cost the others.
     """
     import polars as pl
 
     paths = list(files)
     columns = schema()
+    old = {name: columns[since] for name, since in VERSION_1.items()}
     if not paths:
         return pl.DataFrame(schema={**columns, "path": pl.String}), []
 
     def scan(sources: list[Path]) -> pl.DataFrame:
-        return pl.scan_parquet(
+        found = pl.scan_parquet(
             sources,
-            schema=columns,
+            schema=columns | old,
             missing_columns="insert",
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(integer_cast="upcast"),
             include_file_paths="path",
-        ).collect()
+        )
+        return (
+            found.with_columns(
+                *(pl.coalesce(since, name).alias(since) for name, since in VERSION_1.items()),
+                protocol=pl.col("protocol").str.replace_all('"epochs":', '"restarts":', literal=True),
+                contenders=pl.col("contenders").fill_null(pl.lit(list(CONTENDERS))),
+            )
+            .drop(*VERSION_1)
+            .collect()
+        )
 
     try:
         return scan(paths), []
@@ -203,11 +235,6 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
         if not good:
             return pl.DataFrame(schema={**columns, "path": pl.String}), problems
         return scan(good), problems
-
-
-def named(params: dict[str, Any], model: str | None) -> dict[str, Any]:
-    """Parameters as they are told to people: the model that they are from stands first, and for its whole configuration."""
-    return params if model is None else {"model": model} | {n: value for n, value in params.items() if n != "config"}
 
 
 def to_json(value: Any) -> str:

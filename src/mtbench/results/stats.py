@@ -2,8 +2,7 @@
 
 What goes in are block statistics, one value per block, never single calls: successive calls are autocorrelated (0.7 to
 0.8), and an interval from them is far too narrow. What is compared is paired by rounds, so that whatever slows the
-machine down slows both arms down. The signed-rank distribution is computed here, since SciPy offers the test but not
-the interval that goes with it; SciPy itself is imported inside a function, because it takes a second.
+machine down slows both arms down. SciPy is imported inside a function, because it takes a second.
 
 Sources, by the names that docstrings use:
 - Conover: W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999.
@@ -14,14 +13,14 @@ Sources, by the names that docstrings use:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERDICTS = ("faster", "slower", "equivalent", "inconclusive")
+from mtbench.results.signed_rank import signed_rank
+from mtbench.results.verdicts import Comparison
 
 
 def load() -> None:
@@ -41,24 +40,6 @@ class Interval:
     low: float
     high: float
     confidence: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """B against A, paired. `ratio` is B's time over A's, so that below 1 B is the faster one.
-
-    `low` and `high` bound it at the `confidence` achieved; `p_value` is that of no difference (not adjusted: see
-    `holm`); `smallest_detectable` is the relative difference that this many pairs would find four times in five.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    confidence: float
-    p_value: float
-    pairs: int
-    verdict: str
-    smallest_detectable: float
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -133,7 +114,7 @@ def compare_paired(
         raise ValueError(f"paired times come in pairs: {len(a)} of A, {len(b)} of B")
     differences = np.log(_positive(b) / _positive(a))
     _check_confidence(confidence)
-    test = _signed_rank(differences, confidence)
+    test = signed_rank(differences, confidence)
     ratio, low, high = math.exp(test.center), math.exp(test.low), math.exp(test.high)
     enough = test.confidence >= confidence
     return Comparison(
@@ -145,6 +126,7 @@ def compare_paired(
         pairs=len(differences),
         verdict=verdict(low, high, ratio, threshold) if enough else "inconclusive",
         smallest_detectable=smallest_detectable_effect(differences.tolist(), alpha=1 - confidence),
+        threshold=threshold,
     )
 
 
@@ -298,55 +280,6 @@ def outliers(values: Sequence[float]) -> list[int]:
     distances = np.abs(logs - np.median(logs))
     scale = float(np.median(distances)) / 0.6745 or float(np.mean(distances)) * 1.2533
     return [] if scale == 0 else [int(index) for index in np.flatnonzero(distances > 3.5 * scale)]
-
-
-@dataclass(frozen=True)
-class _SignedRank:
-    """Centre of symmetry of some differences, its interval, and the p value of the test that the interval inverts."""
-
-    center: float
-    low: float
-    high: float
-    confidence: float
-    p_value: float
-
-
-def _signed_rank(differences: NDArray[Any], confidence: float) -> _SignedRank:
-    """Wilcoxon's statistic is the number of Walsh averages above 0, which gives interval and test one distribution.
-
-    Averages that are 0 count against a difference, whichever way it points. Without ties that changes nothing; where a
-    coarse clock makes ties, the test is a little shy, while dropping the ties, as is often done, would make six ticks
-    one way and eighteen times no difference significant.
-    """
-    n = len(differences)
-    first, second = np.triu_indices(n)
-    walsh = np.sort((differences[first] + differences[second]) / 2)
-    walsh[np.abs(walsh) < 1e-12] = 0  # ln(x) + ln(1/x) is 0 but for rounding
-    cumulative = _signed_rank_cumulative(n)
-    # The largest rank with P(T < rank) <= alpha / 2; the first average where there is none.
-    rank = max(1, int(np.searchsorted(cumulative, (1 - confidence) / 2, side="right")))
-    one_way = max(np.count_nonzero(walsh > 0), np.count_nonzero(walsh < 0))
-    return _SignedRank(
-        center=float(np.median(walsh)),
-        low=float(walsh[rank - 1]),
-        high=float(walsh[-rank]),
-        confidence=1 - 2 * float(cumulative[rank - 1]),
-        p_value=min(1.0, 2 * float(cumulative[len(walsh) - one_way])),
-    )
-
-
-@cache
-def _signed_rank_cumulative(n: int) -> NDArray[Any]:
-    """P(T <= t) for t = 0 to n(n+1)/2, where T sums those of the ranks 1 to n whose coin shows heads.
-
-    One rank after the other is added: exact for any n that occurs, so that no approximation has to be justified.
-    """
-    chance = np.zeros(n * (n + 1) // 2 + 1)
-    chance[0] = 1.0
-    for rank in range(1, n + 1):
-        chance[rank:] += chance[:-rank].copy()
-        chance /= 2
-    return np.cumsum(chance)
 
 
 def _finite(values: Sequence[float]) -> NDArray[Any]:

@@ -12,7 +12,8 @@ from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.protocol import Protocol
-from mtbench.results.stats import Comparison, compare_paired
+from mtbench.results.stats import compare_paired
+from mtbench.results.verdicts import Comparison
 from mtbench.selftest.rival_requests import TimeByDoBench, TimeByTimer, TimeDevice, TimeLoop
 from mtbench.selftest.trials import Broken
 

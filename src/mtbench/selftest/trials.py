@@ -13,9 +13,11 @@ from mtbench.operators.base import Shape
 from mtbench.plan import Arm, Job, Task, plan
 from mtbench.plan import job as make_job
 from mtbench.protocol import Protocol
-from mtbench.results.comparison import compare, latency_blocks, throughput_blocks
+from mtbench.results.comparison import compare
 from mtbench.results.record import Record
-from mtbench.results.stats import Comparison, Interval
+from mtbench.results.samples import blocks
+from mtbench.results.stats import Interval
+from mtbench.results.verdicts import Comparison
 
 SUBJECTS = Path(__file__).parent / "subjects"
 
@@ -174,7 +176,7 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
 
 def both(a: Record, b: Record) -> list[Comparison]:
     """B against A in latency and in throughput, by the rule of every verdict that a user sees. Raises Broken."""
-    pairs = [compare(timing(a), timing(b)) for timing in (latency_blocks, throughput_blocks)]
+    pairs = [compare(blocks(a, metric), blocks(b, metric)) for metric in ("latency", "throughput")]
     found = [one for one in pairs if one is not None]
     if len(found) < len(pairs):
         raise Broken(f"{a.arm} and {b.arm} have no round in common")

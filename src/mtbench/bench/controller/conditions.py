@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mtbench.machine.watch import Reading
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 SWAPPED_BYTES = 16 << 20
 """Less is some other program's odd page."""

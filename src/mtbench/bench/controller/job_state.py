@@ -1,12 +1,11 @@
 """What is known of one job so far, and the record that follows from it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mtbench import __version__
 from mtbench.bench.controller.energy import Energy
@@ -15,18 +14,9 @@ from mtbench.bench.wire import Finished, Prepared, Started
 from mtbench.machine.watch import Reading
 from mtbench.plan import Job
 from mtbench.protocol import Protocol
+from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now, to_json
-
-if TYPE_CHECKING:
-    from mtbench.results.stats import Interval
-
-POOLED_RESTARTS = 5
-
-RESTARTS_APART = 0.2
-"""Lives of a process differ by some per cent, on a shared machine by ten; more is something else that ran beside one."""
-
-OVERHEAD_FRACTION = 0.1
-"""A median of which the library's cheapest call takes more than this says little about the operator."""
+from mtbench.results.samples import block_statistic
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ class JobState:
     @property
     def running_median_ns(self) -> float | None:
         """The median of the current visit's blocks."""
-        return median(map(median, self.visit_latency_ns)) if self.visit_latency_ns else None
+        return median(map(block_statistic, self.visit_latency_ns)) if self.visit_latency_ns else None
 
     def record(self, sweep: Sweep) -> Record:
         """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
@@ -213,43 +203,24 @@ class JobState:
             record.idle_watt, record.energy_kind = self.energy.idle_watt, self.energy.covers
 
     def _summarise(self, record: Record, protocol: Protocol) -> None:
-        from mtbench.results.stats import outliers, percentile, relative_half_width
-
-        blocks = block_medians(self.latency_ns)
-        calls = [call for visit in self.latency_ns for block in visit for call in block]
-        latency = interval(self.latency_ns, protocol.confidence)
-        throughput = interval([[[value] for value in visit] for visit in self.throughput_ns], protocol.confidence)
-        record.latency_ns, record.latency_low_ns, record.latency_high_ns = latency.estimate, latency.low, latency.high
-        record.latency_p90_ns, record.latency_p99_ns = percentile(calls, 90), percentile(calls, 99)
-        record.throughput_ns = throughput.estimate
-        record.throughput_low_ns, record.throughput_high_ns = throughput.low, throughput.high
-        record.confidence = latency.confidence
+        found = estimate(
+            self.latency_ns,
+            self.throughput_ns,
+            confidence=protocol.confidence,
+            target=protocol.target,
+            floor_ns=record.floor_ns,
+        )
+        warnings = record.warnings + found.warnings
+        for name, value in vars(found).items():
+            setattr(record, name, value)
+        record.warnings = warnings
         problem = self.job.task.problem
         if problem.counts_tokens:
             record.tokens = problem.tokens(self.job.task.shape)
-            record.tokens_per_s = record.tokens * 1e9 / throughput.estimate
+            record.tokens_per_s = record.tokens * 1e9 / found.throughput_ns
         if problem.gives_first_token:
-            record.time_to_first_token_ns = latency.estimate
+            record.time_to_first_token_ns = found.latency_ns
         self._hold_against_the_roofs(record)
-        record.outliers = len(outliers(blocks))
-        half_width = relative_half_width(latency)
-        record.converged = latency.confidence >= protocol.confidence and half_width <= protocol.target
-        if len(self.latency_ns) > 1:
-            medians = [median(map(median, visit)) for visit in self.latency_ns]
-            record.restart_spread = (max(medians) - min(medians)) / median(medians)
-            if record.restart_spread > RESTARTS_APART and len(medians) < POOLED_RESTARTS:
-                record.warnings.append(
-                    f"restarts disagree: their medians lie {record.restart_spread:.0%} apart, beyond the interval"
-                )
-        if latency.confidence < protocol.confidence:
-            record.warnings.append(
-                f"not converged: {len(blocks)} blocks are too few for an interval at {protocol.confidence:.0%}"
-            )
-        elif not record.converged:
-            record.warnings.append(f"not converged, ±{100 * half_width:.1f} %")
-        if record.floor_ns is not None and record.floor_ns > OVERHEAD_FRACTION * latency.estimate:
-            share = record.floor_ns / latency.estimate
-            record.warnings.append(f"overhead_bound: the cheapest call of this library takes {share:.0%} of this")
 
     def _hold_against_the_roofs(self, record: Record) -> None:
         """What the call achieved, and the least time that the measured roofs allow.
@@ -268,27 +239,6 @@ class JobState:
             record.limit_fraction = record.limit_ns / record.throughput_ns
 
 
-def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
-    """The median over all blocks, [restart][round][call], with its interval.
-
-    From POOLED_RESTARTS restarts on it also holds Student's interval of the restarts' medians (of their logarithms), and
-    with it what differs between processes. Fewer restarts say too little about that, so the interval is that of the blocks
-    relative to their own restart's median, and the spread between restarts is a number of its own, `restart_spread`.
-    """
-    from mtbench.results.stats import Interval, mean_interval, median_interval
-
-    restarts = [[median(block) for block in visit] for visit in samples_ns]
-    estimate = median(value for blocks in restarts for value in blocks)
-    relative = [value / median(blocks) for blocks in restarts for value in blocks]
-    within = median_interval(relative, confidence)
-    scale = estimate / within.estimate
-    low, high = within.low * scale, within.high * scale
-    if len(restarts) >= POOLED_RESTARTS:
-        between = mean_interval([math.log(median(blocks)) for blocks in restarts], confidence)
-        low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
-    return Interval(estimate, low, high, within.confidence)
-
-
 def nameless(text: str) -> str:
     """A text without the user's home, whose name records must not hold."""
     return text.replace(str(Path.home()), "~")
@@ -297,9 +247,3 @@ def nameless(text: str) -> str:
 def _said(reading: Reading) -> dict[str, Any]:
     """What a reading says, without what it does not."""
     return {name: value for name, value in asdict(reading).items() if value is not None}
-
-
-def block_medians(latency_ns: Sequence[Sequence[Sequence[int]]]) -> list[float]:
-    """Each block's median, over all restarts in order: the statistic that inference works on, since single calls within a
-    block are autocorrelated."""
-    return [median(block) for visit in latency_ns for block in visit]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mtbench.bench.reference_rows import reference_rows
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
-from mtbench.results.units import size
+from mtbench.results.format import size
 
 WORKING_COPIES = 2
 """Of inputs and outputs on the device: a next output exists beside the last, and intermediates take room. Weights lie there

@@ -7,7 +7,6 @@ that it was to measure, and nothing else.
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
@@ -25,6 +24,7 @@ from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan import Arm, Plan
 from mtbench.results.record import FILE_NAME, Record, write
+from mtbench.results.samples import block_statistic
 
 INTERRUPTED_WRITING_S = 1.0
 
@@ -265,7 +265,7 @@ class Controller:
                 number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}
             )
             if number in self.protocol.looks:
-                blocks = {t.arm: _medians(t) for t in live if not t.failed}
+                blocks = {t.arm: list(map(block_statistic, t.visit_latency_ns)) for t in live if not t.failed}
                 if settled(blocks, self.protocol):
                     return
             if time.monotonic() - started > self.protocol.visit_budget_s:
@@ -292,7 +292,3 @@ class Controller:
     def _recorded_status(self, state: JobState) -> str | None:
         record = self.records.get(state.job.id)
         return None if record is None else record.status
-
-
-def _medians(state: JobState) -> list[float]:
-    return [median(block) for block in state.visit_latency_ns]

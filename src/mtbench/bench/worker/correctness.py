@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.bench.reference_rows import reference_rows
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Host, Operator, Shape
 from mtbench.reference import array_namespace, round_to
 
@@ -51,9 +52,60 @@ def expect(problem: Operator, shape: Shape, case: Case) -> Expected:
     """Runs the operator's definition in float64 on as many whole batch rows as are affordable, spread over the batch."""
     rows = np.unique(np.linspace(0, shape.batch_size - 1, reference_rows(problem, shape)).astype(np.int64))
     whole = len(rows) == shape.batch_size
-    inputs = [values if whole else values[rows] for values in case.inputs.values()]
+    return Expected(rows, _define(problem, case, None) if whole else _of_rows(problem, shape, case, rows))
+
+
+def check_first(
+    outputs: list[Host], expected: Expected, problem: Operator, shape: Shape, case: Case, tolerance: float
+) -> float:
+    """As `check`, of a job's first answer. Raises ConfigError, and not Mismatch, where the answer may be right and the
+    reference is not, since the operator is said to have independent rows and has not."""
+    try:
+        return check(outputs, expected, shape.batch_size, tolerance)
+    except Mismatch:
+        _check_rows(problem, shape, case, expected)
+        raise
+
+
+def _check_rows(problem: Operator, shape: Shape, case: Case, expected: Expected) -> None:
+    """Takes one row's reference alone, where it was taken among others. Raises ConfigError where it is another one."""
+    if len(expected.rows) == shape.batch_size:
+        return
+    alone = _of_rows(problem, shape, case, expected.rows[:1])
+    for one, several in zip(alone, expected.outputs, strict=True):
+        rounding = 1e-9 * np.nanmax(np.abs(several), initial=0)
+        if not np.allclose(one, several[:1], rtol=0, atol=rounding, equal_nan=True):
+            raise _mixing(problem, "a row of its output is another one where other rows are left out")
+
+
+def _of_rows(problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64]) -> list[Host]:
+    """The definition on some rows of the batch. Raises ConfigError where that cannot be."""
+    for name, values in case.inputs.items():
+        if values.shape[:1] != (shape.batch_size,):
+            raise _mixing(problem, f"axis 0 of its input {name}, of shape {values.shape}, is not the batch")
+    try:
+        out = _define(problem, case, rows)
+    except (MemoryError, ConfigError, Unsupported):
+        raise
+    except Exception as error:
+        raise _mixing(problem, f"its definition fails on some rows alone ({type(error).__name__}: {error})") from error
+    for leaf in out:
+        if leaf.shape[:1] != (len(rows),):
+            raise _mixing(problem, f"of {len(rows)} rows it makes an output of shape {leaf.shape}")
+    return out
+
+
+def _define(problem: Operator, case: Case, rows: NDArray[np.int64] | None) -> list[Host]:
+    inputs = [values if rows is None else values[rows] for values in case.inputs.values()]
     out = problem.portable(array_namespace(), SimpleNamespace(**case.weights), *inputs)
-    return Expected(rows, [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])])
+    return [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])]
+
+
+def _mixing(problem: Operator, why: str) -> ConfigError:
+    what = (
+        f"{type(problem).__name__} has independent_rows = True, but {why}; set independent_rows = False in its class."
+    )
+    return ConfigError(" ".join(what.split()))
 
 
 def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: float) -> float:

@@ -22,8 +22,9 @@ from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
+from mtbench.bench.worker.forms import build, compiled
 from mtbench.bench.worker.priority import raise_priority
-from mtbench.errors import Unsupported
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Description, Framework
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
@@ -123,7 +124,7 @@ class Worker:
         subject = self._subject(call, self._input_sets(case, dtype))
         first_call_ns = blocks.first_call(subject)
         expected = correctness.expect(problem, sizes, case)
-        error = correctness.check(self._host(subject.last), expected, sizes.batch_size, tolerance)
+        error = correctness.check_first(self._host(subject.last), expected, problem, sizes, case, tolerance)
         # A first job still makes its library load things that stay, the compiler above all.
         blocks.settle_collector(set_aside=not self.has_prepared)
         self.has_prepared = True
@@ -278,34 +279,6 @@ class Worker:
             raise correctness.Mismatch(str(error)) from error
 
 
-def build(framework: Framework, problem: Operator, variant: str, weights: SimpleNamespace) -> Callable[..., Any]:
-    """The function to time: the operator's form in this library, or its portable definition where it has none.
-
-    The native form is the operator's own, else the framework's; a definition composed of others takes theirs.
-    """
-    try:
-        form = problem.form(framework.library, variant)
-    except KeyError:
-        known = ", ".join(("native", "portable", *problem.variants(framework.library)))
-        raise Unsupported(
-            f"{type(problem).__name__} has no variant '{variant}' in {framework.library}; it has {known}."
-        ) from None
-    if form is not None:
-        return form(weights)
-    if variant == "portable" or not framework.forms:
-        return problem.definition(framework.xp, weights)
-    own = framework.forms.get(problem.key())
-    if own is not None:
-        return own(problem, weights)
-    return problem.definition(SimpleNamespace(**vars(framework.xp), forms=framework.forms), weights)
-
-
-def compiled(framework: Framework, call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call through the library's compiler. One with state of its own says itself which part of it is to be compiled."""
-    own = getattr(call, "compiled", None)
-    return framework.compile(call) if own is None else own(framework.compile)
-
-
 def _pin(cpus: list[int]) -> None:
     """Keeps this process on some processors. Raises Unsupported where the system cannot, or has no such processor."""
     if not hasattr(os, "sched_setaffinity"):
@@ -323,6 +296,8 @@ def answer(worker: Worker, request: wire.Request[Any]) -> Any:
     """Carries a request out and turns whatever goes wrong into an answer: a worker outlives its jobs' failures."""
     try:
         return getattr(worker, request.do)(request)
+    except ConfigError as error:  # of a user's operator: it says all, and a traceback would bury it
+        return wire.Refused("failed", str(error))
     except Unsupported as error:
         return wire.Refused("unsupported", str(error))
     except correctness.Mismatch as error:

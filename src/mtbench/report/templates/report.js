@@ -112,6 +112,28 @@
     apply(); // a browser that goes back to a page restores its fields, not what followed from them
   }
 
+  // The page of one job: its values are in a script of some jobs, which is loaded when one of them is asked for.
+  function showJob(heading) {
+    const row = Number(location.hash.slice(1));
+    const many = Number(heading.dataset.inAScript);
+    if (!location.hash || !Number.isInteger(row)) return;
+    document.documentElement.dataset.busy = "";
+    const script = document.createElement("script");
+    script.src = `assets/jobs-${Math.floor(row / many)}.js`;
+    script.addEventListener("load", () => {
+      const { texts, rows } = window.mtbenchJobs;
+      const [name, path, ...values] = rows[row % many].map((index) => texts[index]);
+      heading.textContent = name;
+      document.getElementById("job-path").textContent = path;
+      for (const cell of all("[data-column]")) {
+        const text = values[cell.dataset.column];
+        cell.textContent = cell.dataset.json === undefined ? text : JSON.stringify(JSON.parse(text), null, 1);
+      }
+      delete document.documentElement.dataset.busy;
+    });
+    document.head.append(script);
+  }
+
   document.getElementById("theme").addEventListener("click", () => {
     const chosen = themeName() === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = chosen;
@@ -132,5 +154,10 @@
     header.addEventListener("keydown", (event) => { if (event.key === "Enter") sortBy(header); });
   }
   for (const filters of all(".filters")) filterBy(filters);
+  const job = document.getElementById("job");
+  if (job) {
+    addEventListener("hashchange", () => showJob(job));
+    showJob(job);
+  }
   if (all(".chart").length) chooseMetric();
 })();

@@ -1,7 +1,10 @@
-"""Records of a sweep that never ran: true to the schema, with times that follow from a simple law and a fixed seed."""
+"""Records of sweeps that never ran: the one builder for all tests.
+
+`record` gives the columns, `with_samples` and `with_blocks` what follows from samples, by the product's own functions,
+`measured` and `write_grid` samples by a simple law and a fixed seed.
+"""
 
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.bench.rates import limit_ns
-from mtbench.results.record import Record, to_json, write
-from mtbench.results.stats import median_interval
+from mtbench.results.cells import contended
+from mtbench.results.estimates import estimate, interval
+from mtbench.results.record import CONTENDERS, Record, to_json, write
 
 MACHINE = {
     "chip": "Apple M3 Pro",
@@ -47,8 +51,11 @@ class Grid:
 
 
 def record(arm: str = "torch", /, **values: Any) -> Record:
-    """A record that is ok, without times; whatever is named replaces the default."""
-    framework, mode, _ = ARMS[arm]
+    """A record that is ok, without times; whatever is named replaces the default.
+
+    The cell is the fingerprint of what is held equal, as a plan would have it.
+    """
+    framework, mode, _ = ARMS.get(arm) or (arm.split("-")[0], "eager", 1.0)
     defaults: dict[str, Any] = {
         "operator": "softmax",
         "framework": framework,
@@ -64,9 +71,10 @@ def record(arm: str = "torch", /, **values: Any) -> Record:
         "params": to_json({"embed_dim": 768}),
         "sweep_id": "2026-03-01_12-00-00",
         "status": "ok",
+        "contenders": list(CONTENDERS),
         "verify_error": 3.1e-7,
         "verify_tolerance": 1e-5,
-        "library_version": VERSIONS[framework],
+        "library_version": VERSIONS.get(framework, "1.0"),
         "device_kind": "cpu",
         "device_name": "cpu",
         "threads": 12,
@@ -81,6 +89,10 @@ def record(arm: str = "torch", /, **values: Any) -> Record:
     }
     chosen = defaults | values
     cell = {name: chosen[name] for name in ("operator", "params", "dtype", "batch_size", "seq_len", "kv_len")}
+    axes = contended(chosen)
+    cell = {name: value for name, value in cell.items() if name not in axes}
+    if any(axis == "operator" or axis.startswith("operator.params.") for axis in axes):
+        del cell["params"]  # a test of these has one parameter set
     chosen.setdefault("cell_id", to_json(cell))
     chosen.setdefault("job_id", to_json(cell | {"arm": chosen["arm"]}))
     return Record(**chosen)
@@ -88,22 +100,25 @@ def record(arm: str = "torch", /, **values: Any) -> Record:
 
 def with_samples(found: Record, latency: list[list[list[int]]], throughput: list[list[float]]) -> Record:
     """The record with these samples and the results that follow from them."""
-    medians = [statistics.median(calls) for restart in latency for calls in restart]
-    queued = [block for restart in throughput for block in restart]
     found.latency_samples_ns, found.throughput_samples_ns = latency, throughput
-    bounds = median_interval(medians)
-    found.latency_ns, found.latency_low_ns, found.latency_high_ns = bounds.estimate, bounds.low, bounds.high
-    found.confidence = 0.95
-    if queued:
-        bounds = median_interval(queued)
-        found.throughput_ns, found.throughput_low_ns, found.throughput_high_ns = (
-            bounds.estimate,
-            bounds.low,
-            bounds.high,
-        )
-    found.rounds, found.restarts = len(medians), len(latency)
-    found.first_call_ns, found.floor_ns, found.peak_bytes = int(medians[0] * 30), 2100.0, 123456789
+    found.rounds, found.restarts = sum(map(len, latency)), len(latency)
+    found.first_call_ns, found.floor_ns, found.peak_bytes = 30 * latency[0][0][0], 2100.0, 123456789
+    if not throughput:  # a job whose throughput is of no interest to a test
+        bounds = interval(latency, 0.95)
+        found.latency_ns, found.latency_low_ns, found.latency_high_ns = bounds.estimate, bounds.low, bounds.high
+        found.confidence = bounds.confidence
+    else:
+        warnings = found.warnings
+        for name, value in vars(estimate(latency, throughput)).items():
+            setattr(found, name, value)
+        found.warnings = warnings
     return with_limit(found, 1e9, 1e7, 4e14, 2e12)
+
+
+def with_blocks(found: Record, restarts: Sequence[Sequence[float]]) -> Record:
+    """The record with latency blocks of these medians, and throughput blocks of half as much."""
+    latency = [[[round(ns) - 1, round(ns), round(ns) + 1] for ns in rounds] for rounds in restarts]
+    return with_samples(found, latency, [[ns / 2 for ns in rounds] for rounds in restarts])
 
 
 def with_limit(found: Record, flops: float, moved: float, peak_flops: float | None, peak_bytes: float | None) -> Record:

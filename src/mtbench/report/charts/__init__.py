@@ -1,0 +1,47 @@
+"""The charts of a report, one file each: a chart is found by its file, and drawn wherever its kind of view is shown.
+
+A file here without a leading underscore has `OF`, the class of the view that it draws (`mtbench.report.views`), `ORDER`, its
+place among the charts of that view, and `draw`, which makes the chart, or None where there is nothing to draw.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+from mtbench.report.charts._spec import Spec
+from mtbench.report.charts._theme import theme
+from mtbench.report.tables import Metric
+from mtbench.report.views import View
+
+__all__ = ["Chart", "drawn", "theme"]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart on a page, as a Vega-Lite specification with its rows. `name` is unique in a report and names its file; `kind`
+    is the chart's file here; `metric` is None where it is not to be chosen."""
+
+    name: str
+    kind: str
+    metric: Metric | None
+    spec: Spec
+
+
+def drawn(view: View) -> list[Chart]:
+    """All charts of a view, in order."""
+    found = []
+    for module in _modules():
+        if isinstance(view, module.OF):
+            made: tuple[str, Spec] | None = module.draw(view)
+            if made is not None:
+                kind = module.__name__.rpartition(".")[2]
+                found.append(Chart(made[0], kind, getattr(view, "metric", None), made[1]))
+    return found
+
+
+@cache
+def _modules() -> list[ModuleType]:
+    names = [found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")]
+    return sorted((importlib.import_module(f"{__name__}.{name}") for name in names), key=lambda module: module.ORDER)

@@ -1,0 +1,164 @@
+"""Time against sequence length: rows dtype, columns batch size, colour contender, the interval as a band."""
+
+from typing import Any
+
+import polars as pl
+
+from mtbench.report.arms import device_name, machine_name
+from mtbench.report.charts._spec import (
+    PAGE_WIDTH,
+    Spec,
+    by_contender,
+    channel,
+    if_picked,
+    legend,
+    logarithmic,
+    padded,
+    picking,
+    present,
+    ticks,
+    tooltip,
+    with_rows,
+)
+from mtbench.report.tables import ALL_DTYPES, LATENCY, THROUGHPUT, Metric, shape
+from mtbench.report.views import SectionView
+from mtbench.results import format
+
+OF = SectionView
+ORDER = 1
+
+TIME_LABEL = (
+    "datum.value >= 1e9 ? format(datum.value / 1e9, '~g') + ' s' : "
+    "datum.value >= 1e6 ? format(datum.value / 1e6, '~g') + ' ms' : "
+    "datum.value >= 1e3 ? format(datum.value / 1e3, '~g') + ' µs' : format(datum.value, '~g') + ' ns'"
+)
+
+Row = dict[str, Any]
+
+TOOLTIP = {
+    "label": "arm",
+    "shape": "shape",
+    "latency": "latency",
+    "throughput": "throughput",
+    "work": "achieved",
+    "rounds": "rounds",
+    "status": "status",
+    "versions": "versions",
+    "machine": "machine",
+}
+_POINT: dict[str, Any] = {
+    "label": pl.String,
+    "dtype": pl.String,
+    "batch_size": pl.Int64,
+    "seq_len": pl.Int64,
+    "ns": pl.Float64,
+    "low_ns": pl.Float64,
+    "high_ns": pl.Float64,
+} | {name: pl.String for name in TOOLTIP if name != "label"}
+
+
+def draw(view: SectionView) -> tuple[str, Spec] | None:
+    points = rows(view.records.filter("charted"), view.metric)
+    if points.is_empty():
+        return None
+    subtitle = f"{view.metric.title}, {view.metric.how}: median with its interval. {view.where}"
+    return f"{view.name}-time", _spec(view, points, {"text": view.title, "subtitle": subtitle})
+
+
+def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    """One row per contender and cell that has this metric. Takes charted records only."""
+    timed = charted.filter(pl.col(metric.ns).is_not_null())
+    found = [
+        {name: row[name] for name in ("label", "batch_size", "seq_len")}
+        | {"dtype": row["held_dtype"] or ALL_DTYPES}
+        | {"ns": row[metric.ns], "low_ns": row[metric.low_ns], "high_ns": row[metric.high_ns]}
+        | _words(row, metric)
+        for row in timed.iter_rows(named=True)
+    ]
+    return pl.DataFrame(found, schema=_POINT)
+
+
+def _words(row: Row, metric: Metric) -> Row:
+    seconds = row[metric.ns] / 1e9
+    work = [
+        format.rate(amount / seconds, unit)
+        for amount, unit in ((row["flops"], "FLOP/s"), (row["bytes_moved"], "B/s"))
+        if amount
+    ]
+    if row["tokens"]:
+        work.append(format.tokens(row["tokens"] / seconds))
+    per_second = row[THROUGHPUT.ns] and f"{format.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
+    queued = format.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
+    versions = [
+        f"{row['framework']} {row['library_version'] or ''}".strip(),
+        f"mtbench {row['mtbench_version']}".strip(),
+    ]
+    return {
+        "shape": shape(row),
+        "latency": format.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
+        "throughput": f"{queued} per call, {per_second}" if per_second else queued,
+        "work": ", ".join(work) or format.NOTHING,
+        "rounds": f"{row['rounds']} in {row['restarts']} restarts",
+        "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",
+        "versions": ", ".join(versions),
+        "machine": f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}",
+    }
+
+
+def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
+    lengths, columns = sorted(points["seq_len"].unique()), points["batch_size"].n_unique()
+    width = max(130, min(640, (PAGE_WIDTH - 110) // columns - 22))
+    styles = present(view.styles, points)
+    names = legend(styles, columns * (width + 22))
+    times = [value for name in ("ns", "low_ns", "high_ns") for value in points[name].drop_nulls().to_list()]
+    base = {
+        "x": channel(
+            "seq_len",
+            "quantitative",
+            title="sequence length",
+            scale=logarithmic(padded(lengths, 1.19), base=2),
+            axis={"values": lengths, "format": "d", "labelOverlap": "greedy", "grid": True},
+        ),
+        "color": by_contender(styles, [style.colour for style in styles], names),
+        "opacity": if_picked(1, 0.12),
+    }
+    y = channel(
+        "ns",
+        "quantitative",
+        title=view.metric.axis,
+        scale=logarithmic(padded(times, 1.12)),
+        axis={"labelExpr": TIME_LABEL, "values": ticks(times), "labelOverlap": "greedy"},
+    )
+    known = [{"filter": "isValid(datum.low_ns) && isValid(datum.high_ns)"}]
+    bounds = {"y": channel("low_ns", "quantitative", title=view.metric.axis), "y2": {"field": "high_ns"}}
+    dashes = by_contender(styles, [list(style.dash) for style in styles], names)
+    shapes = by_contender(styles, [style.shape for style in styles], names)
+    layer = [
+        {
+            "transform": known,
+            "mark": {"type": "area", "clip": True},
+            "encoding": base | bounds | {"opacity": if_picked(0.2, 0.03)},
+        },
+        {
+            "transform": known,
+            "mark": {"type": "rule", "clip": True, "strokeWidth": 1.5},
+            "encoding": base | bounds,
+        },
+        {"mark": {"type": "line", "strokeWidth": 1.75}, "encoding": base | {"y": y, "strokeDash": dashes}},
+        {
+            "name": "points_layer",
+            "mark": {"type": "point", "filled": True, "size": 44, "opacity": 1},
+            "encoding": base | {"y": y, "shape": shapes, "tooltip": tooltip(points, TOOLTIP)},
+        },
+    ]
+    rows = channel("dtype", "nominal", title=None, header={"labelAngle": -90})
+    batches = channel("batch_size", "ordinal", title=None, header={"labelExpr": "'batch ' + (datum.label)"})
+    spec = {
+        "title": title,
+        "data": {"name": "points"},
+        "params": [picking("points_layer")],
+        "facet": {"row": rows, "column": batches},
+        "spacing": 14,
+        "spec": {"width": width, "height": max(170, min(300, width // 2)), "layer": layer},
+    }
+    return with_rows(spec, "points", points)

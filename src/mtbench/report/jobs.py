@@ -1,0 +1,61 @@
+"""Everything that a record says, one page for all jobs: `job.html#ROW` shows each column with its title, unit and meaning.
+
+Values are in scripts of some jobs each, which the page loads when it is asked for one of them: a page that is opened from a
+folder can load a script, but not read a file. What many jobs have in common stands once in each script.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from mtbench.report.tables import METRICS, Tables
+from mtbench.results import columns, format, samples
+from mtbench.results.columns import Column
+from mtbench.results.record import Record
+
+IN_A_SCRIPT = 100
+"""Jobs, which make some hundred kilobytes."""
+
+
+def groups() -> dict[str, list[tuple[int, Column]]]:
+    """The record's columns with their numbers, in their groups."""
+    found: dict[str, list[tuple[int, Column]]] = {}
+    for number, column in enumerate(columns.columns(Record)):
+        found.setdefault(column.group, []).append((number, column))
+    return found
+
+
+def write(read: Tables, folder: Path) -> None:
+    """Writes the scripts `jobs-N.js` of all jobs into a folder."""
+    records = read.records.sort("row")
+    shown = list(columns.columns(Record))
+    sampled = {column: _blocks(read.blocks, metric) for metric, column in samples.COLUMNS.items()}
+    for start in range(0, records.height, IN_A_SCRIPT):
+        texts: dict[str, int] = {}
+        rows = []
+        for row in records.slice(start, IN_A_SCRIPT).iter_rows(named=True):
+            values = [
+                sampled[column.name].get(row["row"], format.NOTHING)
+                if column.name in sampled
+                else column.shown(row[column.name])
+                for column in shown
+            ]
+            named = [f"{row['operator']}, {row['label']}", row["path"]]
+            rows.append([texts.setdefault(text, len(texts)) for text in (*named, *values)])
+        content = json.dumps({"texts": list(texts), "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+        (folder / f"jobs-{start // IN_A_SCRIPT}.js").write_text(f"mtbenchJobs = {content};\n", encoding="utf-8")
+
+
+def _blocks(blocks: pl.DataFrame, metric: str) -> dict[int, str]:
+    """The blocks of each job, a line for each restart; single calls are in the record alone."""
+    assert metric in {one.name for one in METRICS}
+    lines: dict[int, dict[int, list[str]]] = {}
+    own: Any = blocks.filter(metric=metric).sort("row", "restart", "round")
+    for row, restart, ns in own.select("row", "restart", "ns").iter_rows():
+        lines.setdefault(row, {}).setdefault(restart, []).append(format.duration(ns))
+    return {
+        row: "\n".join(f"restart {number + 1}, blocks: {', '.join(found)}" for number, found in restarts.items())
+        for row, restarts in lines.items()
+    }

@@ -1,0 +1,50 @@
+"""What a chart is given to draw: one section of a page, the overview of a report, or what shares its measured limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from mtbench.report.arms import Style
+from mtbench.report.roofline import Ground
+from mtbench.report.tables import Metric
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """One parameter set of an operator in one metric: its records, and the `ratios` of its contenders.
+
+    `name` is unique in a report; `pair` is what a page compares first, None where no two contenders have a cell in common.
+    """
+
+    name: str
+    title: str
+    metric: Metric
+    records: pl.DataFrame
+    ratios: pl.DataFrame
+    styles: Mapping[str, Style]
+    pair: tuple[str, str] | None
+    where: str
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    """All operators in one metric: `summary` has the mean ratio of each pair of contenders in each."""
+
+    metric: Metric
+    summary: pl.DataFrame
+    styles: Mapping[str, Style]
+    pair: tuple[str, str] | None
+    where: str
+
+
+@dataclass(frozen=True)
+class LimitsView:
+    """What shares its roofs: one device, dtype and precision of a machine."""
+
+    ground: Ground
+    styles: Mapping[str, Style]
+    where: str
+
+
+View = SectionView | OverviewView | LimitsView

@@ -1,0 +1,112 @@
+"""What one arm's samples say: its median and interval, percentiles, outliers, spread, and whether to trust them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from statistics import median
+from typing import TYPE_CHECKING
+
+from mtbench.results.format import percent
+from mtbench.results.samples import by_restart, spread
+
+if TYPE_CHECKING:
+    from mtbench.results.stats import Interval
+
+POOLED_RESTARTS = 5
+
+RESTARTS_APART = 0.2
+"""Restarts of a process differ by some per cent, on a shared machine by ten; more is something else that ran beside one."""
+
+OVERHEAD_FRACTION = 0.1
+"""A median of which the library's cheapest call takes more than this says little about the operator."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The columns of a record that follow from its samples, by their names there, and what has to be warned of."""
+
+    latency_ns: float
+    latency_low_ns: float
+    latency_high_ns: float
+    latency_p90_ns: float | None
+    latency_p99_ns: float | None
+    throughput_ns: float
+    throughput_low_ns: float
+    throughput_high_ns: float
+    confidence: float
+    outliers: int
+    restart_spread: float | None
+    converged: bool
+    warnings: list[str] = field(default_factory=list)
+
+
+def estimate(
+    latency_ns: Sequence[Sequence[Sequence[int]]],
+    throughput_ns: Sequence[Sequence[float]],
+    *,
+    confidence: float = 0.95,
+    target: float = 0.01,
+    floor_ns: float | None = None,
+) -> Estimates:
+    """What samples, [restart][round][call] and [restart][round], come to.
+
+    `target` is the half width, relative to the median, from which on a job has converged; `floor_ns` the library's
+    cheapest call. Raises ValueError where there is no sample.
+    """
+    from mtbench.results import stats
+
+    latency = interval(latency_ns, confidence)
+    throughput = interval([[[value] for value in rounds] for rounds in throughput_ns], confidence)
+    restarts = by_restart(latency_ns)
+    blocks = list(chain.from_iterable(restarts))
+    calls = [call for rounds in latency_ns for block in rounds for call in block]
+    apart = spread([median(one) for one in restarts]) if len(restarts) > 1 else None
+    half_width = stats.relative_half_width(latency)
+    converged = latency.confidence >= confidence and half_width <= target
+    warnings = []
+    if apart is not None and apart > RESTARTS_APART and len(restarts) < POOLED_RESTARTS:
+        warnings.append(f"restarts disagree: their medians lie {percent(apart)} apart, beyond the interval")
+    if latency.confidence < confidence:
+        warnings.append(f"not converged: {len(blocks)} blocks are too few for an interval at {percent(confidence, 3)}")
+    elif not converged:
+        warnings.append(f"not converged, ±{percent(half_width)}")
+    if floor_ns is not None and floor_ns > OVERHEAD_FRACTION * latency.estimate:
+        share = percent(floor_ns / latency.estimate)
+        warnings.append(f"overhead_bound: the cheapest call of this library takes {share} of this")
+    return Estimates(
+        latency_ns=latency.estimate,
+        latency_low_ns=latency.low,
+        latency_high_ns=latency.high,
+        latency_p90_ns=stats.percentile(calls, 90),
+        latency_p99_ns=stats.percentile(calls, 99),
+        throughput_ns=throughput.estimate,
+        throughput_low_ns=throughput.low,
+        throughput_high_ns=throughput.high,
+        confidence=latency.confidence,
+        outliers=len(stats.outliers(blocks)),
+        restart_spread=apart,
+        converged=converged,
+        warnings=warnings,
+    )
+
+
+def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
+    """The median over all blocks, [restart][round][call], with its interval.
+
+    From POOLED_RESTARTS restarts on it also holds Student's interval of the restarts' medians (of their logarithms), and
+    with it what differs between processes. Fewer restarts say too little about that, so the interval is that of the blocks
+    relative to their own restart's median, and the spread between restarts is a number of its own, `restart_spread`.
+    """
+    from mtbench.results.stats import Interval, mean_interval, median_interval
+
+    restarts = by_restart(samples_ns)
+    estimate = median(value for blocks in restarts for value in blocks)
+    relative = [value / median(blocks) for blocks in restarts for value in blocks]
+    within = median_interval(relative, confidence)
+    scale = estimate / within.estimate
+    low, high = within.low * scale, within.high * scale
+    if len(restarts) >= POOLED_RESTARTS:
+        between = mean_interval([math.log(median(blocks)) for blocks in restarts], confidence)
+        low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
+    return Interval(estimate, low, high, within.confidence)

@@ -1,0 +1,150 @@
+"""Numbers and messages as people read them: the one place where times, ratios, percentages, rates and sizes are written."""
+
+import math
+import re
+
+_TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+_BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+_RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+CONFIDENCE = 0.95
+"""Of every interval that does not name its own."""
+
+NOTHING = "–"
+"""What stands where nothing was measured."""
+
+RATIO_DIGITS = 4
+"""Significant digits of a ratio: 1 % is what is looked for."""
+
+OPEN_BOUND = 100
+"""A bound of a ratio that is so many times away from it says no more than that there is none."""
+
+
+def duration(ns: float | None) -> str:
+    """Nanoseconds in the unit that fits: `41.2 µs`."""
+    return _scaled(ns, _TIMES)
+
+
+def interval(ns: float | None, low_ns: float | None, high_ns: float | None, confidence: float | None = None) -> str:
+    """A time with its bounds in the same unit and to the same decimals, and its confidence where that is low:
+    `41.2 µs [40.9, 41.7]`."""
+    if ns is None or low_ns is None or high_ns is None:
+        return duration(ns)
+    scale, _ = time_unit(ns)
+    decimals = _decimals(ns / scale)
+    weak = f" at {percent(confidence, 3)}" if confidence is not None and confidence < CONFIDENCE else ""
+    return f"{duration(ns)} [{low_ns / scale:.{decimals}f}, {high_ns / scale:.{decimals}f}]{weak}"
+
+
+def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`."""
+    decimals = max(0, _decimals(value) - (value < 1) + RATIO_DIGITS - 3)
+    if low is None or high is None:
+        return f"{value:.{decimals}f}x"
+    lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND
+    below = f"<{lowest:.{decimals}f}" if low < lowest else f"{low:.{decimals}f}"
+    above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
+    return f"{value:.{decimals}f}x [{below}, {above}]"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction in per cent, to so many significant digits or whole per cents: `104 %`, `7.1 %`, `0.032 %`."""
+    if fraction is None:
+        return NOTHING
+    value = 100 * fraction
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} %"
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))  # 9.96 counts as 10
+    text = f"{value:.{max(0, digits - 1 - exponent)}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
+def change(fraction: float) -> str:
+    """How far something is from what it should be: `+1.23 %`."""
+    return f"{100 * fraction:+.2f} %"
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units: `12.3 MiB`."""
+    return _scaled(count, _BYTES)
+
+
+def rate(per_second: float | None, unit: str) -> str:
+    """A rate in decimal units: `1.23 TFLOP/s`."""
+    return _scaled(per_second, _RATES, unit)
+
+
+def small(value: float | None, unit: str) -> str:
+    """An amount that is usually less than one of its unit: `12.3 mJ`."""
+    return _scaled(value, _SMALL, unit)
+
+
+def tokens(per_second: float | None) -> str:
+    """A rate as those who run language models give it: `1230 tokens/s`."""
+    return NOTHING if per_second is None else f"{significant(per_second)} tokens/s"
+
+
+def p_value(value: float) -> str:
+    """The chance of what was seen if there were no difference: `0.031`."""
+    return f"{value:.2g}"
+
+
+def error(found: float | None, tolerance: float | None = None) -> str:
+    """A relative error, and the most that is allowed: `3.1e-07 / 1e-05`."""
+    if found is None:
+        return NOTHING
+    return f"{found:.1e}" + ("" if tolerance is None else f" / {tolerance:.0e}")
+
+
+def significant(value: float) -> str:
+    """Three significant digits, without an exponent and without trailing zeros that say nothing."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{float(f'{value:.2e}'):.{_decimals(value)}f}"  # rounded first: 0.9996 is 1.00
+
+
+def time_unit(ns: float) -> tuple[float, str]:
+    """The unit that fits a time, in nanoseconds, and its name."""
+    return _unit(ns, _TIMES)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them: `0:07`, `12:30`, `1:02:03`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A noun as it stands behind a count."""
+    return noun if count == 1 else f"{noun}s"
+
+
+def one_line(message: str) -> str:
+    """What a message says, on one line and without control characters; of a traceback, the error."""
+    message = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", message)
+    lines = [re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", line).rstrip() for line in message.splitlines()]
+    frames = [number for number, line in enumerate(lines) if line.startswith("  File ")]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    told = [line for line in after if line and not (frames and line.startswith(" "))]
+    return told[0].strip() if told else ""
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show three significant digits of a value."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return max(0, 2 - math.floor(math.log10(float(f"{abs(value):.2e}"))))  # 9.996 counts as 10.0
+
+
+def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    # 999.6 is written as 1000 with three digits, so it belongs to the next unit.
+    return next((unit for unit in units if abs(value) >= 0.9995 * unit[0]), units[-1])
+
+
+def _scaled(value: float | None, units: tuple[tuple[float, str], ...], suffix: str = "") -> str:
+    if value is None:
+        return NOTHING
+    size, name = _unit(value, units)
+    return f"{significant(value / size)} {name}{suffix}".rstrip()

@@ -1,0 +1,91 @@
+"""Samples, [restart][round][call], and what a block of them comes to: one number, on which all inference works.
+
+Single calls are never compared: successive ones are autocorrelated. The statistic of a latency block is the median of its
+calls; a throughput block is waited for once, so its sample is one number already, [restart][round].
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+from mtbench.results.record import Record
+
+if TYPE_CHECKING:
+    import polars as pl
+
+METRICS = ("latency", "throughput", "device")
+"""Every call waited for; calls queued and waited for once; the device's own clock, which gives no blocks."""
+
+COLUMNS = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns"}
+"""The samples of a metric in a record."""
+
+Blocks = Mapping[tuple[int, int], float]
+"""A job's block statistics by restart and round."""
+
+
+def block_statistic(calls: Sequence[float]) -> float:
+    """What one block comes to: the median of its calls."""
+    return median(calls)
+
+
+def by_restart(samples: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+    """The block statistics of [restart][round][call] as [restart][round]."""
+    return [[block_statistic(calls) for calls in rounds if calls] for rounds in samples]
+
+
+def blocks(record: Record, metric: str) -> Blocks:
+    """A record's block statistics in a metric, nanoseconds."""
+    if metric not in COLUMNS:
+        return {}
+    if metric == "throughput":
+        return _numbered(record.throughput_samples_ns)
+    return {
+        (restart, number): block_statistic(calls)
+        for restart, rounds in enumerate(record.latency_samples_ns)
+        for number, calls in enumerate(rounds)
+        if calls
+    }
+
+
+def restart_medians(found: Blocks) -> list[float]:
+    """The median over the blocks of each restart, in the order of restarts."""
+    restarts: dict[int, list[float]] = {}
+    for (restart, _), ns in sorted(found.items()):
+        restarts.setdefault(restart, []).append(ns)
+    return [median(values) for values in restarts.values()]
+
+
+def spread(restarts: Sequence[float]) -> float:
+    """How far restarts' medians lie apart, relative to their own median."""
+    return (max(restarts) - min(restarts)) / median(restarts)
+
+
+def table(frame: "pl.DataFrame", metric: str) -> "pl.DataFrame":
+    """`blocks` of many records at once: a frame of records as row, restart, round and ns.
+
+    `frame` has the record's columns of samples; `row` is the number of a record in it.
+    """
+    import polars as pl
+
+    column = frame.select(row=pl.int_range(pl.len(), dtype=pl.Int64), block=COLUMNS[metric])
+    rounds = (
+        column.explode("block")
+        .with_columns(restart=pl.int_range(pl.len()).over("row"))
+        .explode("block")
+        .with_columns(round=pl.int_range(pl.len()).over("row", "restart"))
+    )
+    nested = isinstance(rounds.schema["block"], pl.List)
+    statistic = pl.col("block").list.median() if nested else pl.col("block")  # that of `block_statistic`
+    return rounds.select("row", "restart", "round", ns=statistic).drop_nulls()
+
+
+def by_row(rows: "pl.DataFrame") -> Mapping[int, Blocks]:
+    """The blocks of each row of a `table`."""
+    found: dict[int, dict[tuple[int, int], float]] = {}
+    for row, restart, number, ns in rows.select("row", "restart", "round", "ns").iter_rows():
+        found.setdefault(row, {})[restart, number] = ns
+    return found
+
+
+def _numbered(samples: Iterable[Iterable[float]]) -> Blocks:
+    return {(restart, number): ns for restart, rounds in enumerate(samples) for number, ns in enumerate(rounds)}

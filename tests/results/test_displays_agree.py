@@ -1,0 +1,234 @@
+"""Terminal, compare and report show the same numbers and the same verdict of the same records, to the digit."""
+
+import io
+import json
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mtbench import compare as comparison
+from mtbench.compare import formats
+from mtbench.console import table
+from mtbench.report import build, roofline, tables
+from mtbench.results.comparison import between
+from mtbench.results.format import ratio
+from mtbench.results.record import Record, to_json, write
+from mtbench.results.verdicts import VERDICTS
+from record_builder import Grid, measured, with_samples, write_grid
+from record_builder import record as plain_record
+
+SHOWN = re.compile(rf"(\S+x \[\S+, \S+\])\s+({'|'.join(VERDICTS)})\s*$")
+
+Numbers = list[tuple[str, str]]  # a ratio with its bounds, and a verdict
+
+
+def written(folder: Path, records: Sequence[Record]) -> Path:
+    for number, one in enumerate(records):
+        write(one, folder / f"{number}")
+    return folder
+
+
+def in_terminal(records: Sequence[Record]) -> Numbers:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.results(records, 200))
+    return of_lines(console)
+
+
+def in_compare(a: str, b: str) -> Numbers:
+    console = Console(file=io.StringIO(), width=400)
+    formats.show(comparison.compare(a, b), console)
+    return of_lines(console)
+
+
+def of_lines(console: Console) -> Numbers:
+    assert isinstance(console.file, io.StringIO)
+    found = [SHOWN.search(line) for line in console.file.getvalue().splitlines()]
+    return [(one[1], one[2]) for one in found if one]
+
+
+def in_report(folders: Sequence[Path], out: Path, a: str, b: str) -> Numbers:
+    """What the tooltips of the ratio charts say of one pair of contenders, in the order of cells."""
+    build(folders, out)
+    pattern = r'id="[\w-]+-latency-ratio"></div>.*?<script type="application/json">(.*?)</script>'
+    charts = [json.loads(spec) for spec in re.findall(pattern, (out / "softmax.html").read_text(), re.DOTALL)]
+    cells = [cell for chart in charts for cell in chart["datasets"]["cells"] if (cell["a"], cell["b"]) == (a, b)]
+    cells.sort(key=lambda cell: (cell["dtype"], cell["batch_size"], cell["seq_len"]))
+    return [(cell["bounds"].partition(" at ")[0], cell["verdict"]) for cell in cells]
+
+
+def sweep(arms: Sequence[str], seed: int = 0, **values: Any) -> list[Record]:
+    """The arms in two cells, with 1 % of noise and restarts that differ as much."""
+    rng = random.Random(seed)
+    found = [measured(arm, rng, seq_len=seq_len, **values) for seq_len in (64, 128) for arm in arms]
+    return [with_samples(one, *shifted(one, rng)) for one in found]
+
+
+def shifted(one: Record, rng: random.Random) -> tuple[list[list[list[int]]], list[list[float]]]:
+    speeds = [rng.gauss(1, 0.01) for _ in one.latency_samples_ns]
+    latency = [
+        [[int(ns * speed) for ns in calls] for calls in rounds]
+        for speed, rounds in zip(speeds, one.latency_samples_ns, strict=True)
+    ]
+    return latency, one.throughput_samples_ns
+
+
+def test_of_two_arms_of_one_sweep(tmp_path: Path) -> None:
+    folder = written(tmp_path / "one", records := sweep(("mlx", "torch")))
+    shown = in_terminal(records)
+    assert len(shown) == 2
+    assert {verdict for _, verdict in shown} == {"faster"}
+    assert in_compare(f"{folder}:mlx", f"{folder}:torch") == shown
+    assert in_report([folder], tmp_path / "out", "mlx", "torch") == shown
+
+
+def test_of_two_sweeps(tmp_path: Path) -> None:
+    before, after = sweep(("mlx",), sweep_id="before"), sweep(("torch",), 1, sweep_id="after")
+    a, b = written(tmp_path / "a", before), written(tmp_path / "b", after)
+    shown = in_terminal([*before, *after])
+    assert len(shown) == 2
+    assert {verdict for _, verdict in shown} == {"descriptive"}
+    assert in_compare(f"{a}:mlx", f"{b}:torch") == shown
+    assert in_report([a, b], tmp_path / "out", "mlx", "torch") == shown
+
+
+def test_of_two_machines(tmp_path: Path) -> None:
+    here = sweep(("torch",), sweep_id="here")
+    there = sweep(("torch",), 1, sweep_id="there", machine_id="other", machine=to_json({"chip": "AMD EPYC"}))
+    a, b = written(tmp_path / "a", here), written(tmp_path / "b", there)
+    shown = in_terminal([*here, *there])
+    assert len(shown) == 2
+    assert {verdict for _, verdict in shown} == {"descriptive"}
+    assert in_compare(str(a), str(b)) == shown
+    assert in_report([a, b], tmp_path / "out", "torch · Apple M3 Pro", "torch · AMD EPYC") == shown
+
+
+def test_exchanging_the_two_changes_nothing_but_the_direction(tmp_path: Path) -> None:
+    one, other = sweep(("mlx", "torch"))[:2]
+    found, back = between(one, other), between(other, one)
+    assert found is not None
+    assert back is not None
+    assert back.verdict == "slower"
+    turned = found.swapped()
+    assert ratio(turned.ratio, turned.low, turned.high) == ratio(back.ratio, back.low, back.high)
+    assert turned.verdict == back.verdict
+    assert turned.swapped().ratio == pytest.approx(found.ratio)
+
+
+# contenders that are declared
+
+DTYPES = ["framework", "dtype"]
+
+
+def by_dtype(contenders: Sequence[str] = DTYPES, **values: Any) -> list[Record]:
+    """Two libraries and two dtypes in one cell of each length, bfloat16 twice as fast as float32."""
+    rng = random.Random(2)
+    records = []
+    for seq_len in (64, 128):
+        for arm, center in (("mlx", 1e5), ("torch", 1.5e5)):
+            for dtype, factor in (("float32", 1.0), ("bfloat16", 0.5)):
+                one = plain_record(
+                    arm, arm=f"{arm}-{dtype}", dtype=dtype, seq_len=seq_len, contenders=list(contenders), **values
+                )
+                latency = [[[int(rng.gauss(center * factor, 500))] * 3 for _ in range(8)] for _ in range(3)]
+                records.append(with_samples(one, latency, [[calls[0] * 0.7 for calls in rounds] for rounds in latency]))
+    return records
+
+
+def test_of_two_dtypes_that_compete(tmp_path: Path) -> None:
+    folder = written(tmp_path / "one", records := by_dtype())
+    shown = in_terminal(records)  # three arms against mlx-float32, in each of two cells
+    assert [verdict for _, verdict in shown] == ["faster", "slower", "faster"] * 2
+    only = shown[::3]
+    assert in_compare(f"{folder}:mlx-float32", f"{folder}:mlx-bfloat16") == only
+    assert in_report([folder], tmp_path / "out", "mlx · float32", "mlx · bfloat16") == only
+    assert in_report([folder], tmp_path / "out", "torch · float32", "mlx · bfloat16") == in_compare(
+        f"{folder}:torch-float32", f"{folder}:mlx-bfloat16"
+    )
+
+
+def test_titles_leave_out_what_competes(tmp_path: Path) -> None:
+    folder = written(tmp_path / "one", records := by_dtype())
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.results(records, 200))
+    assert isinstance(console.file, io.StringIO)
+    titles = [line.strip() for line in console.file.getvalue().splitlines() if line.startswith("softmax")]
+    assert titles == ["softmax batch 1 seq 64", "softmax batch 1 seq 128"]
+    found = json.loads(formats.as_json(comparison.compare(f"{folder}:mlx-float32", f"{folder}:mlx-bfloat16")))
+    assert [(row["dtype"], row["params"], row["seq_len"]) for row in found["rows"]] == [
+        (None, {"embed_dim": 768}, 64), (None, {"embed_dim": 768}, 128),
+    ]  # fmt: skip
+
+
+def test_the_roofline_is_that_of_each_dtype(tmp_path: Path) -> None:
+    read = tables.load([written(tmp_path / "one", by_dtype())])
+    found = {ground.heading: set(ground.points["label"]) for ground in roofline.grounds(read.charted)}
+    assert found == {
+        "cpu, float32": {"mlx · float32", "torch · float32"},
+        "cpu, bfloat16": {"mlx · bfloat16", "torch · bfloat16"},
+    }
+
+
+def test_parameters_and_operators_compete_as_well(tmp_path: Path) -> None:
+    axes = ["framework", "operator", "operator.params.bits"]
+    of = {"contenders": axes, "sweep_id": "bits"}
+    rng, records = random.Random(3), []
+    for operator, params in (
+        ("linear", {"embed_dim": 64}),
+        ("quantized_linear", {"embed_dim": 64, "bits": 4}),
+        ("quantized_linear", {"embed_dim": 64, "bits": 8}),
+    ):
+        bits = params.get("bits")
+        arm = f"torch-{operator}" + (f"-bits{bits}" if bits else "")
+        one = plain_record("torch", operator=operator, params=to_json(params), arm=arm, **of)
+        latency = [[[int(rng.gauss(1e4 * (bits or 16), 100))] * 3 for _ in range(8)] for _ in range(3)]
+        records.append(with_samples(one, latency, []))
+    folder = written(tmp_path / "one", records)
+    shown = in_terminal(records)
+    assert [verdict for _, verdict in shown] == ["faster", "faster"]
+    assert in_compare(f"{folder}:torch-linear", f"{folder}:torch-quantized_linear-bits8") == shown[1:]
+    build([folder], tmp_path / "out")
+    page = (tmp_path / "out" / "linear_quantized_linear.html").read_text()
+    assert "<option selected>torch · " in page
+    for label in ("torch · linear", "torch · quantized_linear · bits 4", "torch · quantized_linear · bits 8"):
+        assert label in page
+    assert "embed_dim&nbsp;<b>64</b>" in page
+
+
+def test_what_does_not_compete_is_held_equal(tmp_path: Path) -> None:
+    """Without `device` among the contenders, each device has cells of its own."""
+    records = [
+        measured(
+            "torch",
+            random.Random(4),
+            device=device,
+            contenders=DTYPES,
+            cell_id=device,
+            arm=f"torch-{dtype}",
+            dtype=dtype,
+        )
+        for device in ("cpu", "gpu")
+        for dtype in ("float32", "bfloat16")
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.results(records, 200))
+    assert isinstance(console.file, io.StringIO)
+    titles = [line.strip() for line in console.file.getvalue().splitlines() if line.startswith("softmax")]
+    assert titles == ["softmax batch 1 seq 64 device=cpu", "softmax batch 1 seq 64 device=gpu"]
+    build([written(tmp_path / "in", records)], tmp_path / "out")
+    page = (tmp_path / "out" / "softmax.html").read_text()
+    assert "<h2>device cpu</h2>" in page
+    assert "<h2>device gpu</h2>" in page
+
+
+def test_a_sweep_that_declares_nothing_is_as_before(tmp_path: Path) -> None:
+    records = write_grid(tmp_path / "in", Grid(operators=("softmax",), arms=("torch", "mlx"), batch_sizes=(1,)))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.results(records, 200))
+    assert isinstance(console.file, io.StringIO)
+    titles = {line.strip() for line in console.file.getvalue().splitlines() if line.startswith("softmax")}
+    assert {"softmax float32 batch 1 seq 64", "softmax bfloat16 batch 1 seq 64"} <= titles

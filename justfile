@@ -1,5 +1,8 @@
 # Recipes for users and developers. All of them work in .venv, which `setup` makes and keeps up to date.
 
+# "$@" keeps what is quoted.
+set positional-arguments
+
 python := ".venv/bin/python"
 
 [private]
@@ -30,13 +33,18 @@ setup:
 quick *args: setup
     {{ python }} -m mtbench +experiment=quick {{ args }} -m; measured=$?; {{ python }} -m mtbench report --out reports && exit $measured
 
-# Run the tests: those of the operators side by side, and then the others, some of which time things
+# Run the tests: of the operators side by side, then the others. `--device gpu`: operators on MPS, Metal or CUDA; a path: it alone
 test *args: setup
     #!/usr/bin/env sh
     set -eu
-    [ -z "{{ args }}" ] || exec {{ python }} -m pytest {{ args }}
-    {{ python }} -m pytest -n auto --maxprocesses 4 tests/operators
-    {{ python }} -m pytest --ignore tests/operators
+    for arg in "$@"; do
+        if [ -e "${arg%%::*}" ]; then exec {{ python }} -m pytest "$@"; fi
+    done
+    first=0 second=0 # 5: a part in which an option selects nothing
+    {{ python }} -m pytest -n auto --maxprocesses 4 tests/operators "$@" || first=$?
+    [ $first -eq 0 ] || [ $first -eq 5 ] || exit $first
+    {{ python }} -m pytest --ignore tests/operators "$@" || second=$?
+    [ $second -eq 5 ] && exit $first || exit $second
 
 # Measure: `just run operator=mha framework=torch,mlx -m`
 run *args: setup
@@ -50,9 +58,9 @@ report *args: setup
 list: setup
     {{ python }} -m mtbench list
 
-# Say what this machine is and what would disturb a measurement
-doctor: setup
-    {{ python }} -m mtbench doctor
+# Say what this machine is and what would disturb a measurement; --report: to paste into an issue
+doctor *args: setup
+    {{ python }} -m mtbench doctor {{ args }}
 
 # Prove the instrument on this machine; --quick takes a minute or two, else about ten
 selftest *args: setup

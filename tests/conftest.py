@@ -1,9 +1,23 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+DEVICE = "MTBENCH_TEST_DEVICE"
+"""The variable by which `--device` reaches tests/operators/operator_cases.py, in every process of pytest-xdist."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", choices=("cpu", "gpu"), default="cpu", help="where operators run: gpu is MPS, Metal or CUDA"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[DEVICE] = config.getoption("--device")
 
 
 @pytest.fixture(scope="session", autouse=True)

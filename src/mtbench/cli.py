@@ -113,15 +113,25 @@ def compare(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    report: Annotated[
+        bool, typer.Option("--report", help="As Markdown without private data, to paste into an issue.")
+    ] = False,
+) -> None:
     """What this machine is, what can run on it and why not, and what would spoil a measurement now, with remedies."""
     from rich.console import Console
 
-    from mtbench import machine
+    from mtbench import capability, machine
     from mtbench.machine import contenders
     from mtbench.machine.console import examination
     from mtbench.machine.doctor import examine
 
+    if report:
+        from mtbench.machine.issue_report import issue_report
+
+        libraries = capability.ask(registry.names("framework"))
+        typer.echo(issue_report(machine.describe(), examine(), libraries), nl=False)
+        return
     console = Console()
     with console.status("Asking each framework what it can do here ..."):
         findings, able = examine(), contenders.contenders()

@@ -215,7 +215,9 @@ def test_slow_and_odd_probes_leave_gaps_and_are_named_once(mac, monkeypatch):
     named = sorted(name.partition(":")[0] for name in watched.not_read)
     assert named == ["gpu_load", "power_mode", "power_source", "swap_used_bytes", "thermal_state"]
     assert "power_mode: TimeoutExpired" in watched.not_read
-    assert [command[0] for command in mac.asked].count("/usr/bin/pmset") == watch.TRIES
+    commands = [command[0] for command in mac.asked]
+    assert commands.count("/usr/bin/pmset") == 1  # each time it would cost seconds
+    assert commands.count("/usr/sbin/ioreg") == watch.TRIES
 
 
 def test_a_real_sample_is_plain_and_cheap():

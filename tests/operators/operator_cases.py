@@ -1,5 +1,6 @@
 """What the operators' tests run over, found in the registry and in each operator's fields, so that a new one is covered."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -10,6 +11,7 @@ from types import NoneType, SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+import pytest
 from definitions import table
 
 from mtbench import registry
@@ -20,16 +22,45 @@ from mtbench.operators.base import Host, Operator, Positive, Shape, Size
 from mtbench.reference import array_namespace, round_to
 
 OPERATORS = registry.names("operator")
-LIBRARIES = ("torch", "mlx", "numpy", *(["jax"] if find_spec("jax") else []))
+DEVICE = os.environ.get("MTBENCH_TEST_DEVICE", "cpu")  # pytest's --device
+HOST_ONLY = ("numpy",)
+"""Libraries that run on the CPU whatever is asked for, as the others' measure."""
 TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
 SMALL = {"embed_dim": 32, "num_heads": 4, "num_kv_heads": 2, "vocab_size": 50}
 SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
 
 
 @cache
-def framework(name: str) -> Framework:
-    made: Framework = registry.load("framework", name)(Settings(device="cpu"))
+def asked(name: str) -> Framework | str:
+    """A library on the device that the tests run on, or why it cannot be there."""
+    try:
+        made: Framework = registry.load("framework", name)(Settings("cpu" if name in HOST_ONLY else DEVICE))
+    except Unsupported as reason:
+        return str(reason)
     return made
+
+
+def framework(name: str) -> Framework:
+    """The library, where it is possible on this device; else the test that asks is skipped."""
+    made = asked(name)
+    if isinstance(made, str):
+        pytest.skip(made)
+    return made
+
+
+def libraries() -> tuple[str, ...]:
+    """Those that can run on the device, numpy among them on the CPU alone. Without any on a GPU, the run is a mistake."""
+    names = ("torch", "mlx", "numpy", *(["jax"] if find_spec("jax") else []))
+    if DEVICE == "cpu":
+        return names
+    able = tuple(name for name in names if name not in HOST_ONLY and not isinstance(asked(name), str))
+    if not able:
+        reasons = "; ".join(str(asked(name)) for name in names if name not in HOST_ONLY)
+        raise pytest.UsageError(f"--device {DEVICE}: no library can run there. {reasons}")
+    return able
+
+
+LIBRARIES = libraries()
 
 
 def small_parameters(operator_class: type[Operator]) -> dict[str, Any]:
@@ -174,8 +205,10 @@ def error(out: Host | list[Host], expected: Host | list[Host]) -> float:
 
 
 def has(library: str, dtype: str) -> bool:
+    made = asked(library)
     try:
-        framework(library).check_dtype(dtype)
+        if not isinstance(made, str):
+            made.check_dtype(dtype)
     except Unsupported:
         return False
-    return True
+    return not isinstance(made, str)

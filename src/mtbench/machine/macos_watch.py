@@ -30,13 +30,13 @@ class Sampler:
 
     def __init__(self, sensors: "Sensors | None" = None) -> None:
         self.info = macos.process_info()
-        self.pressure = macos.ThermalPressure()
+        self._pressure: macos.ThermalPressure | None = None
         self.sensors = Sensors() if sensors is None else sensors
         self._pmset: tuple[float, str] | None = None
         self._swap_used: int | None = None
         self.probes: Mapping[str, Callable[[], Any]] = {
             "thermal_state": lambda: None if self.info is None else macos.thermal_state(self.info),
-            "thermal_pressure": self.pressure.read,
+            "thermal_pressure": self._thermal_pressure,
             "low_power_mode": lambda: macos.low_power_mode(self.info, self._power_settings),
             "power_mode": lambda: parse_power_mode(self._power_settings()),
             "memory_pressure": memory_pressure,
@@ -50,6 +50,11 @@ class Sampler:
     def close(self) -> None:
         self.sensors.close()
 
+    def _thermal_pressure(self) -> str | None:
+        if self._pressure is None:
+            self._pressure = macos.ThermalPressure()
+        return self._pressure.read()
+
     def _swap(self) -> int:
         import psutil
 
@@ -59,6 +64,7 @@ class Sampler:
 
     def _power_settings(self) -> str:
         if self._pmset is None or time.monotonic() - self._pmset[0] > PMSET_KEPT_S:
+            self._pmset = time.monotonic(), ""  # one that does not answer is not asked by the next probe again
             self._pmset = time.monotonic(), macos.output("/usr/bin/pmset", "-g")
         return self._pmset[1]
 

@@ -372,7 +372,12 @@ def test_records_of_one_folder_are_compared_along_an_axis(
     [
         ("operator.params.bits", {"params": '{"bits": 8}'}, {"params": '{"bits": 4}'}, "torch cpu: 8 -> 4"),
         ("framework", {}, {"arm": "mlx", "framework": "mlx", "library_version": "2"}, "torch -> mlx"),
-        ("operator.variant", {}, {"arm": "torch-stock", "variant": "stock"}, "torch cpu: native -> stock"),
+        (
+            "operator.variant",
+            {},
+            {"arm": "torch-stock", "framework": "torch", "variant": "stock"},
+            "torch cpu: native -> stock",
+        ),
         ("device", {}, {"device": "gpu"}, "torch: cpu -> gpu"),
         ("shape.seq_len", {}, {"seq_len": 128}, "torch cpu: 64 -> 128"),
     ],

@@ -108,9 +108,10 @@ class Results:
         """
         import altair as alt
 
-        from mtbench.report import charts_of
+        from mtbench.report.contents import contents
+        from mtbench.report.tables import load
 
-        made = charts_of(self.folders)
+        made = contents(load(self.folders)).charts
         fitting = [
             one
             for one in made

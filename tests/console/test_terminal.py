@@ -37,7 +37,7 @@ def cell(embed_dim: int = 768, seq_len: int = 64, dtype: str = "float32") -> Cel
 def record(
     arm: Arm = TORCH, of: Cell | None = None, status: str = "ok", block_ns: Sequence[float] = (), **columns: Any
 ) -> Record:
-    """A record whose blocks have these medians, in each of two restarts."""
+    """A record whose blocks have these medians, in each of three restarts."""
     of = of or cell()
     if block_ns:
         middle = sorted(block_ns)[len(block_ns) // 2]
@@ -46,7 +46,7 @@ def record(
             "latency_low_ns": float(min(block_ns)),
             "latency_high_ns": float(max(block_ns)),
             "throughput_ns": middle / 2,
-            "latency_samples_ns": [[[int(ns) - 1, int(ns), int(ns) + 1] for ns in block_ns]] * 2,
+            "latency_samples_ns": [[[int(ns) - 1, int(ns), int(ns) + 1] for ns in block_ns]] * 3,
             **columns,
         }
     return Record(
@@ -224,19 +224,18 @@ def test_the_table_sorts_into_cells_and_gives_verdicts() -> None:
 
 
 def test_verdicts_are_corrected_for_their_number() -> None:
-    """Six rounds that agree have p = 2/64, which is enough for one comparison and not for two."""
-    first, second = cell(seq_len=16), cell(seq_len=32)
+    """Three restarts whose ratio is 1.1 with a deviation of 4 % have p = 4.5 %, enough for one and not for two."""
 
-    def verdicts(*cells: Cell) -> list[str]:
+    def verdicts(*lengths: int) -> list[str]:
         records = [
-            record(arm, of, block_ns=[ns + i for i in range(3)])
-            for of in cells
-            for arm, ns in ((TORCH, 1000), (MLX, 2000))
+            record(arm, cell(seq_len=length), latency_ns=1000.0, latency_samples_ns=[[[ns]] * 6 for ns in restarts])
+            for length in lengths
+            for arm, restarts in ((TORCH, (1000, 1000, 1000)), (MLX, (1060, 1100, 1140)))
         ]
         return [line.split()[-1] for line in Pipe().end(records) if line.startswith(" mlx")]
 
-    assert verdicts(first) == ["slower"]
-    assert verdicts(first, second) == ["inconclusive", "inconclusive"]
+    assert verdicts(16) == ["slower"]
+    assert verdicts(16, 32) == ["inconclusive"] * 2
 
 
 def test_pairs_are_formed_by_restart_and_round() -> None:

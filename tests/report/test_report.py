@@ -104,14 +104,14 @@ def test_a_mismatch_is_nowhere_a_speed(tmp_path: Path) -> None:
 
 
 def test_the_ratio_of_two_arms_is_that_of_their_paired_blocks(tmp_path: Path) -> None:
-    """Medians of the blocks of A: 100, 200, 400; of B: 50, 100, 200, each half of A's, in rounds that A shares."""
-    a = [[[100, 90, 900]], [[200, 210, 190], [400, 1, 401]]]
-    b = [[[50, 49, 51]], [[100, 100, 100], [200, 200, 999]]]
+    """Medians of the blocks of A: 100, 200, 400, 80; of B: 50, 100, 200, 40, each half of A's, in rounds that A shares."""
+    a = [[[100, 90, 900]], [[200, 210, 190], [400, 1, 401]], [[80, 80, 80]]]
+    b = [[[50, 49, 51]], [[100, 100, 100], [200, 200, 999]], [[40, 40, 40]]]
     write(with_samples(record("torch"), a, []), tmp_path / "a")
     write(with_samples(record("mlx"), b, []), tmp_path / "b")
     found = one_ratio(tmp_path, a="torch", b="mlx")
     assert (found["ratio"], found["low"], found["high"]) == pytest.approx((0.5, 0.5, 0.5))
-    assert found["pairs"] == 3
+    assert found["pairs"] == 4
     other = one_ratio(tmp_path, a="mlx", b="torch")
     assert other["ratio"] == pytest.approx(2)
 

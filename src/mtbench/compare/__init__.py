@@ -15,7 +15,6 @@ from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import METRICS, Measured, Side, read
 from mtbench.errors import ConfigError, unknown
 from mtbench.results import comparison as verdicts
-from mtbench.results.stats import Comparison
 from mtbench.results.words import place
 
 
@@ -133,9 +132,9 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
         if drifted:
             notes.append(f"the machine drifted during {drifted} of {len(there)} jobs of {name}")
     paired = [row.comparison for row in rows if row.comparison is not None]
-    short = sum(not _can_be_told(one, len(paired)) for one in paired)
+    short = sum(one.confidence < 1 - verdicts.ALPHA for one in paired)
     if short:
-        notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict in a table of this size")
+        notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict")
     single = sum(row.kind == "descriptive" and row.low is not None and _one_life(row) for row in rows)
     if single:
         notes.append(
@@ -143,11 +142,6 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
             f"of {verdicts.UNKNOWN_SPREAD:.0%} between restarts is assumed; measure with protocol.restarts=3 or more"
         )
     return notes
-
-
-def _can_be_told(one: Comparison, comparisons: int) -> bool:
-    """Whether so many rounds, all in one direction, would survive the correction for so many comparisons."""
-    return 2.0 ** (1 - one.pairs) * comparisons <= verdicts.ALPHA
 
 
 def _one_life(row: Row) -> bool:

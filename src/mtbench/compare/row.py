@@ -1,7 +1,6 @@
 """One line of a comparison: two medians, their ratio, and what it is worth."""
 
 from dataclasses import dataclass, replace
-from statistics import median
 
 from mtbench.compare.sides import Measured
 from mtbench.results import comparison as verdicts
@@ -9,10 +8,6 @@ from mtbench.results import stats
 from mtbench.results.comparison import UNKNOWN_SPREAD
 from mtbench.results.record import Record
 from mtbench.results.stats import Comparison, Interval
-
-TWO_RESTARTS = 1.714
-"""How far two restarts' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
-ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three restarts on the bare spread is more than enough."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,7 @@ def compared(a: Measured | None, b: Measured | None, threshold: float | None) ->
         return Row(a, b)
     found = verdicts.compare(a.blocks, b.blocks, threshold) if interleaved(a, b) else None
     if found is not None:
-        least = verdicts.threshold(found.smallest_detectable) if threshold is None else threshold
-        return Row(a, b, "paired", found.ratio, found.low, found.high, found.confidence, found, least)
+        return Row(a, b, "paired", found.ratio, found.low, found.high, found.confidence, found, found.threshold)
     bounds = between_sessions(a), between_sessions(b)
     if bounds[0] is None or bounds[1] is None:
         return Row(a, b, "descriptive", b.ns / a.ns)
@@ -88,14 +82,10 @@ def interleaved(a: Measured, b: Measured) -> bool:
 def between_sessions(measured: Measured) -> Interval | None:
     """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
 
-    A record's interval is about this session. The best that it knows of others is how much the lives of the process
-    differed within it, (largest - smallest) / median of their medians, so each bound is moved out by that factor, with
-    TWO_RESTARTS or UNKNOWN_SPREAD where the lives are few. What no restart can know, such as a warmer room, is not in it.
+    From two restarts on a record's interval holds what differs between restarts, and another session has other ones. Of a
+    single restart each bound is moved out by UNKNOWN_SPREAD. What no restart can know, such as a warmer room, is not in it.
     """
-    within, lives = measured.interval, list(measured.restarts.values())
-    if within is None:
-        return None
-    spread = UNKNOWN_SPREAD
-    if len(lives) > 1:
-        spread = (max(lives) - min(lives)) / median(lives) * (TWO_RESTARTS if len(lives) == 2 else 1)
-    return replace(within, low=within.low / (1 + spread), high=within.high * (1 + spread))
+    within = measured.interval
+    if within is None or len(measured.restarts) > 1:
+        return within
+    return replace(within, low=within.low / (1 + UNKNOWN_SPREAD), high=within.high * (1 + UNKNOWN_SPREAD))

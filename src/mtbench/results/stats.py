@@ -2,8 +2,8 @@
 
 What goes in are block statistics, one value per block, never single calls: successive calls are autocorrelated (0.7 to
 0.8), and an interval from them is far too narrow. What is compared is paired by rounds, so that whatever slows the
-machine down slows both arms down. The signed-rank distribution is computed here, since SciPy offers the test but not
-the interval that goes with it; SciPy itself is imported inside a function, because it takes a second.
+machine down slows both arms down. What restarts of the workers add to it is in `inference`. SciPy is imported inside
+functions, because it takes a second.
 
 Sources, by the names that docstrings use:
 - Conover: W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999.
@@ -14,12 +14,13 @@ Sources, by the names that docstrings use:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtbench.results.signed_rank import signed_rank
 
 VERDICTS = ("faster", "slower", "equivalent", "inconclusive")
 
@@ -34,13 +35,15 @@ class Interval:
     """An estimate with its bounds.
 
     `confidence` is the one achieved: at least what was asked for where the sample is large enough, and what the bounds
-    are really worth where it is not. It is 0 for a single value, which bounds nothing.
+    are really worth where it is not. It is 0 for a single value, which bounds nothing. `within_run`: it is about one
+    run of the processes alone, and another run may well lie outside.
     """
 
     estimate: float
     low: float
     high: float
     confidence: float
+    within_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class Comparison:
     """B against A, paired. `ratio` is B's time over A's, so that below 1 B is the faster one.
 
     `low` and `high` bound it at the `confidence` achieved; `p_value` is that of no difference (not adjusted: see
-    `holm`); `smallest_detectable` is the relative difference that this many pairs would find four times in five.
+    `holm`); `smallest_detectable` is the relative difference that as many pairs would find four times in five, and
+    `threshold` the one that matters, which the verdict was held against. `restarts` is how many the pairs come from;
+    `spread_assumed` says that these are too few to tell how much they differ, so that something had to be assumed.
     """
 
     ratio: float
@@ -59,6 +64,15 @@ class Comparison:
     pairs: int
     verdict: str
     smallest_detectable: float
+    threshold: float | None = None
+    restarts: int = 1
+    spread_assumed: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval excludes 1. Where the verdict is still inconclusive, the difference may be too small to matter,
+        or may not survive the number of comparisons."""
+        return self.low > 1 or self.high < 1
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -74,6 +88,13 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     ordered = sorted(_finite(values).tolist())
     _check_confidence(confidence)
     n = len(ordered)
+    rank, achieved = median_rank(n, confidence)
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return Interval(middle, ordered[rank - 1], ordered[n - rank], achieved)
+
+
+def median_rank(n: int, confidence: float) -> tuple[int, float]:
+    """The k of `median_interval`, counted from 1, and the confidence that it achieves."""
     tail = below = choose = 1  # of 2**n: P(B <= 0), P(B <= k - 1) for the k chosen, and C(n, 0)
     rank = 1
     for count in range(1, (n - 1) // 2 + 1):
@@ -82,8 +103,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
         if 2 * tail / 2**n > 1 - confidence:
             break
         rank, below = count + 1, tail
-    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    return Interval(middle, ordered[rank - 1], ordered[n - rank], 1 - 2 * below / 2**n)
+    return rank, 1 - 2 * below / 2**n
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -133,7 +153,7 @@ def compare_paired(
         raise ValueError(f"paired times come in pairs: {len(a)} of A, {len(b)} of B")
     differences = np.log(_positive(b) / _positive(a))
     _check_confidence(confidence)
-    test = _signed_rank(differences, confidence)
+    test = signed_rank(differences, confidence)
     ratio, low, high = math.exp(test.center), math.exp(test.low), math.exp(test.high)
     enough = test.confidence >= confidence
     return Comparison(
@@ -145,6 +165,7 @@ def compare_paired(
         pairs=len(differences),
         verdict=verdict(low, high, ratio, threshold) if enough else "inconclusive",
         smallest_detectable=smallest_detectable_effect(differences.tolist(), alpha=1 - confidence),
+        threshold=threshold,
     )
 
 
@@ -152,8 +173,9 @@ def verdict(low: float, high: float, ratio: float, threshold: float) -> str:
     """What a ratio of times with its interval says of B: faster, slower, equivalent or inconclusive.
 
     Faster or slower: the interval excludes 1 and the ratio is beyond the threshold, the least difference that matters.
-    Equivalent: the whole interval is within it. Else nothing was shown. The threshold counts in ratios, from 1 / (1 + t)
-    to 1 + t, so that exchanging A and B exchanges faster and slower and changes nothing else.
+    Equivalent: the whole interval is within it and holds 1. Else nothing was shown, or a difference too small to matter.
+    The threshold counts in ratios, from 1 / (1 + t) to 1 + t, so that exchanging A and B exchanges faster and slower and
+    changes nothing else.
 
     Raises ValueError for a threshold below 0, or a ratio outside its interval.
     """
@@ -165,7 +187,7 @@ def verdict(low: float, high: float, ratio: float, threshold: float) -> str:
         return "slower"
     if high < 1 and ratio < 1 / (1 + threshold):
         return "faster"
-    if low >= 1 / (1 + threshold) and high <= 1 + threshold:
+    if 1 / (1 + threshold) <= low <= 1 <= high <= 1 + threshold:
         return "equivalent"
     return "inconclusive"
 
@@ -298,55 +320,6 @@ def outliers(values: Sequence[float]) -> list[int]:
     distances = np.abs(logs - np.median(logs))
     scale = float(np.median(distances)) / 0.6745 or float(np.mean(distances)) * 1.2533
     return [] if scale == 0 else [int(index) for index in np.flatnonzero(distances > 3.5 * scale)]
-
-
-@dataclass(frozen=True)
-class _SignedRank:
-    """Centre of symmetry of some differences, its interval, and the p value of the test that the interval inverts."""
-
-    center: float
-    low: float
-    high: float
-    confidence: float
-    p_value: float
-
-
-def _signed_rank(differences: NDArray[Any], confidence: float) -> _SignedRank:
-    """Wilcoxon's statistic is the number of Walsh averages above 0, which gives interval and test one distribution.
-
-    Averages that are 0 count against a difference, whichever way it points. Without ties that changes nothing; where a
-    coarse clock makes ties, the test is a little shy, while dropping the ties, as is often done, would make six ticks
-    one way and eighteen times no difference significant.
-    """
-    n = len(differences)
-    first, second = np.triu_indices(n)
-    walsh = np.sort((differences[first] + differences[second]) / 2)
-    walsh[np.abs(walsh) < 1e-12] = 0  # ln(x) + ln(1/x) is 0 but for rounding
-    cumulative = _signed_rank_cumulative(n)
-    # The largest rank with P(T < rank) <= alpha / 2; the first average where there is none.
-    rank = max(1, int(np.searchsorted(cumulative, (1 - confidence) / 2, side="right")))
-    one_way = max(np.count_nonzero(walsh > 0), np.count_nonzero(walsh < 0))
-    return _SignedRank(
-        center=float(np.median(walsh)),
-        low=float(walsh[rank - 1]),
-        high=float(walsh[-rank]),
-        confidence=1 - 2 * float(cumulative[rank - 1]),
-        p_value=min(1.0, 2 * float(cumulative[len(walsh) - one_way])),
-    )
-
-
-@cache
-def _signed_rank_cumulative(n: int) -> NDArray[Any]:
-    """P(T <= t) for t = 0 to n(n+1)/2, where T sums those of the ranks 1 to n whose coin shows heads.
-
-    One rank after the other is added: exact for any n that occurs, so that no approximation has to be justified.
-    """
-    chance = np.zeros(n * (n + 1) // 2 + 1)
-    chance[0] = 1.0
-    for rank in range(1, n + 1):
-        chance[rank:] += chance[:-rank].copy()
-        chance /= 2
-    return np.cumsum(chance)
 
 
 def _finite(values: Sequence[float]) -> NDArray[Any]:

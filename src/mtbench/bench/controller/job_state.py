@@ -1,6 +1,5 @@
 """What is known of one job so far, and the record that follows from it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,12 +17,12 @@ from mtbench.plan import Job
 from mtbench.results.record import Record, now, to_json
 
 if TYPE_CHECKING:
+    from mtbench.results.inference import Prior
     from mtbench.results.stats import Interval
 
-POOLED_RESTARTS = 5
-
 RESTARTS_APART = 0.2
-"""Lives of a process differ by some per cent, on a shared machine by ten; more is something else that ran beside one."""
+"""Restarts differ by some per cent, on a shared machine by ten; more is something else that ran beside one. From three
+restarts on the interval holds it."""
 
 OVERHEAD_FRACTION = 0.1
 """A median of which the library's cheapest call takes more than this says little about the operator."""
@@ -188,6 +187,7 @@ class JobState:
         return record
 
     def _summarise(self, record: Record, protocol: Protocol) -> None:
+        from mtbench.results.inference import FEWEST_RESTARTS
         from mtbench.results.stats import outliers, percentile, relative_half_width
 
         blocks = block_medians(self.latency_ns)
@@ -212,9 +212,9 @@ class JobState:
         if len(self.latency_ns) > 1:
             medians = [median(map(median, visit)) for visit in self.latency_ns]
             record.restart_spread = (max(medians) - min(medians)) / median(medians)
-            if record.restart_spread > RESTARTS_APART and len(medians) < POOLED_RESTARTS:
+            if record.restart_spread > RESTARTS_APART and len(medians) < FEWEST_RESTARTS:
                 record.warnings.append(
-                    f"restarts disagree: their medians lie {record.restart_spread:.0%} apart, beyond the interval"
+                    f"restarts disagree: their medians lie {record.restart_spread:.0%} apart, more than is assumed of two"
                 )
         if latency.confidence < protocol.confidence:
             record.warnings.append(
@@ -243,25 +243,19 @@ class JobState:
             record.limit_fraction = record.limit_ns / record.throughput_ns
 
 
-def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
-    """The median over all blocks, [restart][round][call], with its interval.
+def interval(
+    samples_ns: Sequence[Sequence[Sequence[float]]],
+    confidence: float,
+    *,
+    tick_ns: float | None = None,
+    prior: "Prior | None" = None,
+) -> "Interval":
+    """The time of a call, from [restart][round][call], with its interval: see `inference.time_interval`."""
+    from mtbench.results.inference import time_interval
+    from mtbench.results.ticks import block_ns
 
-    From POOLED_RESTARTS restarts on it also holds Student's interval of the restarts' medians (of their logarithms), and
-    with it what differs between processes. Fewer restarts say too little about that, so the interval is that of the blocks
-    relative to their own restart's median, and the spread between restarts is a number of its own, `restart_spread`.
-    """
-    from mtbench.results.stats import Interval, mean_interval, median_interval
-
-    restarts = [[median(block) for block in visit] for visit in samples_ns]
-    estimate = median(value for blocks in restarts for value in blocks)
-    relative = [value / median(blocks) for blocks in restarts for value in blocks]
-    within = median_interval(relative, confidence)
-    scale = estimate / within.estimate
-    low, high = within.low * scale, within.high * scale
-    if len(restarts) >= POOLED_RESTARTS:
-        between = mean_interval([math.log(median(blocks)) for blocks in restarts], confidence)
-        low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
-    return Interval(estimate, low, high, within.confidence)
+    restarts = [[block_ns(block, tick_ns) for block in visit] for visit in samples_ns]
+    return time_interval(restarts, confidence, tick_ns=tick_ns, prior=prior)
 
 
 def _nameless(text: str) -> str:

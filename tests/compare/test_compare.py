@@ -207,15 +207,15 @@ def test_records_that_are_not_ok_show_their_status_and_no_ratio(
 
 
 def test_verdicts_survive_the_number_of_cells_or_are_not_given(sweep: Callable[..., Sweep]) -> None:
-    """One restart: a deviation of 5 % is assumed for each process, so 25 % has p = 2 %."""
+    """One restart: a deviation of 5 % is assumed for each process, so 30 % has p = 3.4 %."""
     few = {"lives": (1,), "rounds": 7}
     here = sweep("a")
     for seq_len in (64, 128, 256, 512):
         here.add("torch", seq_len=seq_len, **few)
-        here.add("mlx", 1.25e5, seq_len=seq_len, **few)
+        here.add("mlx", 1.3e5, seq_len=seq_len, **few)
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
     assert {row.verdict for row in table.rows} == {"inconclusive"}
-    assert [row.comparison.p_value for row in table.rows if row.comparison] == pytest.approx([0.08] * 4, rel=0.1)
+    assert [row.comparison.p_value for row in table.rows if row.comparison] == pytest.approx([0.136] * 4, rel=0.1)
 
 
 def test_comparisons_with_too_few_rounds_for_any_verdict_are_counted(sweep: Callable[..., Sweep]) -> None:

@@ -18,8 +18,8 @@ class Protocol:
 
     restarts: int = 5
     """Lives of the worker processes. Ten starts of one process differed by 5 to 12 % on a shared machine, so one life
-    says little about the next. Student's interval over lives is 9.0 standard deviations of them to either side for 2
-    lives, 2.5 for 3, 1.2 for 5 and 0.7 for 10."""
+    says little about the next. Student's interval over restarts is 2.5 standard deviations of them to either side for 3,
+    1.2 for 5 and 0.7 for 10; below 3 a deviation of 5 % is assumed, and only large differences get a verdict."""
 
     looks: list[int] = field(default_factory=lambda: [8, 16])
     """Rounds of a visit after which to look whether the interval is narrow enough; the last is the most rounds. Looking
@@ -157,8 +157,8 @@ class Protocol:
 def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:
     """The arms of one round in random order: the same for the same seed, another for each round.
 
-    Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
-    randomisation), whatever the machine's speed does meanwhile.
+    Random order within rounds is what makes the rounds' differences those of the arms (Fisher's randomisation), whatever
+    the machine's speed does meanwhile.
     """
     order = list(arms)
     random.Random(f"{seed}/{cell}/{restart}/{number}").shuffle(order)

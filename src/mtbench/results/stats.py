@@ -51,7 +51,7 @@ class Comparison:
     """B against A, paired. `ratio` is B's time over A's, so that below 1 B is the faster one.
 
     `low` and `high` bound it at the `confidence` achieved; `p_value` is that of no difference (not adjusted: see
-    `holm`); `smallest_detectable` is the relative difference that as many pairs would find four times in five, and
+    `holm`); `smallest_detectable` is the relative difference that such a measurement finds four times in five, and
     `threshold` the one that matters, which the verdict was held against. `restarts` is how many the pairs come from;
     `spread_assumed` says that these are too few to tell how much they differ, so that something had to be assumed.
     """

@@ -18,7 +18,7 @@ def block_ns(calls_ns: Sequence[float], tick_ns: float | None = None) -> float:
     or 583. A mean does not, for a call that begins at no particular moment between two ticks is given one tick more as often
     as it overlaps one more: on average its reading is its duration. Calls that something disturbed are left out: those
     further from the median than a tick and three standard deviations (by the median absolute deviation). In the simulation
-    (`docs/truth.md`) 400 calls came to 0.02 to 0.03 ticks of the truth, against 0.29 by the median, and 1.4 by a plain mean
+    (`docs/truth.md`) 200 calls came to 0.03 to 0.04 ticks of the truth, against 0.29 by the median, and 1.5 by a plain mean
     with one call in 20 disturbed.
 
     Raises ValueError for no calls.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mtbench.selftest.simulation.earlier import priors
+from mtbench.selftest.simulation.noise import NOISES
 from mtbench.selftest.simulation.promises import (
     FULL,
     QUICK,
@@ -47,6 +48,11 @@ def simulated(scale: Scale, seed: int) -> list[Table]:
     return found
 
 
+def legend() -> str:
+    """What the names of the noises mean."""
+    return "\n".join(["Noise:", "", *(f"- **{noise.name}**: {noise.meaning}" for noise in NOISES)]) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mtbench.selftest.simulation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the trials, in some seconds")
@@ -58,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     broken = [line for table in tables for line in table.broken]
     verdict = [f"Broken: {line}" for line in broken] or ["Every promise holds within three Monte Carlo errors."]
     size = f"Seed {given.seed}; {scale.tables} tables, {scale.trials} trials in each place.\n"
-    text = "\n".join([size, "\n".join(verdict) + "\n", *(table.markdown() for table in tables)])
+    text = "\n".join([size, "\n".join(verdict) + "\n", legend(), *(table.markdown() for table in tables)])
     if given.into is None:
         print(text)
     else:

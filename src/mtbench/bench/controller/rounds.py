@@ -9,8 +9,8 @@ from mtbench.protocol import Protocol
 def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:
     """The arms of one round in random order: the same for the same seed, another for each round.
 
-    Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
-    randomisation), whatever the machine's speed does meanwhile.
+    Random order within rounds is what makes the rounds' differences those of the arms (Fisher's randomisation), whatever
+    the machine's speed does meanwhile.
     """
     order = list(arms)
     random.Random(f"{seed}/{cell}/{restart}/{number}").shuffle(order)

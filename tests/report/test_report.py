@@ -426,6 +426,7 @@ def test_operators_get_pages_of_their_own_whatever_they_are_called() -> None:
         (format.duration(999_600), "1.00 ms"),
         (format.duration(123_456_789_000), "123 s"),
         (format.duration(None), "–"),
+        (format.durations([41_230, 41_900, 1_000_500]), "41.2, 41.9, 1000.5 µs"),
         (format.interval(1_000_000, 990_000, 1_010_000), "1.00 ms [0.99, 1.01]"),
         (format.size(38654705664), "36.0 GiB"),
         (format.rate(1.234e12, "FLOP/s"), "1.23 TFLOP/s"),

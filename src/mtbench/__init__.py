@@ -1,3 +1,21 @@
-"""mtbench: measures transformer operators in PyTorch, MLX and other frameworks, fairly and with a stated uncertainty."""
+"""mtbench: measures transformer operators in PyTorch, MLX and other frameworks, fairly and with a stated uncertainty.
+
+`measure`, `time`, `read`, `make_plan` and `run` are the Python API; they are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mtbench.api import Best, Results, make_plan, measure, read, run, time
 
 __version__ = "0.1.0"
+
+__all__ = ["Best", "Results", "__version__", "make_plan", "measure", "read", "run", "time"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from mtbench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'mtbench' has no attribute '{name}'")

@@ -112,7 +112,8 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
 
 def _backend(python: Path, requirement: Requirement) -> Requirement | None:
     """MLX with the backend that it lacks on Linux, unless the user named one. Its name differs between versions."""
-    if sys.platform != "linux" or requirement.name.lower() != "mlx" or requirement.extras:
+    system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
+    if system != "linux" or requirement.name.lower() != "mlx" or requirement.extras:
         return None
     program = "import importlib.metadata as m; print(*m.metadata('mlx').get_all('Provides-Extra', []))"
     offered = _run([str(python), "-I", "-c", program], "MLX was not installed").split()

@@ -75,6 +75,7 @@ class Arm:
     python: str | None = None  # another interpreter to run under, an absolute path; None: this one
     requirement: str | None = None  # what to install into an environment of its own (PEP 508); None: run in this one
     contended: tuple[tuple[str, Any], ...] = ()
+    label: str | None = None  # what the user calls it
 
     @property
     def name(self) -> str:
@@ -82,6 +83,8 @@ class Arm:
 
         Two arms of a sweep never share a name. A path may name a person, so it is named by its fingerprint.
         """
+        if self.label is not None:
+            return re.sub(r"[^\w.+-]", "_", self.label)
         parts = [self.framework if self.mode == "eager" else f"{self.framework}_{self.mode}"]
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
@@ -94,7 +97,8 @@ class Arm:
     @property
     def settings(self) -> dict[str, Any]:
         """All but what is contended of the task."""
-        return {name: value for name, value in vars(self).items() if name != "contended"}
+        label = {} if self.label is None else {"label": self.label}
+        return {name: value for name, value in vars(self).items() if name not in ("contended", "label")} | label
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,11 @@ class Job:
     def usual_folder(self) -> Path:
         """Where a job's record stands in its sweep. The fingerprint tells apart what the readable names leave out."""
         return Path(self.task.operator) / self.arm.name / self.task.dtype / f"{self.task.shape}-{self.id}"
+
+
+def named(arm: Arm, label: str) -> Arm:
+    """The arm under a name of the user's."""
+    return replace(arm, label=label)
 
 
 def job(

@@ -27,7 +27,7 @@ def load(group: str, name: str, file: str | None = None) -> type[Any]:
     Raises ConfigError where there is no such file, or it does not define exactly one class of the group's base.
     """
     if file is not None:
-        module = _module_from(Path(file))
+        module = module_from(Path(file))
     elif name in names(group):
         module = importlib.import_module(f"mtbench.{group}s.{name}")
     else:
@@ -46,7 +46,7 @@ def load(group: str, name: str, file: str | None = None) -> type[Any]:
     return found[0]
 
 
-def _module_from(file: Path) -> ModuleType:
+def module_from(file: Path) -> ModuleType:
     """Imports a user's file under a name of its own, so that `torch.py` in a user's folder shadows nothing."""
     name = f"mtbench_user.{file.parent.name}.{file.stem}"
     if name in sys.modules and sys.modules[name].__file__ == str(file):

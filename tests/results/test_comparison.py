@@ -2,10 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mtbench.results import comparison as verdicts
+from mtbench.results.comparison import Timing
 from mtbench.results.stats import compare_paired
 from mtbench.results.verdicts import Comparison
 
@@ -103,3 +106,52 @@ def test_of_one_life_only_a_difference_larger_than_lives_have_is_believed() -> N
         found = verdicts.compare(a, b)
         assert found is not None
         assert found.verdict == expected
+
+
+def test_families_are_corrected_each_for_itself_and_descriptive_ratios_not_at_all() -> None:
+    one = comparison("slower", 0.03)
+    apart = replace(one, interleaved=False, verdict="descriptive", p_value=1.0)
+    judged = verdicts.judged([("x", one), ("y", one), ("x", apart), ("y", one)])
+    assert [found.verdict for found in judged] == ["slower", "inconclusive", "descriptive", "inconclusive"]
+    assert [found.p_value for found in judged] == pytest.approx([0.03, 0.06, 1.0, 0.06])
+
+
+def timing(sweep_id: str, ns: float = 100.0, **values: Any) -> Timing:
+    fields = {"cell_id": "cell", "machine_id": "machine", "paired": None} | values
+    return Timing(sweep_id=sweep_id, ns=ns, interval=None, blocks={(0, r): ns for r in range(8)}, **fields)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"sweep_id": "two"}, "in two sweeps"),
+        ({"machine_id": "other"}, "on two machines"),
+        ({"cell_id": "other"}, "in two cells"),
+        ({"paired": False}, "one after the other, for want of memory"),
+        ({}, None),
+    ],
+)
+def test_why_two_were_not_interleaved_is_said(other: dict[str, Any], reason: str | None) -> None:
+    found = verdicts.against(timing("one"), timing(**{"sweep_id": "one", "ns": 200.0} | other))
+    assert (found.ratio, found.reason, found.interleaved) == (pytest.approx(2.0), reason, reason is None)
+    assert (found.verdict == "descriptive") is (reason is not None)
+    assert (found.bounds is None) is (reason is not None)  # nothing bounds either median here
+
+
+def test_without_a_round_in_common_there_are_no_pairs() -> None:
+    a = timing("one")
+    b = replace(a, blocks={(1, number): 1.0 for number in range(8)})
+    assert verdicts.against(a, b).reason == "no round in common"
+
+
+def test_the_newest_two_of_one_sweep_are_compared_else_the_newest_of_each() -> None:
+    a = [timing("one"), timing("two"), timing("three")]
+    b = [timing("zero"), timing("one"), timing("two")]
+    assert verdicts.newest_pair(a, b) == (a[1], b[2])
+    assert verdicts.newest_pair(a[2:], b) == (a[2], b[2])
+
+
+def test_exchanging_two_of_which_nothing_is_known_leaves_nothing_known() -> None:
+    found = verdicts.against(timing("one"), timing("two", 200.0)).swapped()
+    assert (found.ratio, found.low, found.bounds) == (0.5, 0.0, None)
+    assert math.isinf(found.high)

@@ -57,7 +57,13 @@ def compare(
     """
     if metric not in METRICS:
         raise ConfigError(unknown("metric", metric, METRICS))
-    one, other = read(a, metric), read(b, metric)
+    return compare_sides(read(a, metric), read(b, metric), metric, threshold, limit)
+
+
+def compare_sides(
+    one: Side, other: Side, metric: str, threshold: float | None = None, limit: float | None = None
+) -> Table:
+    """As `compare`, of two selections that were read."""
     matched, notes = _matched(one, other)
     held = _held([*one.measured, *other.measured])
     rows = [_row(pair, held, threshold) for pair in matched]

@@ -1,8 +1,8 @@
 """The two sides of a comparison: which records a user's `FOLDER` or `FOLDER:ARM` means, and what they measured."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +63,29 @@ def read(text: str, metric: str) -> Side:
     Raises ConfigError where there is no such folder, no record in it, or no such arm.
     """
     folder, arm = _split(text)
+    return of([folder], text, arm, metric)
+
+
+def of(folders: Sequence[Path], text: str, arm: str | None, metric: str) -> Side:
+    """The records below folders, of one arm where it is named; `text` is what a comparison calls them. Raises ConfigError."""
     measured: list[Measured] = []
     problems: list[str] = []
-    files = record.find([folder])
+    files = record.find(folders)
     for start in range(0, len(files), _FILES_AT_ONCE):  # samples are most of a record, so they are reduced in portions
         frame, unreadable = record.read(files[start : start + _FILES_AT_ONCE])
         measured += _measured(frame, metric)
-        problems += [line.replace(f"{folder.resolve()}", f"{folder}") for line in unreadable]
+        for folder in folders:
+            unreadable = [line.replace(f"{folder.resolve()}", f"{folder}") for line in unreadable]
+        problems += unreadable
+    where = ", ".join(map(str, folders))
     if not measured:
-        raise ConfigError(problems[0] if problems else f"No records under {folder}.")
-    side = Side(text, folder, arm, measured, problems)
+        raise ConfigError(problems[0] if problems else f"No records under {where}.")
+    side = Side(text, folders[0], arm, measured, problems)
     if arm is None:
         return side
     if arm not in side.arms:
-        raise ConfigError(f"{folder}: {unknown('arm', arm, side.arms)}")
-    return Side(text, folder, arm, [one for one in measured if one.record.arm == arm], problems)
+        raise ConfigError(f"{where}: {unknown('arm', arm, side.arms)}")
+    return Side(text, folders[0], arm, [one for one in measured if one.record.arm == arm], problems)
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -94,13 +102,7 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _measured(frame: Any, metric: str) -> Iterator[Measured]:
     """The rows of a Polars frame of records."""
-    names = [one.name for one in fields(Record) if not one.name.endswith("_samples_ns")]
-    defaults = {
-        one.name for one in fields(Record) if one.default not in (None, MISSING) or one.default_factory is not MISSING
-    }
     blocks: Mapping[int, Blocks] = samples.by_row(samples.table(frame, metric)) if metric in samples.COLUMNS else {}
-    for number, row in enumerate(frame.select(*names, "path").iter_rows(named=True)):
-        path = row.pop("path")
-        # What a record of an older version did not have is null, and left to its default.
-        values = {name: value for name, value in row.items() if value is not None or name not in defaults}
-        yield Measured(Record(**values), path, Timing.of(row, metric, blocks.get(number, {})))
+    found = record.of_rows(frame.drop(samples.COLUMNS.values()))
+    for number, (one, path) in enumerate(zip(found, frame["path"], strict=True)):
+        yield Measured(one, path, Timing.of(vars(one), metric, blocks.get(number, {})))

@@ -92,6 +92,10 @@ class Framework(ABC):
     def leaves(self, out: Any) -> list[Any]:
         """The arrays of this library in a result. Raises TypeError where it holds anything else, or no array."""
 
+    def adopt(self, call: Call, dtype: str) -> Call:
+        """A call of the user's, made ready for this device and a dtype: a module of the library is moved there."""
+        return call
+
     @abstractmethod
     def compile(self, call: Call) -> Call:
         """The library's own compiler on a call. Raises Unsupported where there is none here."""

@@ -56,6 +56,15 @@ class Mlx(Framework):
         self.mx.eval(array)
         return array
 
+    def adopt(self, call: Call, dtype: str) -> Call:
+        import mlx.nn
+
+        if isinstance(call, mlx.nn.Module):
+            call.set_dtype(getattr(self.mx, dtype))
+            call.eval()
+            self.mx.eval(call.parameters())
+        return call
+
     def host(self, out: Any) -> NDArray[np.float64]:
         mx = self.mx
         values = out.astype(mx.float32) if mx.issubdtype(out.dtype, mx.floating) else out

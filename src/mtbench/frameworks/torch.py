@@ -77,6 +77,11 @@ class Torch(Framework):
     def leaves(self, out: Any) -> list[Any]:
         return leaves(out, self.torch.Tensor)
 
+    def adopt(self, call: Call, dtype: str) -> Call:
+        if isinstance(call, self.torch.nn.Module):
+            call.to(self.device, getattr(self.torch, dtype)).eval()
+        return call
+
     def compile(self, call: Call) -> Call:
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")

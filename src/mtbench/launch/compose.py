@@ -4,11 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mtbench import paths
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
+from mtbench.launch.expand import expand, quoted
+from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan import Job, Plan, plan
 from mtbench.protocol import Protocol
 
@@ -48,6 +54,38 @@ def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Se
         with open_dict(configs[job.id]):
             configs[job.id].hydra.runtime.output_dir = str(sweep_folder / job.folder)
     return Sweep(made, configs)
+
+
+def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
+    """The plan that command-line arguments ask for, without a command line; `folder` is one of YAML of the user's own.
+
+    Raises ConfigError, also for what Hydra cannot make a configuration of.
+    """
+    configuration.register()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.")
+    given = [quoted(argument) for argument in arguments]
+    searched = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
+    try:
+        asked = [
+            argument for argument in for_hydra([*given, "-m"], [] if folder is None else [folder]) if argument != "-m"
+        ]
+        with initialize_config_dir(str(paths.conf()), job_name="mtbench", version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration("config", [*asked, *searched], RunMode.MULTIRUN)
+            params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({}))
+            grids = OmegaConf.to_container(config.hydra.sweeper.grids or OmegaConf.create([]))
+            assert isinstance(params, dict)
+            axes = {str(name): values for name, values in params.items()}
+            assert isinstance(grids, list)
+            return compose(config, loader, expand(loader, axes, grids, [*asked, *searched])).plan
+    except ConfigError:
+        raise
+    except Exception as error:
+        mistake = explain(error)
+        if mistake is None:
+            raise
+        raise ConfigError(mistake) from error
 
 
 def _placed(job: Job, config: DictConfig) -> Job:

@@ -35,7 +35,7 @@ RENAMED = {"protocol.epochs": "protocol.restarts"}
 """Settings of earlier versions, and what they are called since."""
 
 
-def check_arguments(arguments: Sequence[str]) -> list[Override]:
+def check_arguments(arguments: Sequence[str], more_folders: Sequence[Path] = ()) -> list[Override]:
     """The overrides among the arguments, of which each is one that can be. Raises ConfigError."""
     flags = _flags(arguments)
     multirun = any(flag in flags for flag in _MULTIRUN)
@@ -47,19 +47,20 @@ def check_arguments(arguments: Sequence[str]) -> list[Override]:
         raise ConfigError("--resolve goes with --cfg: mtbench --cfg job --resolve.")
     overrides = [_parsed(argument) for argument in flags[""]]
     folders = [paths.conf(), *(Path(folder) for name in ("--config-dir", "-cd") for folder in flags.get(name, []))]
+    folders += more_folders
     groups = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     for override in overrides:
         _check(override, groups, [one for one in overrides if one.key_or_group == "operator"], folders)
     return overrides
 
 
-def for_hydra(arguments: Sequence[str]) -> list[str]:
-    """The arguments as Hydra needs them, checked. Raises ConfigError.
+def for_hydra(arguments: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
+    """The arguments as Hydra needs them, checked; `folders` are further ones of YAML. Raises ConfigError.
 
     Several values, or an experiment, which brings axes, are a sweep, whether -m says so or not. In a sweep, a parameter is
     an axis too: else Hydra would look for it in the operator that holds where none is chosen.
     """
-    overrides = check_arguments(arguments)
+    overrides = check_arguments(arguments, folders)
     single = ("--cfg", "-c", "--run", "-r", "--help", "-h", "--hydra-help", "--info", "-i")
     sweeps = any(each.is_sweep_override() or each.key_or_group == "experiment" for each in overrides)
     if not any(argument in _MULTIRUN for argument in arguments):

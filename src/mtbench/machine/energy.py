@@ -36,7 +36,8 @@ def reader(device: str, root: Path = Path("/")) -> Reader | str:
 
     On a Mac both are the same chip, so both count the whole of it.
     """
-    if sys.platform == "darwin":
+    system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
+    if system == "darwin":
         return _open_apple()
     return _open_nvidia(root) if device == "gpu" else _open_rapl(root)
 
@@ -158,8 +159,10 @@ def _open_apple() -> Reader | str:
         zeus = importlib.import_module("zeus_apple_silicon")
     except ModuleNotFoundError:
         if sys.version_info >= (3, 14):
-            return "zeus-apple-silicon, which reads it on a Mac, has no wheel for Python 3.14 yet; use Python 3.13"
-        return "zeus-apple-silicon is not installed; install it with: pip install zeus-apple-silicon"
+            cure = "it has no wheel for Python 3.14 yet; use Python 3.13"
+        else:
+            cure = "install it with: pip install zeus-apple-silicon"
+        return f"zeus-apple-silicon is not installed; {cure}"
     if "Ultra" in (macos.chip() or ""):
         return "zeus-apple-silicon counts one of the two dies of an Ultra chip alone"
     try:

@@ -100,6 +100,9 @@ class Operator(ABC):
     own_forms_only = False
     """Whether its own native forms alone may run it, since `portable` is a reference here and no contender."""
 
+    brings_modules = False
+    """Whether its forms may be modules of a library that are not set up for the device and the dtype yet."""
+
     counts_tokens = False
     """Whether a call takes whole tokens through a model, so that rates per token say something."""
 
@@ -183,6 +186,10 @@ class Operator(ABC):
     def gives_first_token(self) -> bool:
         """Whether a call ends with the first token that a prompt is answered with, so that its latency is the time to it."""
         return False
+
+    def caveats(self) -> list[str]:
+        """What a record of this operator has to warn of, whoever ran it."""
+        return []
 
     @abstractmethod
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:

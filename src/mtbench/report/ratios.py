@@ -72,7 +72,7 @@ def summary(found: pl.DataFrame) -> pl.DataFrame:
     return (
         found.group_by("page", "a", "b")
         .agg(
-            pl.col("ratio").log().mean().exp(),
+            pl.col("ratio").map_batches(_mean, return_dtype=pl.Float64, returns_scalar=True),
             pl.len().alias("cells"),
             *((pl.col("verdict") == verdict).sum().alias(verdict) for verdict in VERDICTS),
         )
@@ -104,3 +104,7 @@ def _numbers(one: Comparison) -> list[Any]:
     return [
         value if bounded or name not in ("low", "high") else None for name in NUMBERS for value in [getattr(one, name)]
     ]
+
+
+def _mean(ratios: pl.Series) -> float | None:
+    return comparison.geometric_mean(ratios.to_list())

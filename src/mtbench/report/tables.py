@@ -5,8 +5,8 @@ Samples are most of a record, so they are reduced to one number per block while 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Tables:
     records: pl.DataFrame
     results: pl.DataFrame
     blocks: pl.DataFrame
-    problems: list[str]
+    problems: list[str] = field(default_factory=list)
 
     @property
     def charted(self) -> pl.DataFrame:
@@ -95,32 +95,47 @@ def load(folders: Sequence[Path]) -> Tables:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
+    problems: list[str] = []
+
+    def read() -> Iterator[pl.DataFrame]:
+        for files in _portions(record.find(folders)):
+            frame, unreadable = record.read(files)
+            problems.extend(_relative(problem, folders) for problem in unreadable)
+            yield frame
+
+    found = of(read(), folders)
+    where = ", ".join(map(str, folders))
+    if found is None and problems:
+        raise ConfigError(f"No readable record under {where}: {problems[0]}.")
+    if found is None:
+        raise ConfigError(f"No records under {where}. Measure something first: python -m mtbench +experiment=quick -m")
+    return replace(found, problems=problems)
+
+
+def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | None:
+    """The tables of frames as `mtbench.results.record.read` gives them; None where these hold no record.
+
+    Paths are told from `folders`.
+    """
     frames: list[pl.DataFrame] = []
     blocks: list[pl.DataFrame] = []
-    problems: list[str] = []
-    for files in _portions(record.find(folders)):
-        frame, unreadable = record.read(files)
+    for frame in read:
         before = sum(frame.height for frame in frames)
         blocks += [
             samples.table(frame, metric.name).with_columns(pl.col("row") + before, metric=pl.lit(metric.name))
             for metric in METRICS
         ]
-        frame = frame.drop(samples.COLUMNS.values())
-        frames.append(frame.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) + before))
-        problems += unreadable
-    where = ", ".join(map(str, folders))
-    problems = [_relative(problem, folders) for problem in problems]
+        reduced = frame.drop(samples.COLUMNS.values())
+        frames.append(reduced.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) + before))
     if not any(frame.height for frame in frames):
-        if problems:
-            raise ConfigError(f"No readable record under {where}: {problems[0]}.")
-        raise ConfigError(f"No records under {where}. Measure something first: python -m mtbench +experiment=quick -m")
+        return None
     records = pl.concat(frames).with_columns(
         *(pl.col(name).fill_null(value) for name, value in _EMPTY.items()),
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: _relative(path, folders), return_dtype=pl.String),
     )
     marked = _marked(labelled(_held(records)))
-    return Tables(_bounded(marked), _flat(marked), pl.concat(blocks), problems)
+    return Tables(_bounded(marked), _flat(marked), pl.concat(blocks))
 
 
 def sections(records: pl.DataFrame) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ a new column does not. Polars is imported inside functions, since only writing a
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +235,20 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
         if not good:
             return pl.DataFrame(schema={**columns, "path": pl.String}), problems
         return scan(good), problems
+
+
+def of_rows(frame: "pl.DataFrame") -> list[Record]:
+    """The rows of a frame of `read` as records, without their path. What an older record lacks is left to its default."""
+    names = [each.name for each in fields(Record) if each.name in frame.columns]
+    defaults = {
+        each.name
+        for each in fields(Record)
+        if each.default not in (None, MISSING) or each.default_factory is not MISSING
+    }
+    return [
+        Record(**{name: value for name, value in row.items() if value is not None or name not in defaults})
+        for row in frame.select(names).iter_rows(named=True)
+    ]
 
 
 def to_json(value: Any) -> str:

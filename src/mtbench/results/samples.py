@@ -29,8 +29,9 @@ def block_statistic(calls: Sequence[float]) -> float:
 
 
 def by_restart(samples: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
-    """The block statistics of [restart][round][call] as [restart][round]."""
-    return [[block_statistic(calls) for calls in rounds if calls] for rounds in samples]
+    """The block statistics of [restart][round][call] as [restart][round], without restarts that have none."""
+    found = [[block_statistic(calls) for calls in rounds if calls] for rounds in samples]
+    return [blocks for blocks in found if blocks]
 
 
 def blocks(record: Record, metric: str) -> Blocks:

@@ -118,6 +118,8 @@ class Worker:
         case = correctness.draw(problem, sizes, dtype, self.protocol.seed)
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
         call = build(framework, problem, request.variant, weights)
+        if problem.brings_modules:
+            call = framework.adopt(call, dtype)
         if self.mode == "compiled":
             call = compiled(framework, call)
 
@@ -151,7 +153,10 @@ class Worker:
             bytes_moved=_finite("bytes_moved", problem.bytes_moved(sizes, dtype)),
             calls_per_block=prepared.latency_calls,
             throughput_calls=prepared.throughput_calls,
-            warnings=[] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"],
+            warnings=[
+                *([] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"]),
+                *problem.caveats(),
+            ],
         )
 
     def latency(self, request: wire.TimeLatency) -> wire.LatencyBlock:
@@ -286,7 +291,8 @@ def _pin(cpus: list[int]) -> None:
     try:
         os.sched_setaffinity(0, cpus)
     except (OSError, ValueError):
-        usable = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        # By getattr, since mypy does not see this function for macOS.
+        usable = ",".join(map(str, sorted(getattr(os, "sched_getaffinity")(0))))  # noqa: B009
         raise Unsupported(
             f"protocol.cpus={cpus} names processors that are not here; this process may use {usable}."
         ) from None

@@ -1,0 +1,260 @@
+"""The Python API: measure, read and compare from a program or a notebook, by the same path as the command line.
+
+results = mtbench.measure(operator="mha", framework=["torch", "mlx"], dtype="bfloat16", shape={"seq_len": [128, 512]})
+results                              # the table, with verdicts
+results.records                      # a Polars frame, one row per job
+results.report("reports")            # the pages
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+    from mtbench.bench.controller.progress import Progress
+    from mtbench.compare import Table
+    from mtbench.plan import Plan
+    from mtbench.results.record import Record
+    from mtbench.results.verdicts import Comparison
+
+Values = Any
+"""One value, or a list or tuple of them, which is an axis of the sweep."""
+
+HTML_WIDTH = 120  # columns of the table in a notebook
+
+
+@dataclass(frozen=True)
+class Best:
+    """The fastest contender of one cell. `over` compares it with the next one, None where there is none: its ratio is the
+    next one's time over the best one's, so above 1."""
+
+    cell: str
+    arm: str
+    ns: float
+    runner_up: str | None
+    over: "Comparison | None"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured, in one folder or several. Shows itself as the table that ends a sweep."""
+
+    folders: tuple[Path, ...]
+    interrupted: bool = False
+
+    @cached_property
+    def records(self) -> "pl.DataFrame":
+        """All records as a Polars frame, one row per job, with `path`; docs/columns.md says what each column means."""
+        from mtbench.results import record
+
+        return record.read(record.find(self.folders))[0]
+
+    @cached_property
+    def rows(self) -> "list[Record]":
+        """All records as typed objects, in the order in which they were first measured."""
+        from mtbench.results import record
+
+        return record.of_rows(self.records.sort("started_at", nulls_last=True, maintain_order=True))
+
+    def compare(self, a: "str | Results", b: "str | Results", metric: str = "latency") -> "Table":
+        """B against A, cell by cell: two arms of these results by name, or two `Results`, which may be of other sweeps.
+
+        Arms of one sweep get verdicts, all else descriptive ratios. Raises ConfigError where the two have nothing in common.
+        """
+        from mtbench.compare import compare_sides, sides
+
+        one, other = (
+            sides.of(self.folders, side, side, metric)
+            if isinstance(side, str)
+            else sides.of(side.folders, ", ".join(map(str, side.folders)), None, metric)
+            for side in (a, b)
+        )
+        return compare_sides(one, other, metric)
+
+    def best(self, metric: str = "latency") -> list[Best]:
+        """The fastest contender of each cell, and what is proved of the next one. Verdicts are corrected together."""
+        from mtbench.results import cells, comparison
+
+        found: list[tuple[str, Record, Record | None, float]] = []
+        for held, cell in cells.by_cell(self.rows):
+            timed = [(getattr(one, f"{metric}_ns"), one) for one in cell if one.status == "ok"]
+            ordered = sorted(((ns, one) for ns, one in timed if ns is not None), key=lambda each: each[0])
+            if ordered:
+                (ns, first), *others = ordered
+                found.append((held.title(), first, others[0][1] if others else None, ns))
+        compared = [
+            None if runner_up is None else comparison.between(first, runner_up, metric)
+            for _, first, runner_up, _ in found
+        ]
+        judged = iter(comparison.judged([("best", one) for one in compared if one is not None]))
+        return [
+            Best(cell, first.arm, ns, None if next_one is None else next_one.arm, None if one is None else next(judged))
+            for (cell, first, next_one, ns), one in zip(found, compared, strict=True)
+        ]
+
+    def chart(self, kind: str = "time", metric: str = "latency", operator: str | None = None) -> "alt.TopLevelMixin":
+        """A chart of the report, as Altair's: `time`, `ratio`, `overview`, `roofline`, `distance` or `heat`.
+
+        The first of its kind, of `operator` where it is named. Raises ConfigError where there is none.
+        """
+        import altair as alt
+
+        from mtbench.report.contents import contents
+        from mtbench.report.tables import load
+
+        made = contents(load(self.folders)).charts
+        fitting = [
+            one
+            for one in made
+            if one.kind == kind
+            and (one.metric is None or one.metric.name == metric)
+            and (operator is None or one.name.startswith(operator))
+        ]
+        if not fitting:
+            raise ConfigError(unknown("chart", kind, {one.kind for one in made}))
+        return alt.Chart.from_dict(fitting[0].spec)
+
+    def report(self, out: str | Path = "reports") -> Path:
+        """Writes the report's pages; returns the path of its index. Raises ConfigError where they cannot be written."""
+        from mtbench.report import build
+
+        return build(list(self.folders), Path(out))
+
+    def __repr__(self) -> str:
+        return self._table(width=100)
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), record=True, width=HTML_WIDTH, force_jupyter=False)
+        console.print(self._drawn(HTML_WIDTH))
+        return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.3'>{code}</pre>")
+
+    def _table(self, width: int) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=width, no_color=True)
+        console.print(self._drawn(width))
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        return file.getvalue().rstrip()
+
+    def _drawn(self, width: int) -> Any:
+        from rich.console import Group
+
+        from mtbench.console.table import problems, results
+
+        if not self.rows:
+            return "No records."
+        return Group(results(self.rows, width), *problems(self.rows))
+
+
+def make_plan(
+    *,
+    operator: Values = None,
+    framework: Values = None,
+    dtype: Values = None,
+    shape: Mapping[str, Values] | None = None,
+    protocol: str | Mapping[str, Any] | None = None,
+    params: Mapping[str, Values] | None = None,
+    model: Values = None,
+    device: Values = None,
+    variant: Values = None,
+    matmul_precision: Values = None,
+    contenders: Sequence[str] | None = None,
+    experiment: str | None = None,
+    sweep: str | None = None,
+    config_dir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> "Plan":
+    """The plan of a sweep, as `measure` would run it. Arguments are those of `measure`. Raises ConfigError."""
+    from mtbench.launch import arguments as words
+    from mtbench.launch.compose import plan_of
+
+    groups = {"operator": operator, "framework": framework, "dtype": dtype, "model": model, "device": device}
+    groups |= {"sweep": sweep or (None if experiment else "none")}
+    settings: dict[str, Any] = {
+        "operator.variant": variant,
+        "matmul_precision": matmul_precision,
+        "contenders": contenders,
+    }
+    if isinstance(protocol, str):
+        groups["protocol"] = protocol
+    else:
+        settings |= words.flat("protocol", protocol or {})
+    settings |= words.flat("shape", shape or {}) | words.flat("operator.params", params or {})
+    given = words.arguments(groups, settings)
+    given += [] if experiment is None else [f"+experiment={experiment}"]
+    return plan_of([*given, *overrides], None if config_dir is None else Path(config_dir))
+
+
+def measure(*, folder: str | Path | None = None, progress: "Progress | None" = None, **asked: Any) -> Results:
+    """Measures a sweep; the front door of Python, as `python -m mtbench ... -m` is that of a terminal.
+
+    Each of `operator`, `framework`, `dtype`, `model`, `device`, `variant`, `matmul_precision`, and each value of `shape`
+    (`batch_size`, `seq_len`, `kv_len`) and `params` (the operator's), is one value or a list of them, whose product is
+    measured. `protocol` is a preset's name, or settings by name. `contenders` are the axes that compete, `experiment` and
+    `sweep` files of conf/, `config_dir` a folder of YAML of your own, `overrides` whatever else the command line can say.
+
+    `folder` is where records go, else a new one below multirun/; `progress` is told what happens, such as
+    `mtbench.console.terminal.Terminal()`. Raises ConfigError for a mistake, before anything is measured.
+    """
+    return run(make_plan(**asked), folder, progress)
+
+
+def run(plan: "Plan", folder: str | Path | None = None, progress: "Progress | None" = None) -> Results:
+    """Measures a plan on this machine. Ctrl-C ends it, and what was measured is kept."""
+    from mtbench.engines import local
+
+    where = (
+        Path(folder) if folder is not None else Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{plan.id[:4]}"
+    )
+    outcome = local.run(plan, where, progress)
+    return Results((where,), outcome.interrupted)
+
+
+def read(*folders: str | Path) -> Results:
+    """The results in these folders, with all folders below. Raises ConfigError where one does not exist."""
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
+    return Results(tuple(Path(folder) for folder in folders))
+
+
+def time(
+    contenders: Mapping[str, str],
+    inputs: Mapping[str, Sequence[int]],
+    *,
+    framework: str | Mapping[str, str] = "torch",
+    weights: Mapping[str, Sequence[int]] | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    tolerance: float | None = None,
+    protocol: str | Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
+    progress: "Progress | None" = None,
+) -> Results:
+    """Times functions or modules of your own against each other, interleaved and checked.
+
+    `contenders` are by name `file.py:function` or `package.module:function`. Each function is called once in a process of its
+    own, with the weights by name where it takes them, and returns what is to be timed: a function, a `torch.nn.Module`, an
+    `mlx.nn.Module`. That is called with the inputs in their order. `inputs` and `weights` are shapes by name, axis 0 of an
+    input being the batch; both are drawn at random, the same for all contenders. `framework` is the library of all
+    (`torch`, `torch_compiled`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or that of each by name.
+
+    There is no reference: all are held to the first one's answer, and the records say so. `tolerance` is relative, twice that
+    of the dtype where it is not given. Raises ConfigError for a mistake.
+    """
+    from mtbench.own_functions import plan_of
+
+    made = plan_of(contenders, inputs, weights or {}, framework, dtype, device, tolerance, protocol)
+    return run(made, folder, progress)

@@ -1,0 +1,199 @@
+"""Somebody's own functions and modules as contenders: `mtbench.time`.
+
+This file is given to workers as a user's operator file is, and defines one operator, whose parameter `factory` names the
+function that makes what is timed. It has no definition: the reference is the answer of one of the contenders, computed in a
+process of its own and kept in the cache folder.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mtbench import fingerprint, paths, registry
+from mtbench.errors import ConfigError, unknown
+from mtbench.operators.base import Call, Host, Operator, Shape, array_bytes, random_weight
+
+REFERENCE_TIMEOUT_S = 600.0
+
+Sizes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class OwnFunction(Operator):
+    """A call that `factory`, `file.py:name` or `package.module:name`, makes of weights.
+
+    `inputs_json` and `weights_json` are shapes by name, JSON. `reference` is the factory that all are held to, run in
+    `reference_framework`.
+    """
+
+    factory: str
+    reference: str
+    reference_framework: str
+    inputs_json: str
+    weights_json: str = "{}"
+
+    independent_rows = False
+    brings_modules = True
+
+    def caveats(self) -> list[str]:
+        return [f"checked against {Path(self.reference).name} alone: contenders of your own have no other reference"]
+
+    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        return {name: rng.normal(size=sizes) for name, sizes in json.loads(self.inputs_json).items()}
+
+    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+        shapes: dict[str, list[int]] = json.loads(self.weights_json)
+        return {name: random_weight(rng, *sizes) if sizes else rng.normal(size=()) for name, sizes in shapes.items()}
+
+    def flops(self, shape: Shape) -> float:
+        """Not known."""
+        return 0.0
+
+    def bytes_moved(self, shape: Shape, dtype: str) -> float:
+        """Inputs and weights, read once."""
+        return array_bytes({**json.loads(self.inputs_json), **json.loads(self.weights_json)}, dtype)
+
+    def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
+        return lambda weights: _made(self.factory, weights)
+
+    def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
+        """The reference's answer to these inputs."""
+        arrays = {f"input {number}": value for number, value in enumerate(inputs)}
+        arrays |= {f"weight {name}": value for name, value in vars(w).items()}
+        content = b"".join(np.ascontiguousarray(value).tobytes() for value in arrays.values())
+        source = Path(_file_of(self.reference)).read_bytes() if ":" in self.reference else b""
+        key = [self.reference, self.reference_framework, fingerprint.of_bytes(content), fingerprint.of_bytes(source)]
+        file = paths.cache() / "references" / f"own-{fingerprint.of(key, 16)}.npz"
+        if not file.is_file():
+            _compute(self, arrays, file)
+        with np.load(file) as kept:
+            return tuple(kept[name] for name in sorted(kept.files, key=int))
+
+
+def plan_of(
+    contenders: Mapping[str, str],
+    inputs: Sizes,
+    weights: Sizes,
+    framework: str | Mapping[str, str],
+    dtype: str,
+    device: str,
+    tolerance: float | None,
+    protocol: str | Mapping[str, Any] | None,
+) -> Any:
+    """The plan of `mtbench.time`. Raises ConfigError."""
+    from mtbench import plan as plans
+    from mtbench.api import make_plan
+    from mtbench.results.record import CONTENDERS
+
+    if len(contenders) < 1 or not inputs:
+        raise ConfigError("time needs at least one contender and one input.")
+    libraries = dict.fromkeys(contenders, framework) if isinstance(framework, str) else dict(framework)
+    for name in contenders:
+        if name not in libraries:
+            raise ConfigError(f"framework names no library for the contender '{name}'.")
+    # A plan of any operator has what is asked for in the words of a configuration: arms, dtype, protocol, tolerance.
+    usual = make_plan(
+        operator="softmax", framework=sorted(set(libraries.values())), dtype=dtype, device=device, protocol=protocol
+    )
+    arms = {_configured(job.arm): job.arm for job in usual.jobs}
+    first = next(iter(contenders))
+    sizes = [list(shape) for shape in inputs.values()]
+    shape = Shape(int(sizes[0][0]) if sizes[0] else 1, int(sizes[0][1]) if len(sizes[0]) > 1 else 1)
+    jobs = []
+    for name, factory in contenders.items():
+        params = {
+            "factory": _absolute(factory),
+            "reference": _absolute(contenders[first]),
+            "reference_framework": arms[libraries[first]].framework,
+            "inputs_json": json.dumps({one: list(each) for one, each in inputs.items()}),
+            "weights_json": json.dumps({one: list(each) for one, each in weights.items()}),
+        }
+        task = plans.Task("own_function", tuple(sorted(params.items())), dtype, shape, str(Path(__file__).resolve()))
+        allowed = 2 * usual.jobs[0].tolerance if tolerance is None else tolerance
+        axes = (*CONTENDERS, f"{plans.PARAMS}factory")
+        jobs.append(plans.job(task, plans.named(arms[libraries[name]], name), allowed, axes))
+    return plans.plan(jobs, usual.protocol)
+
+
+def _configured(arm: Any) -> str:
+    return arm.framework if arm.mode == "eager" else f"{arm.framework}_{arm.mode}"
+
+
+def _absolute(factory: str) -> str:
+    """A factory with the whole path of its file. Raises ConfigError where there is no such file."""
+    place, colon, name = factory.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ConfigError(f"'{factory}' is no contender; write file.py:function or package.module:function.")
+    if not place.endswith(".py"):
+        return factory
+    file = Path(place).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"There is no file {place}.")
+    return f"{file.resolve()}:{name}"
+
+
+def _file_of(factory: str) -> str:
+    place = factory.rpartition(":")[0]
+    return place if place.endswith(".py") else str(importlib.import_module(place).__file__)
+
+
+def _made(factory: str, weights: SimpleNamespace) -> Call:
+    """What a factory makes: it gets the weights as a namespace where it takes an argument. Raises ConfigError."""
+    place, _, name = factory.rpartition(":")
+    module = registry.module_from(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    function = getattr(module, name, None)
+    if function is None:
+        known = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+        raise ConfigError(unknown(f"function in {place}", name, known))
+    made: Call = function(weights) if signature(function).parameters else function()
+    if not callable(made):
+        raise ConfigError(f"{name} in {place} returned {type(made).__name__}, which cannot be called.")
+    return made
+
+
+def _compute(problem: OwnFunction, arrays: Mapping[str, Host], file: Path) -> None:
+    """Runs the reference in a process of its own, so that its library does not share the worker's."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
+        np.savez(given, **dict(arrays))  # type: ignore[arg-type]
+        command = [sys.executable, "-m", "mtbench.own_functions", problem.reference, problem.reference_framework]
+        done = subprocess.run(
+            [*command, str(given), str(found)], capture_output=True, text=True, timeout=REFERENCE_TIMEOUT_S, check=False
+        )
+        if done.returncode != 0:
+            said = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            raise ConfigError(f"the reference {problem.reference} failed: {said}")
+        paths.write_atomically(file, found.read_bytes())
+
+
+def _reference(factory: str, framework_name: str, given: str, found: str) -> None:
+    """The reference's process: the factory's answer in float32 on the CPU, which all libraries have."""
+    from mtbench.frameworks.base import Framework, Settings
+
+    framework: Framework = registry.load("framework", framework_name)(Settings(device="cpu"))
+    with np.load(given) as arrays:
+        inputs = [framework.array(arrays[name], "float32") for name in arrays if name.startswith("input ")]
+        weights = {
+            name.removeprefix("weight "): framework.array(arrays[name], "float32")
+            for name in arrays
+            if name.startswith("weight ")
+        }
+    call = framework.adopt(_made(factory, SimpleNamespace(**weights)), "float32")
+    out = call(*inputs)
+    framework.wait(out)
+    leaves = [framework.host(leaf) for leaf in framework.leaves(out)]
+    np.savez(found, **{str(number): leaf for number, leaf in enumerate(leaves)})  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    _reference(*sys.argv[1:])

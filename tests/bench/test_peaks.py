@@ -165,9 +165,11 @@ def test_rates_survive_the_wire_and_nonsense_is_refused():
             from_plain(Rates, {"flops_per_s": flops, "bytes_per_s": table})
 
 
-def state(misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", **arm: str) -> JobState:
+def state(
+    misbehaving: Any, ran_on: str = "cpu", version: str = "1", dtype: str = "float32", wheel: str = "15", **arm: str
+) -> JobState:
     made = JobState(misbehaving("well", dtype=dtype, **arm))
-    ran = Description("numpy", version, ran_on, ran_on, "a device", 1, None, "memory", {})
+    ran = Description("numpy", version, ran_on, ran_on, "a device", 1, None, "memory", {"mlx_metal_wheel": wheel})
     made.worker = Started(ran, "3.12.0")
     return made
 
@@ -206,7 +208,8 @@ def test_kept_peaks_serve_the_same_library_on_the_same_machine_and_no_other(stor
     kept = store.read(state(misbehaving, mode="compiled"))
     assert kept is not None
     assert kept.rates == RATES
-    for other in ({"version": "2"}, {"dtype": "float16"}, {"ran_on": "gpu"}, {"matmul_precision": "tf32"}):
+    others = ({"version": "2"}, {"wheel": "26"}, {"dtype": "float16"}, {"ran_on": "gpu"}, {"matmul_precision": "tf32"})
+    for other in others:
         assert store.read(state(misbehaving, **other)) is None, other
     assert Store("another machine", []).read(state(misbehaving)) is None
     assert Store("machine", [1]).read(state(misbehaving)) is None

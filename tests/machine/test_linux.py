@@ -105,6 +105,18 @@ def test_an_arm_board(machine):
     assert linux.chip(root) == "ARM implementer 0x41 part 0xd0b"
 
 
+def test_an_amd_gpus_load_and_heat(tmp_path):
+    monitor, card = tmp_path / "sys/class/hwmon/hwmon3", tmp_path / "sys/class/drm/card0/device"
+    monitor.mkdir(parents=True)
+    card.mkdir(parents=True)
+    assert (linux.gpu_load(tmp_path), linux.gpu_temperature_celsius(tmp_path)) == (None, None)
+    (monitor / "name").write_text("amdgpu\n")
+    (monitor / "temp1_input").write_text("61000\n")
+    (monitor / "temp2_input").write_text("78000\n")
+    (card / "gpu_busy_percent").write_text("97\n")
+    assert (linux.gpu_load(tmp_path), linux.gpu_temperature_celsius(tmp_path)) == (0.97, 78.0)
+
+
 def test_a_machine_that_says_nothing(tmp_path):
     for silent in (
         linux.chip,

@@ -133,6 +133,19 @@ def temperature_celsius(root: Path = _ROOT) -> float | None:
     return max((reading / 1000 for reading in readings if reading is not None), default=None)
 
 
+def gpu_load(root: Path = _ROOT) -> float | None:
+    """The share of the last moment in which the busiest GPU worked, by amdgpu (Documentation/gpu/amdgpu/thermal.rst)."""
+    loads = [number(file) for file in (root / "sys/class/drm").glob("card[0-9]*/device/gpu_busy_percent")]
+    return max((load / 100 for load in loads if load is not None), default=None)
+
+
+def gpu_temperature_celsius(root: Path = _ROOT) -> float | None:
+    """The hottest of amdgpu's sensors."""
+    monitors = [path for path in (root / "sys/class/hwmon").glob("hwmon*") if text(path / "name") == "amdgpu"]
+    readings = [number(sensor) for path in monitors for sensor in path.glob("temp*_input")]
+    return max((reading / 1000 for reading in readings if reading is not None), default=None)
+
+
 def throttle_count(root: Path = _ROOT) -> int | None:
     """How often a processor has been slowed down for its heat since boot (Intel counts); None where nobody counts.
 

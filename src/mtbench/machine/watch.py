@@ -147,6 +147,8 @@ class Watch:
             "cpu_clock_hz": lambda: linux.cpu_clock_hz(root),
             "cpu_temperature_celsius": lambda: linux.temperature_celsius(root),
             "low_power_mode": lambda: linux.low_power_mode(root),
+            "gpu_load": lambda: linux.gpu_load(root),
+            "gpu_temperature_celsius": lambda: linux.gpu_temperature_celsius(root),
         }
 
     def _since_before(self, seen: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from mtbench.bench.controller import drift as gauges
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 @pytest.fixture

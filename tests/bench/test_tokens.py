@@ -9,8 +9,8 @@ import pytest
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Task, job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Task, job
+from mtbench.plan.protocol import Protocol
 from mtbench.results.record import Record
 
 CONFIG = {

@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 
 import record_builder
-from mtbench import cli
 from mtbench.compare import Table, compare, compare_by, formats, gate
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
+from mtbench.launch import commands as cli
 from mtbench.results.comparison import Timing, between_sessions
 from mtbench.results.record import Record, to_json, write
 from mtbench.results.samples import blocks

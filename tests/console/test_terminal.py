@@ -22,7 +22,7 @@ from mtbench.bench.controller.progress import Extent
 from mtbench.console import table
 from mtbench.console.terminal import Terminal
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Cell, Task, job
+from mtbench.plan.jobs import Arm, Cell, Task, job
 from mtbench.results.comparison import between
 from mtbench.results.format import clock, duration, interval, one_line, percent, ratio
 from mtbench.results.record import Record
@@ -557,7 +557,7 @@ def test_problems_stay_above_the_view(live: Terminal, screen: Screen) -> None:
 PROGRAM = """
 from pathlib import Path
 from mtbench.bench.controller.progress import Extent
-from mtbench.plan import Arm
+from mtbench.plan.jobs import Arm
 from mtbench.console.terminal import Terminal
 view = Terminal()
 view.sweep_started(Extent(1, [Arm("torch")], 1, 1, Path("multirun")))

@@ -11,8 +11,8 @@ import pytest
 from definitions import definition
 from operator_cases import TOLERANCES, build, draw, error, framework, outputs, reference, references, run, small
 
-from mtbench import registry
 from mtbench.bench.worker import correctness
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators import quantized_linear
 from mtbench.operators.base import Operator, Shape

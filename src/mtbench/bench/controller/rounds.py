@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtbench.bench.controller.rounds import settled
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results.comparison import ALPHA, compare
 from mtbench.results.inference import Floats
 from mtbench.results.samples import Blocks

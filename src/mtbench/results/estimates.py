@@ -91,6 +91,14 @@ def estimate(
     )
 
 
+def within(blocks_ns: Sequence[float], target: float, confidence: float) -> bool:
+    """Whether blocks of one restart are enough: their median's interval has this confidence, and lies within the target."""
+    from mtbench.results import stats
+
+    found = stats.median_interval(blocks_ns, confidence)
+    return found.confidence >= confidence and stats.relative_half_width(found) <= target
+
+
 def interval(
     samples_ns: Sequence[Sequence[Sequence[float]]],
     confidence: float,
@@ -100,7 +108,5 @@ def interval(
 ) -> "Interval":
     """The time of a call, from [restart][round][call], with its interval: see `inference.time_interval`."""
     from mtbench.results.inference import time_interval
-    from mtbench.results.ticks import block_ns
 
-    restarts = [[block_ns(block, tick_ns) for block in visit if block] for visit in samples_ns]
-    return time_interval([blocks for blocks in restarts if blocks], confidence, tick_ns=tick_ns, prior=prior)
+    return time_interval(by_restart(samples_ns, tick_ns), confidence, tick_ns=tick_ns, prior=prior)

@@ -19,15 +19,6 @@ def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number:
 
 def settled(blocks_ns: Mapping[str, Sequence[float]], protocol: Protocol) -> bool:
     """Whether every arm's interval of the median block lies within the target, at the look's confidence."""
-    from mtbench.results.stats import median_interval
+    from mtbench.results.estimates import within
 
-    for values in blocks_ns.values():
-        interval = median_interval(values, protocol.look_confidence)
-        if interval.confidence < protocol.look_confidence:
-            return False
-        if (
-            max(interval.high - interval.estimate, interval.estimate - interval.low)
-            > protocol.target * interval.estimate
-        ):
-            return False
-    return True
+    return all(within(values, protocol.target, protocol.look_confidence) for values in blocks_ns.values())

@@ -416,7 +416,7 @@ def test_a_version_that_pip_installs_is_measured_against_the_one_that_we_have(tm
 
 
 def test_ctrl_c_in_pip_is_one_where_macos_refuses_to_signal_a_group_of_zombies(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(process: object) -> None:
+    def interrupted(process: object, timeout: float | None = None) -> None:
         raise KeyboardInterrupt
 
     def refused(group: int, number: int) -> None:

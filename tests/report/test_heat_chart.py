@@ -3,11 +3,13 @@
 import json
 from datetime import UTC, datetime
 
+import altair
 import polars as pl
 import pytest
 
 from mtbench.machine import nvidia, watch
-from mtbench.report import heat_chart as heat
+from mtbench.report.charts import heat
+from mtbench.report.views import MachineView
 
 MAC = {
     "taken_at": "2026-03-01T12:00:00+00:00", "thermal_pressure": "heavy", "thermal_state": "fair", "gpu_load": 0.97,
@@ -72,21 +74,24 @@ def test_an_older_records_first_reading_has_the_records_time():
     assert set(rows["at"]) == {"2026-03-01T11:00:00+00:00"}
 
 
+def drawn(records: pl.DataFrame) -> dict | None:
+    made = heat.draw(MachineView("machine-1", records, "On a Mac."))
+    return None if made is None else made[1]
+
+
 def test_the_chart_has_a_panel_for_each_unit_and_holds_its_rows():
-    records = frame({"conditions": [MAC]}, {"conditions": [H100], "machine_id": "m2", "chip": "EPYC"})
-    spec = heat.heat_chart(records)
+    spec = drawn(frame({"conditions": [MAC, H100]}))
     assert [panel["encoding"]["y"]["title"] for panel in spec["vconcat"]] == list(heat.PANELS)
-    assert all("strokeDash" in panel["encoding"] for panel in spec["vconcat"])
-    assert {row["machine"] for row in spec["datasets"]["heat"]} == {"Apple M4", "EPYC"}
-    json.dumps(spec)
-    one = heat.heat_chart(records, machine="Apple M4")
+    assert spec["title"]["subtitle"].endswith("On a Mac.")
+    one = drawn(frame({"conditions": [MAC]}))
     assert {row["machine"] for row in one["datasets"]["heat"]} == {"Apple M4"}
     assert heat.POWER not in [panel["encoding"]["y"]["title"] for panel in one["vconcat"]]
+    altair.VConcatChart.from_dict(one)  # held to the language's schema
 
 
 def test_a_machine_that_tells_nothing_has_no_chart():
-    assert heat.heat_chart(frame({"conditions": [{"load": 0.1, "power_source": "mains"}]})) is None
-    assert heat.heat_chart(frame({})) is None
+    assert drawn(frame({"conditions": [{"load": 0.1, "power_source": "mains"}]})) is None
+    assert drawn(frame({})) is None
 
 
 @pytest.mark.parametrize("series", heat.SERIES, ids=lambda series: f"{series.panel} {series.name}")

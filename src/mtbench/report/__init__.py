@@ -97,6 +97,7 @@ def _write_pages(read: Tables, shown: Contents, selftests: Sequence[outcome.Outc
         "index.html",
         "index.html",
         charts=shown.overviews,
+        heat=shown.machines,
         operators=[_operator_row(one) for one in shown.operators],
         jobs=pages.job_rows(read.records),
         counts=pages.status_counts(read.records),

@@ -12,7 +12,7 @@ from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.ratios import ratios, summary
 from mtbench.report.tables import METRICS, Tables
-from mtbench.report.views import LimitsView, OverviewView, SectionView
+from mtbench.report.views import LimitsView, MachineView, OverviewView, SectionView
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import geometric_mean
 
@@ -59,13 +59,14 @@ class Contents:
     overviews: list[Chart]
     operators: list[Operator]
     limits: list[Limits]
+    machines: list[Chart]
 
     @property
     def charts(self) -> list[Chart]:
         found = list(self.overviews)
         for operator in self.operators:
             found += [chart for section in operator.sections for chart in section.charts]
-        return found + [chart for one in self.limits for chart in one.charts]
+        return found + [chart for one in self.limits for chart in one.charts] + self.machines
 
 
 def contents(read: Tables) -> Contents:
@@ -83,7 +84,15 @@ def contents(read: Tables) -> Contents:
         sections = _sections(records, page.removesuffix(".html"), compared, style, first)
         operators.append(Operator(name, page, records, here, first, sections))
     overviews = _overviews(compared, style, pair, where(read.records))
-    return Contents(style, pair, names, overviews, operators, _limits(read.charted, style))
+    return Contents(style, pair, names, overviews, operators, _limits(read.charted, style), _machines(read.records))
+
+
+def _machines(records: pl.DataFrame) -> list[Chart]:
+    """What each machine told while it measured."""
+    ids = records["machine_id"].unique().sort().to_list()
+    own = [records.filter(machine_id=one) for one in ids]
+    views = [MachineView(f"machine-{number}", one, where(one)) for number, one in enumerate(own, 1)]
+    return [chart for view in views for chart in drawn(view)]
 
 
 def _sections(

@@ -47,4 +47,13 @@ class LimitsView:
     where: str
 
 
-View = SectionView | OverviewView | LimitsView
+@dataclass(frozen=True)
+class MachineView:
+    """All records of one machine. `name` is unique in a report."""
+
+    name: str
+    records: pl.DataFrame
+    where: str
+
+
+View = SectionView | OverviewView | LimitsView | MachineView

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import altair as alt
 import polars as pl
 
-Spec = dict[str, Any]
+from mtbench.report.charts._spec import Spec, channel, with_rows
+from mtbench.report.views import MachineView
+
+OF = MachineView
+ORDER = 1
+
 Reading = Mapping[str, Any]
 
 LEVELS = ("nominal", "moderate", "heavy", "trapping", "sleeping")
@@ -66,46 +70,44 @@ def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(list(found.values()), schema=schema).sort("machine", "at")
 
 
-def heat_chart(records: pl.DataFrame, machine: str | None = None) -> Spec | None:
-    """A line for each thing that a machine tells, over time, a panel for each unit; None where there is nothing to show.
-
-    `machine` picks one by its chip; else all that the records come from are there, each with lines of its own.
-    """
-    rows = heat_rows(records)
-    if machine is not None:
-        rows = rows.filter(pl.col("machine") == machine)
+def draw(view: MachineView) -> tuple[str, Spec] | None:
+    """A line for each thing that the machine tells, over time, a panel for each unit; None where there is nothing to show."""
+    rows = heat_rows(view.records)
     panels = [panel for panel in PANELS if panel in set(rows["panel"])]
     if not panels:
         return None
-    several = rows["machine"].n_unique() > 1
-    chart = alt.vconcat(
-        *(_panel(panel, panel == panels[-1], several) for panel in panels),
-        spacing=8,
-        title=alt.Title("Heat over time", subtitle="after each visit to a cell, as the system tells it"),
-    )
-    spec: Spec = chart.to_dict()
-    del spec["config"]  # the theme is the page's
-    return spec | {"datasets": {"heat": rows.to_dicts()}}
+    subtitle = f"Heat over time, after each visit to a cell, as the system tells it. {view.where}"
+    spec = {
+        "title": {"text": "Heat", "subtitle": subtitle},
+        "data": {"name": "heat"},
+        "spacing": 8,
+        "vconcat": [_panel(panel, panel == panels[-1]) for panel in panels],
+    }
+    return view.name, with_rows(spec, "heat", rows)
 
 
-def _panel(panel: str, last: bool, several: bool) -> alt.Chart:
-    y = alt.Y("value:Q", title=panel, scale=alt.Scale(zero=panel in (LOAD, POWER)))
+def _panel(panel: str, last: bool) -> Spec:
+    y = channel("value", "quantitative", title=panel, scale={"zero": panel in (LOAD, POWER)})
     if panel == HEAT:
         names = "[" + ", ".join(f"'{level}'" for level in LEVELS) + "][datum.value]"
-        axis = alt.Axis(values=list(range(len(LEVELS))), labelExpr=names)
-        y = alt.Y("value:Q", title=panel, scale=alt.Scale(domain=[0, len(LEVELS) - 1]), axis=axis)
-    x = alt.X("at:T", title="time" if last else None, axis=alt.Axis(labels=last))
-    tooltip = [alt.Tooltip("at:T", format="%Y-%m-%d %H:%M:%S"), "machine:N", "series:N", "value:Q", "after:N"]
-    chart: alt.Chart = (
-        alt.Chart(alt.NamedData("heat"))
-        .transform_filter(alt.datum.panel == panel)
-        .mark_line(interpolate="step-after" if panel == HEAT else "linear", point=True)
-        .encode(x=x, y=y, color=alt.Color("series:N", title=None), tooltip=tooltip)
-        .properties(width=WIDTH, height=HEIGHT)
-    )
-    if several:
-        chart = chart.encode(strokeDash=alt.StrokeDash("machine:N", title=None))
-    return chart
+        y |= {
+            "scale": {"domain": [0, len(LEVELS) - 1]},
+            "axis": {"values": list(range(len(LEVELS))), "labelExpr": names},
+        }
+    x = channel("at", "temporal", title="time" if last else None, axis={"labels": last})
+    tooltip = [
+        channel("at", "temporal", format="%Y-%m-%d %H:%M:%S"),
+        channel("series", "nominal"),
+        channel("value", "quantitative"),
+        channel("after", "nominal"),
+    ]
+    return {
+        "transform": [{"filter": f"datum.panel === '{panel}'"}],
+        "mark": {"type": "line", "interpolate": "step-after" if panel == HEAT else "linear", "point": True},
+        "encoding": {"x": x, "y": y, "color": channel("series", "nominal", title=None), "tooltip": tooltip},
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
 
 
 def _values(reading: Reading) -> Iterator[tuple[str, str, float]]:

@@ -14,7 +14,7 @@ setup:
     #!/usr/bin/env sh
     set -eu
     [ -e {{ python }} ] || [ -L {{ python }} ] || python3 -m venv .venv
-    sh tools/can_install {{ python }}
+    sh .ci/can_install {{ python }}
     # The backend that fits this machine: Metal on macOS, CUDA where an NVIDIA driver answers, else the CPU.
     if [ "$(uname)" = Darwin ]; then extra=metal
     elif nvidia-smi -L 2>/dev/null | grep -q GPU; then extra=cuda

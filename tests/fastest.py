@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mtbench import registry
 from mtbench.bench.worker import blocks, forms
+from mtbench.catalogue import registry
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results.stats import compare_paired
 
 ALTERNATIVES = Path(__file__).parent / "alternatives"

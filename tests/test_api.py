@@ -11,7 +11,7 @@ import pytest
 
 import mtbench
 from mtbench.errors import ConfigError
-from mtbench.plan import Plan
+from mtbench.plan.jobs import Plan
 
 BRIEF = {"restarts": 2, "looks": [6], "block_ms": 1, "warmup_s": 0.01, "warmup_cap_s": 0.3, "peaks": "cached"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "tools/can_install"
+SCRIPT = ROOT / ".ci/can_install"
 SHELL = shutil.which("sh") or "sh"
 
 

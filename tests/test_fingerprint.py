@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mtbench import fingerprint
+from mtbench import plain
 from mtbench.machine import description
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Task, job
+from mtbench.plan.jobs import Arm, Task, job
 
 SOFTMAX = Task("softmax", (("embed_dim", 64),), "float32", Shape(2, 8))
 PEAKS = {"framework": "torch", "dtype": "float32", "method": 1, "cpus": [0, 1], "library": {"blas": None}}
@@ -24,16 +24,16 @@ PEAKS = {"framework": "torch", "dtype": "float32", "method": 1, "cpus": [0, 1], 
     ],
 )
 def test_plain_values_have_the_fingerprints_of_earlier_versions(content: Any, digits: int, expected: str) -> None:
-    assert fingerprint.of(content, digits) == expected
+    assert plain.fingerprint(content, digits) == expected
 
 
 def test_the_order_of_names_does_not_count_and_that_of_values_does() -> None:
-    assert fingerprint.of({"a": 1, "b": {"c": 2, "d": 3}}) == fingerprint.of({"b": {"d": 3, "c": 2}, "a": 1})
-    assert fingerprint.of([1, 2]) != fingerprint.of([2, 1])
+    assert plain.fingerprint({"a": 1, "b": {"c": 2, "d": 3}}) == plain.fingerprint({"b": {"d": 3, "c": 2}, "a": 1})
+    assert plain.fingerprint([1, 2]) != plain.fingerprint([2, 1])
 
 
 def test_bytes_have_the_sum_that_sha256sum_prints() -> None:
-    assert fingerprint.of_bytes(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert plain.fingerprint_of_bytes(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_a_job_and_its_folder_are_named_as_before() -> None:

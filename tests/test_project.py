@@ -12,7 +12,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mtbench import __main__, environments, registry
+from mtbench import __main__
+from mtbench.bench.controller import environments
+from mtbench.catalogue import registry
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mtbench"
@@ -79,7 +81,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
     ("package", "allowed"),
     [
         ("polars", ["mtbench/results/", "mtbench/report/"]),
-        ("altair", ["mtbench/api.py", "mtbench/report/"]),
+        ("altair", ["mtbench/api/", "mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
         ("jinja2", ["mtbench/report/"]),
         (
@@ -96,14 +98,14 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
-        ("typer", ["mtbench/cli.py"]),
+        ("typer", ["mtbench/launch/commands.py"]),
         (
             "rich",
             [
-                "mtbench/api.py",
+                "mtbench/api/",
                 "mtbench/console/",
                 "mtbench/machine/console.py",
-                "mtbench/cli.py",
+                "mtbench/launch/commands.py",
                 "mtbench/compare/",
                 "mtbench/selftest/",
             ],
@@ -116,8 +118,8 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
             "mtbench.bench.controller",
             ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
         ),
-        ("mtbench.report", ["mtbench/api.py", "mtbench/cli.py", "mtbench/report/"]),
-        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/api.py", "mtbench/launch/", "hydra_plugins/"]),
+        ("mtbench.report", ["mtbench/api/", "mtbench/launch/commands.py", "mtbench/report/"]),
+        ("mtbench.launch", ["mtbench/__main__.py", "mtbench/api/", "mtbench/launch/", "hydra_plugins/"]),
     ],
 )
 def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]) -> None:
@@ -225,7 +227,7 @@ def test_the_pythons_that_suit_are_the_same_everywhere() -> None:
     assert named == list(range(oldest, newest + 1))
     assert f"Python 3.{oldest} to 3.{newest}" in PROSE[0].read_text()
     assert f"Python 3.{oldest} to 3.{newest}" in (ROOT / "constraints.txt").read_text()
-    script = (ROOT / "tools/can_install").read_text()
+    script = (ROOT / ".ci/can_install").read_text()
     assert re.findall(r"^(?:oldest|newest)=(\d+)", script, re.MULTILINE) == [str(oldest), str(newest)]
     assert environments.OLDEST_PYTHON[1] == oldest
 

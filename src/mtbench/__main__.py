@@ -9,7 +9,7 @@ COMMANDS = ("list", "report", "compare", "doctor", "selftest")
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
-        from mtbench.cli import app
+        from mtbench.launch.commands import app
 
         app(arguments)
     elif arguments and (near := get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.7)):

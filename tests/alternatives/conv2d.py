@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.operators.base import Call
 
 

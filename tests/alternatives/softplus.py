@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.operators.base import Call
 
 

@@ -13,9 +13,9 @@ from mtbench.bench.controller.sweep import Controller
 from mtbench.engines import local
 from mtbench.machine.watch import Watch
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Job, Task, plan
-from mtbench.plan import job as make_job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Job, Task, plan
+from mtbench.plan.jobs import job as make_job
+from mtbench.plan.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mtbench.bench.worker import blocks, calibration
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 @dataclass

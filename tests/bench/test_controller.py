@@ -16,7 +16,7 @@ from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.wire import Start
 from mtbench.frameworks.base import Settings
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")

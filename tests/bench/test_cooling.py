@@ -11,7 +11,7 @@ from mtbench.bench.controller.cooling import Cooling, TooHot
 from mtbench.bench.controller.progress import Progress
 from mtbench.machine import nvidia
 from mtbench.machine.watch import Reading
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 GENTLE = Path(__file__).parents[2] / "conf" / "protocol" / "gentle.yaml"
 COOL = Reading(thermal_pressure="nominal")

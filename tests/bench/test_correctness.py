@@ -13,7 +13,7 @@ from mtbench.bench.worker import correctness, worker
 from mtbench.errors import ConfigError
 from mtbench.frameworks.base import Settings
 from mtbench.operators.base import Host, Operator, Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 def test_an_index_beside_the_right_one_is_a_mismatch() -> None:

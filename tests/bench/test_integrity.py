@@ -16,7 +16,7 @@ from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Settings
 from mtbench.operators.base import Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
 PROTOCOL = Protocol(block_ms=2, warmup_s=0.01, warmup_cap_s=0.3)

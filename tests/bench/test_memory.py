@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtbench import registry
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.memory import Free, Needed
 from mtbench.bench.worker import calibration, correctness
+from mtbench.catalogue import registry
 from mtbench.operators.base import Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 GIB = 1 << 30
 MODELS = Path(__file__).parents[2] / "conf" / "model"

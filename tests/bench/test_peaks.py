@@ -21,7 +21,7 @@ from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Description
 from mtbench.plain import from_plain, to_plain
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 
 MIB = 1 << 20

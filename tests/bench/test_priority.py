@@ -8,7 +8,7 @@ from mtbench.bench import wire
 from mtbench.bench.worker import worker
 from mtbench.bench.worker.priority import raise_priority
 from mtbench.frameworks.base import Settings
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 class Setter:

@@ -4,7 +4,7 @@ import pytest
 
 from mtbench.bench.controller.rounds import round_order, settled
 from mtbench.errors import ConfigError
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 def test_the_order_is_random_fair_and_reproducible():

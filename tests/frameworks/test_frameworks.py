@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.reference import round_to

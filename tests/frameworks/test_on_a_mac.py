@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mtbench import compiler, registry
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
+from mtbench.frameworks import _compiler as compiler
 from mtbench.frameworks import mlx as mlx_framework
 from mtbench.frameworks import numpy as numpy_framework
 from mtbench.frameworks.base import Framework, Settings

@@ -12,13 +12,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from mtbench import paths, registry
+from mtbench import paths
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.language_models import config as published
 from mtbench.language_models import dimensions
 from mtbench.launch.config import register
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Task, job
+from mtbench.plan.jobs import Arm, Task, job
 from mtbench.results import cells
 from mtbench.results.record import Record, to_json
 

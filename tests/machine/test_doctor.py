@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtbench import compiler
+from mtbench.frameworks import _compiler as compiler
 from mtbench.machine import doctor, doctor_macos, nvidia, variables
 from mtbench.machine.console import examination
 from mtbench.machine.contenders import Contender, contenders

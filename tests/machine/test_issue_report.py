@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtbench.capability import Capability
+from mtbench.catalogue.capability import Capability
 from mtbench.frameworks.base import Description
 from mtbench.machine import describe
 from mtbench.machine.finding import Finding
@@ -89,7 +89,8 @@ def test_a_user_without_a_name_is_no_error(monkeypatch):
 def test_the_command_prints_it(monkeypatch):
     from typer.testing import CliRunner
 
-    from mtbench import capability, cli
+    from mtbench.catalogue import capability
+    from mtbench.launch import commands as cli
 
     monkeypatch.setattr(capability, "ask", lambda names: CAPABILITIES)
     monkeypatch.setattr("mtbench.machine.doctor.examine", lambda: FINDINGS)

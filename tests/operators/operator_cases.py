@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from definitions import table
 
-from mtbench import registry
 from mtbench.bench.worker import forms
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size

@@ -25,8 +25,8 @@ from operator_cases import (
     shapes,
 )
 
-from mtbench import registry
 from mtbench.bench.worker import forms
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 

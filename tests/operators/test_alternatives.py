@@ -6,8 +6,8 @@ import pytest
 import yaml
 from operator_cases import draw, error, framework, outputs, references, shapes, small_parameters
 
-from mtbench import registry
 from mtbench.bench.worker import forms
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 

@@ -10,7 +10,7 @@ import torch
 from definitions import definition
 from operator_cases import TOLERANCES, build, draw, error, framework, reference, references, run, small
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
 from mtbench.reference import array_namespace

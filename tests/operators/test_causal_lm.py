@@ -11,8 +11,9 @@ import torch
 from definitions.language import CONFIGS, bytes_moved, causal_lm, flops
 from operator_cases import TOLERANCES, build, draw, error, framework, outputs, references
 
-from mtbench import paths, registry
+from mtbench import paths
 from mtbench.bench.worker import forms
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models import checkpoint
 from mtbench.operators.base import Operator, Shape

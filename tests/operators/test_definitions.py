@@ -8,7 +8,7 @@ import torch
 from definitions import definition, table
 from operator_cases import OPERATORS, default, draw, problems, references, shapes, small
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.operators.base import Shape
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
-from mtbench import registry
 from mtbench.bench.worker import forms as worker_forms
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.frameworks.jax import FORMS
 from mtbench.operators.base import Operator, Shape

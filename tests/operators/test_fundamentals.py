@@ -24,8 +24,8 @@ from operator_cases import (
     small,
 )
 
-from mtbench import registry
 from mtbench.bench.worker import correctness
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators import quantized_linear
 from mtbench.operators.base import Operator, Shape

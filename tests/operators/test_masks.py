@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, reference, run, shapes, small
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Host, Operator, Shape
 

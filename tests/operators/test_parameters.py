@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 from operator_cases import OPERATORS, build, draw
 
-from mtbench import paths, registry
+from mtbench import paths
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.launch import config
 from mtbench.operators.base import Operator, Shape

@@ -9,7 +9,7 @@ from definitions import table
 from operator_cases import OPERATORS, build, draw, framework, problems, references, shapes
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Shape
 
 

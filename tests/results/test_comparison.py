@@ -14,7 +14,7 @@ from mtbench.results.verdicts import Comparison
 
 
 def blocks(rng: random.Random, center: float, noise: float, rounds: int = 40) -> dict[tuple[int, int], float]:
-    return {(number % 2, number // 2): rng.gauss(center, noise * center) for number in range(rounds)}
+    return {(number % 4, number // 4): rng.gauss(center, noise * center) for number in range(rounds)}
 
 
 def comparison(verdict: str, p_value: float) -> Comparison:
@@ -48,10 +48,16 @@ def test_an_interval_that_misses_1_by_accident_is_no_difference_where_the_noise_
 
 def test_what_the_user_says_matters_replaces_the_rule() -> None:
     rng = random.Random(2)
-    a, b = blocks(rng, 100, 0.002), blocks(rng, 102, 0.002)
-    found = verdicts.compare(a, b, least=0.05)
+    a, b = blocks(rng, 100, 0.05), blocks(rng, 100, 0.05)
+    found = verdicts.compare(a, b)
     assert found is not None
-    assert found.verdict == "equivalent"
+    assert (found.verdict, found.threshold) == ("inconclusive", 0.03)
+    found = verdicts.compare(a, b, least=0.2)
+    assert found is not None
+    assert (found.verdict, found.threshold) == ("equivalent", 0.2)
+    found = verdicts.compare(blocks(rng, 100, 0.002), blocks(rng, 102, 0.002), least=0.05)
+    assert found is not None
+    assert (found.verdict, found.differs) == ("inconclusive", True)  # too little to matter, but not equal
 
 
 def test_a_difference_must_survive_the_number_of_comparisons_and_nothing_else_changes() -> None:

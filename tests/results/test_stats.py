@@ -220,7 +220,7 @@ class TestComparePaired:
     def test_equality_is_found_where_the_noise_allows(self):
         rng = np.random.default_rng(9)
         verdicts = [compare_paired(*np.exp(rng.normal(scale=0.007, size=(2, 40)))).verdict for _ in range(100)]
-        assert verdicts.count("equivalent") > 95
+        assert verdicts.count("equivalent") > 85  # the interval holds 1 in 95 %
 
     def test_pairing_cancels_what_both_arms_suffer(self):
         """Drift of 20 %, bursts that last rounds, and two modes of the machine, all common to both arms of a round.
@@ -320,7 +320,7 @@ class TestComparePaired:
         (1.02, 1.03, 1.04, "slower"),
         (0.96, 0.97, 0.98, "faster"),
         (0.995, 1.0, 1.005, "equivalent"),
-        (1.002, 1.004, 1.006, "equivalent"),  # surely different, surely too little to matter
+        (1.002, 1.004, 1.006, "inconclusive"),  # surely different, surely too little to matter: not equal
         (1.002, 1.009, 1.016, "inconclusive"),  # different, but perhaps by more than matters, perhaps by less
         (1.001, 1.02, 1.04, "slower"),  # beyond the threshold, and certainly not equal
         (0.97, 1.02, 1.07, "inconclusive"),
@@ -329,7 +329,8 @@ class TestComparePaired:
         (1 / 1.01, 1.0, 1.01, "equivalent"),
         (0.98, 0.99005, 0.995, "faster"),  # 1 / 0.99005 is beyond 1.01
         (0.99005, 0.995, 1.0, "inconclusive"),
-        (1.01, 1.01, 1.01, "equivalent"),
+        (1.01, 1.01, 1.01, "inconclusive"),
+        (1.0, 1.0, 1.0, "equivalent"),
     ],
 )
 def test_the_verdict_follows_from_interval_and_threshold(low, ratio, high, expected):

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mtbench import cli
 from mtbench.errors import ConfigError
+from mtbench.launch import commands as cli
 from mtbench.machine.finding import Finding
 from mtbench.selftest import outcome as outcomes
 from mtbench.selftest import run, surroundings

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mtbench import registry, selftest
+from mtbench import selftest
+from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape

@@ -20,7 +20,7 @@ from mtbench.bench.rates import Rates, Roofs
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.plain import from_plain, to_plain
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 LONGEST_LINE = 1 << 28
 """Bytes of one message. A block of 10^7 calls has fewer; what is longer is no message of ours."""

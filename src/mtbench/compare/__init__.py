@@ -6,7 +6,6 @@ bounds are conservative (`results.comparison.between_sessions`). `compare_by` se
 that differ in one axis, such as dtype.
 """
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,6 @@ from mtbench.results import cells, comparison
 from mtbench.results.cells import Held
 from mtbench.results.format import percent
 from mtbench.results.samples import METRICS, restart_medians
-from mtbench.results.verdicts import Comparison
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def table(a: Side, b: Side, metric: str, rows: Sequence[Row], notes: list[str], 
     families = [cells.family(row.held, *(name or "" for name in row.names)) for row in rows]
     found = _judged(rows, families)
     pairs = [(row.a, row.b) for row in found if row.a is not None and row.b is not None]
-    notes = notes + _cautions(found, families)
+    notes = notes + _cautions(found)
     if limit is not None:
         found, remarks = gated(found, limit)
         notes += remarks
@@ -175,7 +173,7 @@ def _judged(rows: Sequence[Row], families: Sequence[Hashable]) -> list[Row]:
     return [row if row.comparison is None else replace(row, comparison=next(left)) for row in rows]
 
 
-def _cautions(rows: Sequence[Row], families: Sequence[Hashable]) -> list[str]:
+def _cautions(rows: Sequence[Row]) -> list[str]:
     """What makes these numbers worth less than they look."""
     notes = []
     for name, sides in (("A", [row.a for row in rows]), ("B", [row.b for row in rows])):
@@ -183,15 +181,10 @@ def _cautions(rows: Sequence[Row], families: Sequence[Hashable]) -> list[str]:
         drifted = sum(any(warning.startswith("drifted") for warning in side.record.warnings) for side in there)
         if drifted:
             notes.append(f"the machine drifted during {drifted} of {len(there)} jobs of {name}")
-    paired = [
-        (family, row.comparison)
-        for row, family in zip(rows, families, strict=True)
-        if row.comparison is not None and row.comparison.interleaved
-    ]
-    sizes = Counter(family for family, _ in paired)
-    short = sum(not _can_be_told(one, sizes[family]) for family, one in paired)
+    paired = [row.comparison for row in rows if row.comparison is not None and row.comparison.interleaved]
+    short = sum(one.confidence < 1 - comparison.ALPHA for one in paired)
     if short:
-        notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict in a table of this size")
+        notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict")
     single = sum(row.outcome == "descriptive" and _bounded(row) and _one_restart(row) for row in rows)
     if single:
         notes.append(
@@ -199,11 +192,6 @@ def _cautions(rows: Sequence[Row], families: Sequence[Hashable]) -> list[str]:
             f"of {percent(comparison.UNKNOWN_SPREAD)} between restarts is assumed; measure with protocol.restarts=3 or more"
         )
     return notes
-
-
-def _can_be_told(one: Comparison, comparisons: int) -> bool:
-    """Whether so many rounds, all in one direction, would survive the correction for so many comparisons."""
-    return 2.0 ** (1 - one.pairs) * comparisons <= comparison.ALPHA
 
 
 def _bounded(row: Row) -> bool:

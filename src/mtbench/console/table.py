@@ -29,12 +29,13 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
     not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
     those of `comparison.between`, above 1 slower, with its verdict.
     """
-    shown = cells.by_cell(records)[:SHOWN_CELLS]
+    every = cells.by_cell(records)
+    shown = every[:SHOWN_CELLS]
     sections = {held.section for held, _ in shown}
-    every = [(held, cell) for held, cell in cells.by_cell(records) if held.section in sections]
-    found = against_baseline(every)
+    found = against_baseline([(held, cell) for held, cell in every if held.section in sections])
     names = _names(records)
-    telling = {held.operator: cells.differing([one for one, _ in every], held.operator) for held, _ in shown}
+    operators = {held.operator for held, _ in shown}
+    telling = {operator: cells.differing([held for held, _ in every], operator) for operator in operators}
     tables = [
         (
             held.title(telling[held.operator]),

@@ -22,7 +22,7 @@ from rich.text import Text
 from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.console import table
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
-from mtbench.plan import Arm, Cell
+from mtbench.plan.jobs import Arm, Cell
 from mtbench.results import cells
 from mtbench.results.format import clock, duration, one_line, percent, plural
 from mtbench.results.record import Record

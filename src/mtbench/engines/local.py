@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbench import machine
-from mtbench import plan as plans
 from mtbench.bench.controller.job_state import Sweep
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
 from mtbench.machine.sleep import kept_awake
 from mtbench.machine.watch import Watch
-from mtbench.plan import Plan
+from mtbench.plan import jobs as plans
+from mtbench.plan.jobs import Plan
 from mtbench.results.record import Record
 
 TIMING = "timing.json"

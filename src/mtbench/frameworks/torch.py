@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench import compiler
 from mtbench.errors import Unsupported
+from mtbench.frameworks import _compiler as compiler
 from mtbench.frameworks.base import (
     Call,
     Description,

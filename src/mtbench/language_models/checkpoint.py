@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench import fingerprint, paths
+from mtbench import paths, plain
 from mtbench.errors import ConfigError
 from mtbench.reference import round_to
 
@@ -67,13 +67,13 @@ class Checkpoint:
         """Changes where the files do."""
         files = sorted({file for file, *_ in self._places.values()})
         facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        return fingerprint.of(facts)
+        return plain.fingerprint(facts)
 
 
 def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) -> Checkpoint:
     """Random weights for a configuration, written in the cache folder once, by shape, mean and standard deviation."""
     text = json.dumps(dict(config), sort_keys=True)
-    name = fingerprint.of_bytes(f"{text} {list(tensors.items())} {seed} {STEP}".encode(), 16)
+    name = plain.fingerprint_of_bytes(f"{text} {list(tensors.items())} {seed} {STEP}".encode(), 16)
 
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(text)

@@ -23,7 +23,7 @@ from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
 from mtbench.launch.usage_errors import explain, for_hydra
-from mtbench.plan import Plan, plan
+from mtbench.plan.jobs import Plan, plan
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 

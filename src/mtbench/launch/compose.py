@@ -15,8 +15,8 @@ from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.expand import expand, quoted
 from mtbench.launch.usage_errors import explain, for_hydra
-from mtbench.plan import Job, Plan, plan
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Job, Plan, plan
+from mtbench.plan.protocol import Protocol
 
 USUAL_SUBDIR = "${mtbench.folder:}"
 

@@ -14,12 +14,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import InvalidRequirement, Requirement
 
-from mtbench import paths, registry
+from mtbench import paths
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
-from mtbench.plan import Arm, Job, Task, job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Job, Task, job
+from mtbench.plan.protocol import Protocol
 from mtbench.results.record import CONTENDERS, to_json
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given

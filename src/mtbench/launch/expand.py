@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from mtbench.errors import ConfigError
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 NOT_AXES = ("sweep", "experiment")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtbench import capability, registry
-from mtbench.capability import Capability
+from mtbench.catalogue import capability, registry
+from mtbench.catalogue.capability import Capability
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from mtbench import fingerprint
+from mtbench import plain
 from mtbench.machine import linux, macos, nvidia
 
 
@@ -37,7 +37,7 @@ def identity(description: dict[str, Any]) -> str:
         "os": description.get("os"),
         "gpus": [gpu.get("name") for gpu in description.get("gpus") or []],
     }
-    return fingerprint.of(stable, 10)
+    return plain.fingerprint(stable, 10)
 
 
 def power_source() -> str:

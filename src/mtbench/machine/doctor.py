@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtbench.compiler import HOW, cxx_compiler
+from mtbench.frameworks._compiler import HOW, cxx_compiler
 from mtbench.machine import energy, linux, nvidia
 from mtbench.machine.description import describe
 from mtbench.machine.doctor_macos import on_mac

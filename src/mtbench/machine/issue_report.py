@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import __version__
-from mtbench.capability import Capability
+from mtbench.catalogue.capability import Capability
 from mtbench.machine.console import machine_rows
 from mtbench.machine.finding import Finding
 

@@ -15,7 +15,8 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from mtbench import __version__, support
+from mtbench import __version__
+from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
 from mtbench.report import jobs, pages, tables
 from mtbench.report.charts import Chart, theme

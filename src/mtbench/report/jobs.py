@@ -33,29 +33,34 @@ def write(read: Tables, folder: Path) -> None:
     shown = list(columns.columns(Record))
     sampled = {column: _blocks(read.blocks, metric) for metric, column in samples.COLUMNS.items()}
     for start in range(0, records.height, IN_A_SCRIPT):
+        chunk = records.slice(start, IN_A_SCRIPT)
+        told = [f"{operator}, {label}" for operator, label in chunk.select("operator", "label").iter_rows()]
+        values = [told, chunk["path"].to_list()]
+        for column in shown:
+            if column.name in sampled:
+                values.append([sampled[column.name].get(row, format.NOTHING) for row in chunk["row"]])
+            else:
+                values.append(_texts(column, chunk[column.name].to_list()))
         texts: dict[str, int] = {}
-        rows = []
-        for row in records.slice(start, IN_A_SCRIPT).iter_rows(named=True):
-            values = [
-                sampled[column.name].get(row["row"], format.NOTHING)
-                if column.name in sampled
-                else column.shown(row[column.name])
-                for column in shown
-            ]
-            named = [f"{row['operator']}, {row['label']}", row["path"]]
-            rows.append([texts.setdefault(text, len(texts)) for text in (*named, *values)])
+        rows = [[texts.setdefault(text, len(texts)) for text in row] for row in zip(*values, strict=True)]
         content = json.dumps({"texts": list(texts), "rows": rows}, ensure_ascii=False, separators=(",", ":"))
         (folder / f"jobs-{start // IN_A_SCRIPT}.js").write_text(f"mtbenchJobs = {content};\n", encoding="utf-8")
+
+
+def _texts(column: Column, values: list[Any]) -> list[str]:
+    if column.type in (str, str | None):
+        return [value or format.NOTHING for value in values]
+    return [column.shown(value) for value in values]
 
 
 def _blocks(blocks: pl.DataFrame, metric: str) -> dict[int, str]:
     """The blocks of each job, a line for each restart; single calls are in the record alone."""
     assert metric in {one.name for one in METRICS}
-    lines: dict[int, dict[int, list[str]]] = {}
+    lines: dict[int, dict[int, list[float]]] = {}
     own: Any = blocks.filter(metric=metric).sort("row", "restart", "round")
     for row, restart, ns in own.select("row", "restart", "ns").iter_rows():
-        lines.setdefault(row, {}).setdefault(restart, []).append(format.duration(ns))
+        lines.setdefault(row, {}).setdefault(restart, []).append(ns)
     return {
-        row: "\n".join(f"restart {number + 1}, blocks: {', '.join(found)}" for number, found in restarts.items())
+        row: "\n".join(f"restart {number + 1}, blocks: {format.durations(found)}" for number, found in restarts.items())
         for row, restarts in lines.items()
     }

@@ -11,7 +11,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from mtbench import support
+from mtbench.catalogue import support
 from mtbench.report.arms import machine_name
 from mtbench.report.tables import METRICS, parameters, telling
 from mtbench.results import format

@@ -1,6 +1,6 @@
 """How contenders compare: the ratio of their times in every cell, by `mtbench.results.comparison`, as one table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -80,7 +80,7 @@ def summary(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _cells(records: pl.DataFrame) -> Iterator[list[Row]]:
+def _cells(records: pl.DataFrame) -> Iterable[list[Row]]:
     """The rows of each cell, oldest first, without what a comparison has no use for."""
     used = (
         "label",
@@ -95,8 +95,11 @@ def _cells(records: pl.DataFrame) -> Iterator[list[Row]]:
         "confidence",
     )
     speeds = [name for name in records.columns if name.startswith(("latency_", "throughput_"))]
-    for _, cell in records.select(*CELL, *used, *speeds).group_by(*CELL, maintain_order=True):
-        yield cell.sort("finished_at", "row", nulls_last=False).to_dicts()
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    ordered = records.select(*CELL, *used, *speeds).sort(*CELL, "finished_at", "row", nulls_last=False)
+    for row in ordered.iter_rows(named=True):
+        found.setdefault(tuple(row[name] for name in CELL), []).append(row)
+    return found.values()
 
 
 def _numbers(one: Comparison) -> list[Any]:

@@ -9,10 +9,11 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import median
+from statistics import NormalDist, median
 from typing import Any
 
 from mtbench.results import samples, stats
+from mtbench.results.inference import FEWEST_RESTARTS, Prior, on_ticks, over_restarts
 from mtbench.results.record import Record
 from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
@@ -22,16 +23,12 @@ ALPHA = 0.05
 """A table's chance of any false verdict."""
 
 THRESHOLD, HIGHEST_THRESHOLD = 0.01, 0.03
-"""The least difference that matters. It rises with the noise: of equal arms with 3 % between blocks, 40 rounds called
-5.3 % different at a fixed 1 %, and 0.6 % so. But not beyond 3 %, or a cell measured badly would count as equivalent."""
+"""The least difference that matters. It rises with the width of the final interval, to what could just be detected, but not
+beyond 3 %, or a cell measured badly would count as equivalent."""
 
 UNKNOWN_SPREAD = 0.12
-"""Between lives of a process, where only one was measured: ten starts of one program differed by 5 to 12 % on a shared
+"""Between sessions, where only one restart was measured: ten starts of one program differed by 5 to 12 % on a shared
 machine."""
-
-TWO_RESTARTS = 1.714
-"""How far two restarts' spread has to be stretched: two samples of two differ by more than 1.714 times the sum of their
-ranges in 5 % of all cases (E. Lord, Biometrika 34, 1947). From three restarts on the bare spread is more than enough."""
 
 
 def threshold(smallest_detectable: float) -> float:
@@ -39,60 +36,91 @@ def threshold(smallest_detectable: float) -> float:
     return min(max(smallest_detectable, THRESHOLD), HIGHEST_THRESHOLD)
 
 
-def compare(a: Blocks, b: Blocks, least: float | None = None) -> Comparison | None:
+def compare(
+    a: Blocks, b: Blocks, least: float | None = None, *, tick_ns: float | None = None, prior: Prior | None = None
+) -> Comparison | None:
     """B's times against A's over the rounds that both have; None where there is no such round.
 
-    `least` is the difference that matters, by default that of `threshold`. The verdict is of this comparison alone:
-    those of one table are corrected together by `corrected`.
+    The ratio is that of the middle restart, each represented by the median of its rounds' ratios and counting alike, however
+    many rounds it has. Its bounds are those of `inference.around`: what differs between restarts is in them, estimated from
+    three restarts on and assumed below (`spread_assumed`). Of one restart with fewer than six rounds nothing is concluded.
+
+    `least` is the difference that matters, by default that of `threshold`. `tick_ns` is the tick of the clock where blocks
+    are medians of single calls: no bound is nearer than half a tick of each arm. `prior` is what earlier sweeps of this machine
+    say of the variance between restarts of a ratio's logarithm (`moderated.learn`): it shortens the interval, and never
+    makes a difference significant.
+
+    The verdict is of this comparison alone: those of one table are corrected together by `corrected`.
     """
     rounds = sorted(a.keys() & b.keys())
     if not rounds:
         return None
-    times = [a[r] for r in rounds], [b[r] for r in rounds]
-    if least is None:
-        logs = [math.log(after / before) for before, after in zip(*times, strict=True)]
-        least = threshold(stats.smallest_detectable_effect(logs, alpha=ALPHA))
-    found = stats.compare_paired(*times, threshold=least, confidence=1 - ALPHA)
-    lives = [median(math.log(b[r] / a[r]) for r in life) for _, life in groupby(rounds, key=lambda round_: round_[0])]
-    return _over_lives(found, lives, least)
+    restarts = log_ratios(a, b)
+    _, within_run = stats.median_rank(len(rounds), 1 - ALPHA)
+    enough = len(restarts) > 1 or within_run >= 1 - ALPHA
+    bounds = over_restarts(restarts, arms=2, confidence=1 - ALPHA, prior=prior)
+    estimate, low, high = float(bounds.estimate), float(bounds.low), float(bounds.high)
+    p_value = float(bounds.p_value) if enough else 1.0
+    if tick_ns is not None:
+        low, high = on_ticks(low, high, tick_ns, middle_ns(b, rounds), middle_ns(a, rounds))
+        p_value = p_value if low > 0 or high < 0 else 1.0
+    detectable = detectable_effect((high - low) / 2) if enough else math.inf
+    matters = threshold(detectable) if least is None else least
+    ratio, low, high = math.exp(estimate), math.exp(low), math.exp(high)
+    word = stats.verdict(low, high, ratio, matters) if enough else "inconclusive"
+    return Comparison(
+        ratio=ratio,
+        low=low,
+        high=high,
+        confidence=1 - ALPHA if enough else within_run,
+        p_value=p_value,
+        pairs=len(rounds),
+        verdict=word if _stands(word, p_value) else "inconclusive",
+        smallest_detectable=detectable,
+        threshold=matters,
+        restarts=len(restarts),
+        spread_assumed=len(restarts) < FEWEST_RESTARTS and prior is None,
+    )
 
 
-def _over_lives(found: Comparison, lives: Sequence[float], least: float) -> Comparison:
-    """The comparison with its interval widened to hold what differs between lives of the workers.
+def log_ratios(a: Blocks, b: Blocks) -> list[list[float]]:
+    """ln(B / A) of the rounds that both have, by restart."""
+    rounds = sorted(a.keys() & b.keys())
+    return [[math.log(b[r] / a[r]) for r in restart] for _, restart in groupby(rounds, key=lambda round_: round_[0])]
 
-    Rounds of one restart share what is peculiar to that life of the processes, so they alone make too narrow an interval:
-    with 1 % between lives and three restarts, equal arms were called different in 23 % of all cases, and with one restart on a
-    GPU in 8 of 20. Student's interval over the restarts' log ratios holds it, wide as it is for two or three restarts; of one
-    restart nothing is known, so UNKNOWN_SPREAD is assumed. A large difference is still seen. A restart is represented by its
-    median: one round that a neighbour disturbed moves a mean of ten by per cents. On two shared cores, in 144 comparisons of
-    arms whose true ratio was known, that took the root mean square error from 1.44 to 0.95 %, with as many intervals that hold
-    the truth.
+
+def middle_ns(blocks: Blocks, rounds: Sequence[tuple[int, int]]) -> float:
+    """The median over restarts of each restart's median over these rounds."""
+    return median(
+        median(blocks[r] for r in restart) for _, restart in groupby(sorted(rounds), key=lambda round_: round_[0])
+    )
+
+
+def detectable_effect(half_width: float) -> float:
+    """The relative difference that is found four times in five, where an interval reaches so far (logarithms) to either side.
+
+    The interval reaches z_{1-alpha/2} standard errors, and a difference of z_{1-alpha/2} + z_{0.8} of them is found that often.
     """
-    if len(lives) < 2:
-        low, high = found.low / (1 + UNKNOWN_SPREAD), found.high * (1 + UNKNOWN_SPREAD)
-    else:
-        over_lives = stats.mean_interval(lives, 1 - ALPHA)
-        low = min(found.low, math.exp(over_lives.low))
-        high = max(found.high, math.exp(over_lives.high))
-    enough = found.confidence >= 1 - ALPHA
-    word = stats.verdict(low, high, found.ratio, least) if enough else "inconclusive"
-    return replace(found, low=low, high=high, verdict=word)
+    quantile = NormalDist().inv_cdf
+    return math.expm1(half_width * (1 + quantile(0.8) / quantile(1 - ALPHA / 2)))
 
 
 def corrected(found: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons of one table with p values adjusted for their number (Holm).
 
-    A faster or slower whose adjusted p value exceeds ALPHA is inconclusive.
+    The table is what a reader reads at once: all comparisons of one arm with the baseline in one section of a page. A
+    faster or slower whose adjusted p value exceeds ALPHA is inconclusive, so the chance of any false one in the table is
+    ALPHA at most.
     """
-
-    def stands(one: Comparison, p_value: float) -> bool:
-        return one.verdict not in ("faster", "slower") or p_value <= ALPHA
-
     adjusted = stats.holm([comparison.p_value for comparison in found])
     return [
-        replace(one, p_value=p_value, verdict=one.verdict if stands(one, p_value) else "inconclusive")
+        replace(one, p_value=p_value, verdict=one.verdict if _stands(one.verdict, p_value) else "inconclusive")
         for one, p_value in zip(found, adjusted, strict=True)
     ]
+
+
+def _stands(verdict: str, p_value: float) -> bool:
+    return verdict not in ("faster", "slower") or p_value <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -167,16 +195,13 @@ def newest_pair(a: Sequence[Timing], b: Sequence[Timing]) -> tuple[Timing, Timin
 def between_sessions(timing: Timing) -> Interval | None:
     """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
 
-    A record's interval is about this session. The best that it knows of others is how much the restarts of the process
-    differed within it, (largest - smallest) / median of their medians, so each bound is moved out by that factor, with
-    TWO_RESTARTS or UNKNOWN_SPREAD where the restarts are few. What no restart can know, such as a warmer room, is not in it.
+    From two restarts on a record's interval holds what differs between restarts, and another session has other ones. Of a
+    single restart each bound is moved out by UNKNOWN_SPREAD. What no restart can know, such as a warmer room, is not in it.
     """
-    if timing.interval is None:
-        return None
-    restarts, apart = samples.restart_medians(timing.blocks), UNKNOWN_SPREAD
-    if len(restarts) > 1:
-        apart = samples.spread(restarts) * (TWO_RESTARTS if len(restarts) == 2 else 1)
-    return replace(timing.interval, low=timing.interval.low / (1 + apart), high=timing.interval.high * (1 + apart))
+    if timing.interval is None or len(samples.restart_medians(timing.blocks)) > 1:
+        return timing.interval
+    low, high = timing.interval.low / (1 + UNKNOWN_SPREAD), timing.interval.high * (1 + UNKNOWN_SPREAD)
+    return replace(timing.interval, low=low, high=high)
 
 
 def judged(found: Iterable[tuple[Hashable, Comparison]]) -> list[Comparison]:

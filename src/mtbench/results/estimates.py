@@ -1,6 +1,5 @@
 """What one arm's samples say: its median and interval, percentiles, outliers, spread, and whether to trust them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,12 +10,12 @@ from mtbench.results.format import percent
 from mtbench.results.samples import by_restart, spread
 
 if TYPE_CHECKING:
+    from mtbench.results.inference import Prior
     from mtbench.results.stats import Interval
 
-POOLED_RESTARTS = 5
-
 RESTARTS_APART = 0.2
-"""Restarts of a process differ by some per cent, on a shared machine by ten; more is something else that ran beside one."""
+"""Restarts differ by some per cent, on a shared machine by ten; more is something else that ran beside one. From three
+restarts on the interval holds it."""
 
 OVERHEAD_FRACTION = 0.1
 """A median of which the library's cheapest call takes more than this says little about the operator."""
@@ -55,6 +54,7 @@ def estimate(
     cheapest call. Raises ValueError where there is no sample.
     """
     from mtbench.results import stats
+    from mtbench.results.inference import FEWEST_RESTARTS
 
     latency = interval(latency_ns, confidence)
     throughput = interval([[[value] for value in rounds] for rounds in throughput_ns], confidence)
@@ -65,8 +65,8 @@ def estimate(
     half_width = stats.relative_half_width(latency)
     converged = latency.confidence >= confidence and half_width <= target
     warnings = []
-    if apart is not None and apart > RESTARTS_APART and len(restarts) < POOLED_RESTARTS:
-        warnings.append(f"restarts disagree: their medians lie {percent(apart)} apart, beyond the interval")
+    if apart is not None and apart > RESTARTS_APART and len(restarts) < FEWEST_RESTARTS:
+        warnings.append(f"restarts disagree: their medians lie {percent(apart)} apart, more than is assumed of two")
     if latency.confidence < confidence:
         warnings.append(f"not converged: {len(blocks)} blocks are too few for an interval at {percent(confidence, 3)}")
     elif not converged:
@@ -91,22 +91,22 @@ def estimate(
     )
 
 
-def interval(samples_ns: Sequence[Sequence[Sequence[float]]], confidence: float) -> "Interval":
-    """The median over all blocks, [restart][round][call], with its interval.
+def within(blocks_ns: Sequence[float], target: float, confidence: float) -> bool:
+    """Whether blocks of one restart are enough: their median's interval has this confidence, and lies within the target."""
+    from mtbench.results import stats
 
-    From POOLED_RESTARTS restarts on it also holds Student's interval of the restarts' medians (of their logarithms), and
-    with it what differs between processes. Fewer restarts say too little about that, so the interval is that of the blocks
-    relative to their own restart's median, and the spread between restarts is a number of its own, `restart_spread`.
-    """
-    from mtbench.results.stats import Interval, mean_interval, median_interval
+    found = stats.median_interval(blocks_ns, confidence)
+    return found.confidence >= confidence and stats.relative_half_width(found) <= target
 
-    restarts = by_restart(samples_ns)
-    estimate = median(value for blocks in restarts for value in blocks)
-    relative = [value / median(blocks) for blocks in restarts for value in blocks]
-    within = median_interval(relative, confidence)
-    scale = estimate / within.estimate
-    low, high = within.low * scale, within.high * scale
-    if len(restarts) >= POOLED_RESTARTS:
-        between = mean_interval([math.log(median(blocks)) for blocks in restarts], confidence)
-        low, high = min(low, math.exp(between.low)), max(high, math.exp(between.high))
-    return Interval(estimate, low, high, within.confidence)
+
+def interval(
+    samples_ns: Sequence[Sequence[Sequence[float]]],
+    confidence: float,
+    *,
+    tick_ns: float | None = None,
+    prior: "Prior | None" = None,
+) -> "Interval":
+    """The time of a call, from [restart][round][call], with its interval: see `inference.time_interval`."""
+    from mtbench.results.inference import time_interval
+
+    return time_interval(by_restart(samples_ns, tick_ns), confidence, tick_ns=tick_ns, prior=prior)

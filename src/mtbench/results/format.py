@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
@@ -24,6 +25,15 @@ OPEN_BOUND = 100
 def duration(ns: float | None) -> str:
     """Nanoseconds in the unit that fits: `41.2 µs`."""
     return _scaled(ns, _TIMES)
+
+
+def durations(ns: Sequence[float]) -> str:
+    """Times in the unit and to the decimals of the first: `41.2, 41.9, 40.8 µs`."""
+    if not ns:
+        return NOTHING
+    scale, unit = time_unit(ns[0])
+    decimals = _decimals(ns[0] / scale)
+    return f"{', '.join([f'{one / scale:.{decimals}f}' for one in ns])} {unit}"
 
 
 def interval(ns: float | None, low_ns: float | None, high_ns: float | None, confidence: float | None = None) -> str:

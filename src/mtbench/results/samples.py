@@ -23,14 +23,18 @@ Blocks = Mapping[tuple[int, int], float]
 """A job's block statistics by restart and round."""
 
 
-def block_statistic(calls: Sequence[float]) -> float:
-    """What one block comes to: the median of its calls."""
-    return median(calls)
+def block_statistic(calls: Sequence[float], tick_ns: float | None = None) -> float:
+    """What one block comes to: the median of its calls, or what `ticks.block_ns` says where the clock's tick is known."""
+    if tick_ns is None:
+        return median(calls)
+    from mtbench.results.ticks import block_ns
+
+    return block_ns(calls, tick_ns)
 
 
-def by_restart(samples: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+def by_restart(samples: Sequence[Sequence[Sequence[float]]], tick_ns: float | None = None) -> list[list[float]]:
     """The block statistics of [restart][round][call] as [restart][round], without restarts that have none."""
-    found = [[block_statistic(calls) for calls in rounds if calls] for rounds in samples]
+    found = [[block_statistic(calls, tick_ns) for calls in rounds if calls] for rounds in samples]
     return [blocks for blocks in found if blocks]
 
 

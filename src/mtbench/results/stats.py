@@ -2,7 +2,8 @@
 
 What goes in are block statistics, one value per block, never single calls: successive calls are autocorrelated (0.7 to
 0.8), and an interval from them is far too narrow. What is compared is paired by rounds, so that whatever slows the
-machine down slows both arms down. SciPy is imported inside a function, because it takes a second.
+machine down slows both arms down. What restarts of the workers add to it is in `inference`. SciPy is imported inside
+functions, because it takes a second.
 
 Sources, by the names that docstrings use:
 - Conover: W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999.
@@ -33,13 +34,15 @@ class Interval:
     """An estimate with its bounds.
 
     `confidence` is the one achieved: at least what was asked for where the sample is large enough, and what the bounds
-    are really worth where it is not. It is 0 for a single value, which bounds nothing.
+    are really worth where it is not. It is 0 for a single value, which bounds nothing. `within_run`: it is about one
+    run of the processes alone, and another run may well lie outside.
     """
 
     estimate: float
     low: float
     high: float
     confidence: float
+    within_run: bool = False
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -55,6 +58,13 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     ordered = sorted(_finite(values).tolist())
     _check_confidence(confidence)
     n = len(ordered)
+    rank, achieved = median_rank(n, confidence)
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return Interval(middle, ordered[rank - 1], ordered[n - rank], achieved)
+
+
+def median_rank(n: int, confidence: float) -> tuple[int, float]:
+    """The k of `median_interval`, counted from 1, and the confidence that it achieves."""
     tail = below = choose = 1  # of 2**n: P(B <= 0), P(B <= k - 1) for the k chosen, and C(n, 0)
     rank = 1
     for count in range(1, (n - 1) // 2 + 1):
@@ -63,8 +73,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
         if 2 * tail / 2**n > 1 - confidence:
             break
         rank, below = count + 1, tail
-    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    return Interval(middle, ordered[rank - 1], ordered[n - rank], 1 - 2 * below / 2**n)
+    return rank, 1 - 2 * below / 2**n
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -134,8 +143,9 @@ def verdict(low: float, high: float, ratio: float, threshold: float) -> str:
     """What a ratio of times with its interval says of B: faster, slower, equivalent or inconclusive.
 
     Faster or slower: the interval excludes 1 and the ratio is beyond the threshold, the least difference that matters.
-    Equivalent: the whole interval is within it. Else nothing was shown. The threshold counts in ratios, from 1 / (1 + t)
-    to 1 + t, so that exchanging A and B exchanges faster and slower and changes nothing else.
+    Equivalent: the whole interval is within it and holds 1. Else nothing was shown, or a difference too small to matter.
+    The threshold counts in ratios, from 1 / (1 + t) to 1 + t, so that exchanging A and B exchanges faster and slower and
+    changes nothing else.
 
     Raises ValueError for a threshold below 0, or a ratio outside its interval.
     """
@@ -147,7 +157,7 @@ def verdict(low: float, high: float, ratio: float, threshold: float) -> str:
         return "slower"
     if high < 1 and ratio < 1 / (1 + threshold):
         return "faster"
-    if low >= 1 / (1 + threshold) and high <= 1 + threshold:
+    if 1 / (1 + threshold) <= low <= 1 <= high <= 1 + threshold:
         return "equivalent"
     return "inconclusive"
 

@@ -15,9 +15,11 @@ class Comparison:
 
     `low` and `high` bound it at the `confidence` achieved: 0 and infinity, at a confidence of 0, where nothing does.
     `p_value` is that of no difference, adjusted for the comparisons of one family where `comparison.judged` made it;
-    `smallest_detectable` is the relative difference that this many pairs would find four times in five; `threshold` the
-    least difference that matters. Of two that were not `interleaved` the verdict is `descriptive`, `reason` says why they
-    were not, no pairs were formed, and nothing was tested: the p value is 1, the smallest detectable difference infinite.
+    `smallest_detectable` is the relative difference that such a measurement finds four times in five; `threshold` the
+    least difference that matters. `restarts` is how many the pairs come from; `spread_assumed` says that these are too few
+    to tell how much they differ, so that something had to be assumed. Of two that were not `interleaved` the verdict is
+    `descriptive`, `reason` says why they were not, no pairs were formed, and nothing was tested: the p value is 1, the
+    smallest detectable difference infinite.
     """
 
     ratio: float
@@ -31,11 +33,19 @@ class Comparison:
     threshold: float | None = None
     interleaved: bool = True
     reason: str | None = None
+    restarts: int = 1
+    spread_assumed: bool = False
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """The bounds, or None where nothing bounds the ratio."""
         return (self.low, self.high) if self.confidence > 0 and math.isfinite(self.high) else None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval excludes 1. Where the verdict is still inconclusive, the difference may be too small to
+        matter, or may not survive the number of comparisons."""
+        return self.low > 1 or self.high < 1
 
     def swapped(self) -> "Comparison":
         """A against B: log ratios change their sign, so nothing is computed again."""

@@ -11,7 +11,7 @@ from mtbench.bench.wire import CallTime, Prepare, Refused, Request, Start, TimeL
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results.stats import compare_paired
 from mtbench.results.verdicts import Comparison
 from mtbench.selftest.rival_requests import TimeByDoBench, TimeByTimer, TimeDevice, TimeLoop

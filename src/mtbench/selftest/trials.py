@@ -10,9 +10,9 @@ from typing import Any
 from mtbench.engines import local
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Job, Task, plan
-from mtbench.plan import job as make_job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Job, Task, plan
+from mtbench.plan.jobs import job as make_job
+from mtbench.plan.protocol import Protocol
 from mtbench.results.comparison import compare
 from mtbench.results.record import Record
 from mtbench.results.samples import blocks

@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 
 from mtbench.bench.controller.progress import Progress
 from mtbench.machine.watch import HEAT, Reading
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 STEP_S = 5.0
 

@@ -12,8 +12,8 @@ from mtbench.bench.controller.energy import Energy
 from mtbench.bench.rates import Rates, limit_ns
 from mtbench.bench.wire import Finished, Prepared, Started
 from mtbench.machine.watch import Reading
-from mtbench.plan import Job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Job
+from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now, to_json
 from mtbench.results.samples import block_statistic

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mtbench import fingerprint, paths
+from mtbench import paths, plain
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.rates import Rates
 from mtbench.plain import from_plain, to_plain
@@ -87,7 +87,7 @@ class Store:
     def key(self, state: JobState) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""
         arm = state.job.arm
-        file = arm.framework_file and fingerprint.of_bytes(Path(arm.framework_file).read_bytes())
+        file = arm.framework_file and plain.fingerprint_of_bytes(Path(arm.framework_file).read_bytes())
         return {
             "method": METHOD,
             "machine_id": self.machine_id,
@@ -120,4 +120,4 @@ class Store:
             paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
-        return self.folder / f"{key['framework']}-{key['dtype']}-{fingerprint.of(key, 16)}.json"
+        return self.folder / f"{key['framework']}-{key['dtype']}-{plain.fingerprint(key, 16)}.json"

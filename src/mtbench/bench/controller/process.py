@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from mtbench import environments
+from mtbench.bench.controller import environments
 from mtbench.bench.failures import aborted_for_memory
 from mtbench.bench.wire import Channel, Closed, Garbled, Refused, Request, TimedOut
 

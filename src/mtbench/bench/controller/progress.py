@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbench.plan import Arm, Cell
+from mtbench.plan.jobs import Arm, Cell
 from mtbench.results.record import Record
 
 

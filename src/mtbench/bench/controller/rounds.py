@@ -3,14 +3,14 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 
 def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number: int) -> list[str]:
     """The arms of one round in random order: the same for the same seed, another for each round.
 
-    Random order within rounds is what makes a signed-rank test on the rounds' differences valid (Fisher's
-    randomisation), whatever the machine's speed does meanwhile.
+    Random order within rounds is what makes the rounds' differences those of the arms (Fisher's randomisation), whatever
+    the machine's speed does meanwhile.
     """
     order = list(arms)
     random.Random(f"{seed}/{cell}/{restart}/{number}").shuffle(order)
@@ -19,15 +19,6 @@ def round_order(arms: Sequence[str], seed: int, cell: str, restart: int, number:
 
 def settled(blocks_ns: Mapping[str, Sequence[float]], protocol: Protocol) -> bool:
     """Whether every arm's interval of the median block lies within the target, at the look's confidence."""
-    from mtbench.results.stats import median_interval
+    from mtbench.results.estimates import within
 
-    for values in blocks_ns.values():
-        interval = median_interval(values, protocol.look_confidence)
-        if interval.confidence < protocol.look_confidence:
-            return False
-        if (
-            max(interval.high - interval.estimate, interval.estimate - interval.low)
-            > protocol.target * interval.estimate
-        ):
-            return False
-    return True
+    return all(within(values, protocol.target, protocol.look_confidence) for values in blocks_ns.values())

@@ -22,7 +22,7 @@ from mtbench.bench.controller.rounds import round_order, settled
 from mtbench.bench.controller.workers import StartProcess, Workers, prepare
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
-from mtbench.plan import Arm, Plan
+from mtbench.plan.jobs import Arm, Plan
 from mtbench.results.record import FILE_NAME, Record, write
 from mtbench.results.samples import block_statistic
 

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from mtbench import environments
 from mtbench.bench import wire
+from mtbench.bench.controller import environments
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Settings
-from mtbench.plan import Arm
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm
+from mtbench.plan.protocol import Protocol
 from mtbench.results import stats
 
 A = TypeVar("A")

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 Call = Callable[..., Any]
 Clock = Callable[[], int]

@@ -14,7 +14,7 @@ from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import ITEM_BYTES
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 

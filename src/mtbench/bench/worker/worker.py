@@ -17,18 +17,18 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from mtbench import registry
 from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
 from mtbench.bench.worker import blocks, calibration, correctness, integrity
 from mtbench.bench.worker.forms import build, compiled
 from mtbench.bench.worker.priority import raise_priority
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Description, Framework
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 
 FLOOR_CALLS = 200
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mtbench import paths, registry
+from mtbench import paths
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ def list_names(
         typer.echo(f"mtbench list: --format {output} is that of --support; give both.", err=True)
         sys.exit(2)
     if of_support:
-        from mtbench import capability, support
+        from mtbench.catalogue import capability, support
 
         matrix = support.matrix()
         if output == "markdown":
@@ -121,7 +122,8 @@ def doctor(
     """What this machine is, what can run on it and why not, and what would spoil a measurement now, with remedies."""
     from rich.console import Console
 
-    from mtbench import capability, machine
+    from mtbench import machine
+    from mtbench.catalogue import capability
     from mtbench.machine import contenders
     from mtbench.machine.console import examination
     from mtbench.machine.doctor import examine

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from mtbench import registry, support
 from mtbench.bench.worker import forms
-from mtbench.capability import Capability
-from mtbench.cli import app
+from mtbench.catalogue import registry, support
+from mtbench.catalogue.capability import Capability
 from mtbench.errors import Unsupported
+from mtbench.launch.commands import app
 from mtbench.operators.base import Operator
 from mtbench.report import pages
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 MATRIX = support.matrix()
 
 
@@ -74,7 +74,7 @@ def test_the_readme_holds_the_matrix() -> None:
 
 
 def test_the_matrix_is_read_without_any_library() -> None:
-    program = "import sys; from mtbench import support; support.matrix(); print(*sys.modules)"
+    program = "import sys; from mtbench.catalogue import support; support.matrix(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "mlx", "jax", "mlx.core"} & set(loaded)
 

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mtbench import environments, paths
+from mtbench import paths
+from mtbench.bench.controller import environments
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.engines import local
@@ -24,13 +25,13 @@ from mtbench.errors import ConfigError, Unsupported
 from mtbench.launch import config as configuration
 from mtbench.machine import nvidia
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Job, Task, plan
-from mtbench.plan import job as make_job
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Job, Task, plan
+from mtbench.plan.jobs import job as make_job
+from mtbench.plan.protocol import Protocol
 from mtbench.results.record import Record
 
-ROOT = Path(__file__).resolve().parents[1]
-USER = Path(__file__).parent / "bench" / "user"
+ROOT = Path(__file__).resolve().parents[2]
+USER = Path(__file__).parent / "user"
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from mtbench import fingerprint, paths
+from mtbench import paths, plain
 from mtbench.errors import Unsupported
 from mtbench.machine import nvidia
-from mtbench.plan import Arm
+from mtbench.plan.jobs import Arm
 
 NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
 """What a worker imports beside its framework and the standard library, as in pyproject.toml."""
@@ -79,7 +79,7 @@ def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
 def _folder_name(requirement: str) -> str:
     """The package's name to read, and a fingerprint of all that decides what is in the environment."""
     decisive = [requirement, *NEEDS, sys.version, platform.machine(), *_backend_extras()]
-    return f"{Requirement(requirement).name}-{fingerprint.of(decisive, 10)}"
+    return f"{Requirement(requirement).name}-{plain.fingerprint(decisive, 10)}"
 
 
 @contextmanager

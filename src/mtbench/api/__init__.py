@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mtbench.bench.controller.progress import Progress
     from mtbench.compare import Table
-    from mtbench.plan import Plan
+    from mtbench.plan.jobs import Plan
     from mtbench.results.record import Record
     from mtbench.results.verdicts import Comparison
 
@@ -254,7 +254,14 @@ def time(
     There is no reference: all are held to the first one's answer, and the records say so. `tolerance` is relative, twice that
     of the dtype where it is not given. Raises ConfigError for a mistake.
     """
-    from mtbench.own_functions import plan_of
+    from mtbench.api.own_functions import plan_of
 
-    made = plan_of(contenders, inputs, weights or {}, framework, dtype, device, tolerance, protocol)
-    return run(made, folder, progress)
+    if not contenders or not inputs:
+        raise ConfigError("time needs at least one contender and one input.")
+    libraries = dict.fromkeys(contenders, framework) if isinstance(framework, str) else dict(framework)
+    for name in contenders:
+        if name not in libraries:
+            raise ConfigError(f"framework names no library for the contender '{name}'.")
+    used = sorted(set(libraries.values()))
+    usual = make_plan(operator="softmax", framework=used, dtype=dtype, device=device, protocol=protocol)
+    return run(plan_of(contenders, inputs, weights or {}, libraries, usual, tolerance), folder, progress)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtbench import capability, registry
-from mtbench.capability import Capability
+from mtbench.catalogue import capability, registry
+from mtbench.catalogue.capability import Capability
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Framework, Settings
 

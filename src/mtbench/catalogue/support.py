@@ -7,8 +7,8 @@ refuses its parameters) is asked of it, by `capability`.
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from mtbench import registry
-from mtbench.capability import Capability
+from mtbench.catalogue import registry
+from mtbench.catalogue.capability import Capability
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 

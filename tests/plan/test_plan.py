@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
-from mtbench.plan import Arm, Job, Plan, Task, job, plan
-from mtbench.protocol import Protocol
+from mtbench.plan.jobs import Arm, Job, Plan, Task, job, plan
+from mtbench.plan.protocol import Protocol
 
 OPERATORS = registry.names("operator")
 FRAMEWORKS = registry.names("framework")

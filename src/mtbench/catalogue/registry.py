@@ -17,7 +17,7 @@ _BASES: dict[str, type] = {"operator": Operator, "framework": Framework}
 
 def names(group: str) -> list[str]:
     """The names in the package of a group (`operator` or `framework`), sorted; files named `_...` are their shared parts."""
-    folder = Path(__file__).parent / f"{group}s"
+    folder = Path(__file__).parents[1] / f"{group}s"
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "base" and not path.stem.startswith("_"))
 
 

@@ -17,8 +17,8 @@ class Protocol:
 
     restarts: int = 5
     """Lives of the worker processes. Ten starts of one process differed by 5 to 12 % on a shared machine, so one life
-    says little about the next. Student's interval over lives is 9.0 standard deviations of them to either side for 2
-    lives, 2.5 for 3, 1.2 for 5 and 0.7 for 10."""
+    says little about the next. Student's interval over restarts is 2.5 standard deviations of them to either side for 3,
+    1.2 for 5 and 0.7 for 10; below 3 a deviation of 5 % is assumed, and only large differences get a verdict."""
 
     looks: list[int] = field(default_factory=lambda: [8, 16])
     """Rounds of a visit after which to look whether the interval is narrow enough; the last is the most rounds. Looking

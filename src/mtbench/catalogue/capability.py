@@ -1,4 +1,4 @@
-"""What a library can do here: asked of it in a process of its own, `python -m mtbench.capability torch gpu`.
+"""What a library can do here: asked of it in a process of its own, `python -m mtbench.catalogue.capability torch gpu`.
 
 Libraries are heavy, may be broken, and may hang; whoever asks must neither load them nor fall with them.
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from mtbench import registry
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Description, Framework, Settings
 from mtbench.operators.base import Operator
@@ -81,7 +81,7 @@ def ask(
 
 
 def _ask(library: str, device: str, thorough: bool, timeout_s: float) -> Capability:
-    command = [sys.executable, "-m", "mtbench.capability", library, device, *([THOROUGH] if thorough else [])]
+    command = [sys.executable, "-m", "mtbench.catalogue.capability", library, device, *([THOROUGH] if thorough else [])]
     try:
         finished = subprocess.run(
             command,

@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__, fingerprint, registry
+from mtbench import __version__, plain
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import from_plain, to_plain
-from mtbench.protocol import Protocol
+from mtbench.plan.protocol import Protocol
 from mtbench.results.record import CONTENDERS, to_json
 
 DIGITS = 10
@@ -56,7 +57,7 @@ class Task:
             "dtype": self.dtype,
             "shape": asdict(self.shape),
         }
-        return fingerprint.of(identity | ({} if self.model is None else {"model": self.model}), DIGITS)
+        return plain.fingerprint(identity | ({} if self.model is None else {"model": self.model}), DIGITS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Arm:
         parts += [] if self.variant == "native" else [self.variant]
         parts += [] if self.device == "auto" else [self.device]
         parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
-        parts += [] if self.python is None else [f"python-{fingerprint.of({'python': self.python}, 6)}"]
+        parts += [] if self.python is None else [f"python-{plain.fingerprint({'python': self.python}, 6)}"]
         parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
         parts += [_axis_name(axis, value) for axis, value in self.contended]
         return "-".join(parts)
@@ -124,7 +125,7 @@ class Cell:
             **dict(self.settings),
         }
         known = {name: value for name, value in identity.items() if value is not None}
-        return fingerprint.of(known, DIGITS)
+        return plain.fingerprint(known, DIGITS)
 
     def __str__(self) -> str:
         told = [self.operator, self.model, self.dtype, str(self.shape)]
@@ -169,7 +170,7 @@ class Job:
     @cached_property
     def id(self) -> str:
         """The same whatever it competes with."""
-        return fingerprint.of({"cell": self.task.fingerprint, "arm": self.arm.settings}, DIGITS)
+        return plain.fingerprint({"cell": self.task.fingerprint, "arm": self.arm.settings}, DIGITS)
 
     @property
     def usual_folder(self) -> Path:
@@ -300,16 +301,16 @@ def _library_axes(arm: Arm) -> dict[str, str]:
 
 def _axis_name(axis: str, value: Any) -> str:
     """`bfloat16`, `quantized_linear`, `bits=4`."""
-    plain = re.sub(r"[^\w.+-]", "_", str(value))
-    return f"{axis.removeprefix(PARAMS)}={plain}" if axis.startswith(PARAMS) else plain
+    text = re.sub(r"[^\w.+-]", "_", str(value))
+    return f"{axis.removeprefix(PARAMS)}={text}" if axis.startswith(PARAMS) else text
 
 
 def _requirement_name(requirement: str, framework: str) -> str:
     """`mlx==0.31.0` is mlx-0.31.0, of which the framework's own name is left out; anything less plain gets a
     fingerprint, since `mlx<1` and `mlx>=1` must not be named alike, and an address may hold a person's name."""
-    plain = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
-    if plain is None:
+    exact = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
+    if exact is None:
         package = re.match(r"[\w.-]*", requirement)
-        return f"{package.group() if package else ''}-{fingerprint.of({'requirement': requirement}, 6)}"
-    package_name, version = plain.groups()
+        return f"{package.group() if package else ''}-{plain.fingerprint({'requirement': requirement}, 6)}"
+    package_name, version = exact.groups()
     return version if package_name == framework else f"{package_name}-{version}"

@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench import fingerprint, paths, registry
+from mtbench import paths, plain
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Call, Host, Operator, Shape, array_bytes, random_weight
+
+if TYPE_CHECKING:
+    from mtbench.plan.jobs import Plan
 
 REFERENCE_TIMEOUT_S = 600.0
 
@@ -72,8 +76,13 @@ class OwnFunction(Operator):
         arrays |= {f"weight {name}": value for name, value in vars(w).items()}
         content = b"".join(np.ascontiguousarray(value).tobytes() for value in arrays.values())
         source = Path(_file_of(self.reference)).read_bytes() if ":" in self.reference else b""
-        key = [self.reference, self.reference_framework, fingerprint.of_bytes(content), fingerprint.of_bytes(source)]
-        file = paths.cache() / "references" / f"own-{fingerprint.of(key, 16)}.npz"
+        key = [
+            self.reference,
+            self.reference_framework,
+            plain.fingerprint_of_bytes(content),
+            plain.fingerprint_of_bytes(source),
+        ]
+        file = paths.cache() / "references" / f"own-{plain.fingerprint(key, 16)}.npz"
         if not file.is_file():
             _compute(self, arrays, file)
         with np.load(file) as kept:
@@ -84,27 +93,15 @@ def plan_of(
     contenders: Mapping[str, str],
     inputs: Sizes,
     weights: Sizes,
-    framework: str | Mapping[str, str],
-    dtype: str,
-    device: str,
+    libraries: Mapping[str, str],
+    usual: "Plan",
     tolerance: float | None,
-    protocol: str | Mapping[str, Any] | None,
-) -> Any:
-    """The plan of `mtbench.time`. Raises ConfigError."""
-    from mtbench import plan as plans
-    from mtbench.api import make_plan
+) -> "Plan":
+    """The plan of `mtbench.time`. `usual` is one of any operator in the same libraries (by contender), which has what is asked
+    for in the words of a configuration: arms, dtype, protocol, tolerance. Raises ConfigError."""
+    from mtbench.plan import jobs as plans
     from mtbench.results.record import CONTENDERS
 
-    if len(contenders) < 1 or not inputs:
-        raise ConfigError("time needs at least one contender and one input.")
-    libraries = dict.fromkeys(contenders, framework) if isinstance(framework, str) else dict(framework)
-    for name in contenders:
-        if name not in libraries:
-            raise ConfigError(f"framework names no library for the contender '{name}'.")
-    # A plan of any operator has what is asked for in the words of a configuration: arms, dtype, protocol, tolerance.
-    usual = make_plan(
-        operator="softmax", framework=sorted(set(libraries.values())), dtype=dtype, device=device, protocol=protocol
-    )
     arms = {_configured(job.arm): job.arm for job in usual.jobs}
     first = next(iter(contenders))
     sizes = [list(shape) for shape in inputs.values()]
@@ -118,7 +115,13 @@ def plan_of(
             "inputs_json": json.dumps({one: list(each) for one, each in inputs.items()}),
             "weights_json": json.dumps({one: list(each) for one, each in weights.items()}),
         }
-        task = plans.Task("own_function", tuple(sorted(params.items())), dtype, shape, str(Path(__file__).resolve()))
+        task = plans.Task(
+            "own_function",
+            tuple(sorted(params.items())),
+            usual.jobs[0].task.dtype,
+            shape,
+            str(Path(__file__).resolve()),
+        )
         allowed = 2 * usual.jobs[0].tolerance if tolerance is None else tolerance
         axes = (*CONTENDERS, f"{plans.PARAMS}factory")
         jobs.append(plans.job(task, plans.named(arms[libraries[name]], name), allowed, axes))
@@ -166,7 +169,7 @@ def _compute(problem: OwnFunction, arrays: Mapping[str, Host], file: Path) -> No
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
         np.savez(given, **dict(arrays))  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "mtbench.own_functions", problem.reference, problem.reference_framework]
+        command = [sys.executable, "-m", "mtbench.api.own_functions", problem.reference, problem.reference_framework]
         done = subprocess.run(
             [*command, str(given), str(found)], capture_output=True, text=True, timeout=REFERENCE_TIMEOUT_S, check=False
         )

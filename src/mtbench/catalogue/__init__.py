@@ -1,0 +1,1 @@
+"""What there is by name, and what of it can run here."""

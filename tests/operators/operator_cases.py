@@ -23,6 +23,9 @@ from mtbench.reference import array_namespace, round_to
 
 OPERATORS = registry.names("operator")
 DEVICE = os.environ.get("MTBENCH_TEST_DEVICE", "cpu")  # pytest's --device
+ON_GPU = DEVICE == "gpu"
+known_of_the_cpu = pytest.mark.skipif(ON_GPU, reason="says what holds on a CPU")
+
 HOST_ONLY = ("numpy",)
 """Libraries that run on the CPU whatever is asked for, as the others' measure."""
 TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}

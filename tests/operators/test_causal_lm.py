@@ -106,9 +106,10 @@ def test_decode_continues_what_prefill_began(name: str) -> None:
     whole = references(prompt, [tokens], weights)
     model = build(prompt, "torch", "native", weights, "float32")._model
     cache = DynamicCache(config=model.config)
-    model(torch.from_numpy(tokens[:, :-1]), past_key_values=cache, use_cache=True)
+    model(framework("torch").array(tokens[:, :-1], "float32"), past_key_values=cache, use_cache=True)
     keys, values = (
-        torch.stack([getattr(layer, part) for layer in cache.layers], 1).double().numpy() for part in ("keys", "values")
+        torch.stack([getattr(layer, part) for layer in cache.layers], 1).cpu().double().numpy()
+        for part in ("keys", "values")
     )
     for library in ("torch", "mlx"):
         call = build(step, library, "native", weights, "float32")

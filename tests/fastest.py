@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from mtbench import registry
-from mtbench.bench.worker import blocks, worker
+from mtbench.bench.worker import blocks, forms
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.operators.base import Shape
 from mtbench.protocol import Protocol
@@ -57,7 +57,7 @@ def row(framework: Framework, device: str, operator: str, params: dict[str, Any]
     subjects = {}
     for variant in ("native", "portable", *(name.partition("_")[2] for name in others)):
         try:
-            call = worker.build(framework, problem, variant, SimpleNamespace(**arrays))
+            call = forms.build(framework, problem, variant, SimpleNamespace(**arrays))
             out = call(*inputs)
             framework.settle(out)
         except Exception as error:

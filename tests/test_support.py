@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtbench import registry, support
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms
 from mtbench.capability import Capability
 from mtbench.cli import app
 from mtbench.errors import Unsupported
@@ -57,14 +57,14 @@ def test_the_worker_builds_what_is_said(one: support.Support, monkeypatch: pytes
     problem = object.__new__(operator)
     for variant in ("native", "portable", *one.variants):
         with pytest.raises(Unsupported if one.how == "–" and variant == "portable" else (Told, Unsupported)) as way:
-            worker.build(framework, problem, variant, None)  # type: ignore[arg-type]
+            forms.build(framework, problem, variant, None)  # type: ignore[arg-type]
         told = str(way.value) if way.type is Told else "–"
         if variant == "native":  # a definition of one piece has no parts
             assert told == one.how or (told, one.how) == ("parts", "portable")
         elif one.how != "–" and not operator.own_forms_only:
             assert told == ("portable" if variant == "portable" else "native")
     with pytest.raises(Unsupported):
-        worker.build(framework, problem, "nonsense", None)  # type: ignore[arg-type]
+        forms.build(framework, problem, "nonsense", None)  # type: ignore[arg-type]
 
 
 def test_the_readme_holds_the_matrix() -> None:

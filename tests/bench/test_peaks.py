@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mtbench import paths
+from mtbench.accuracy import Errors
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
 from mtbench.bench.controller.progress import Progress
@@ -247,7 +248,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_cache(store
 def test_a_record_says_what_was_achieved_and_how_much_the_roofs_would_allow(misbehaving):
     one = state(misbehaving)
     one.latency_ns, one.throughput_ns = [[[900] * 5] * 8], [[500.0] * 8]
-    one.note_prepared(Prepared(1, 1, 0.0, flops=1000.0, bytes_moved=128.0, calls_per_block=5, throughput_calls=5))
+    one.note_prepared(Prepared(1, 1, Errors(), flops=1000.0, bytes_moved=128.0, calls_per_block=5, throughput_calls=5))
     one.peaks = Rates(1e10, {64: 1e9, 128: 1e9})
     found = one.record(Sweep("s", Protocol(), "m", {}))
     assert (found.flops_per_s, found.bytes_per_s) == (pytest.approx(2e9), pytest.approx(2.56e8))

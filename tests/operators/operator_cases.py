@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from importlib.util import find_spec
 from itertools import combinations
@@ -10,12 +10,16 @@ from types import NoneType, SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+import yaml
 from definitions import table
+from omegaconf import OmegaConf
 
-from mtbench import registry
-from mtbench.bench.worker import worker
+from mtbench import paths, registry
+from mtbench.accuracy import Errors, Limits
+from mtbench.bench.worker import correctness, forms
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
+from mtbench.launch.config import limits_of
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size
 from mtbench.reference import array_namespace, round_to
 
@@ -26,10 +30,36 @@ SMALL = {"embed_dim": 32, "num_heads": 4, "num_kv_heads": 2, "vocab_size": 50}
 SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
 
 
+_device = ["cpu"]
+
+
+def use_device(device: str) -> None:
+    """Before any library is asked for; the tests themselves keep to the CPU."""
+    _device[0] = device
+
+
 @cache
 def framework(name: str) -> Framework:
-    made: Framework = registry.load("framework", name)(Settings(device="cpu"))
+    device = "cpu" if name == "numpy" else _device[0]
+    made: Framework = registry.load("framework", name)(Settings(device=device))
     return made
+
+
+@cache
+def limits(name: str, dtype: str) -> Limits:
+    """What an operator's answer may be off, as the YAML says."""
+    conf = paths.conf()
+    kind = yaml.safe_load((conf / "dtype" / f"{dtype}.yaml").read_text())
+    own = yaml.safe_load((conf / "operator" / f"{name}.yaml").read_text())
+    settings = {"operator": {"tolerance": {}, "norm_tolerance": {}} | own, "dtype": {"norm_tolerance": None} | kind}
+    return limits_of(OmegaConf.create(settings | {"matmul_precision": "highest"}))
+
+
+def errors(problem: Operator, out: list[Host], expected: list[Host], dtype: str, name: str | None = None) -> Errors:
+    """The three errors, as a worker judges them. Raises Mismatch."""
+    limit = replace(limits(name or problem.key(), dtype), exact=problem.exact)
+    correctness.check_form(out, [each.shape for each in expected])
+    return correctness.compare(problem, dtype, limit, out, expected)
 
 
 def small_parameters(operator_class: type[Operator]) -> dict[str, Any]:
@@ -148,7 +178,7 @@ def references(problem: Operator, inputs: list[Host], weights: SimpleNamespace) 
 def build(problem: Operator, library: str, variant: str, weights: SimpleNamespace, dtype: str) -> Any:
     """An operator's call in a library, as the worker builds it."""
     arrays = SimpleNamespace(**{name: framework(library).array(value, dtype) for name, value in vars(weights).items()})
-    return worker.build(framework(library), problem, variant, arrays)
+    return forms.build(framework(library), problem, variant, arrays)
 
 
 def run(call: Any, library: str, inputs: list[Host], dtype: str) -> Host:

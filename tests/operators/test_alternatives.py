@@ -7,7 +7,7 @@ import yaml
 from operator_cases import draw, error, framework, outputs, references, shapes, small_parameters
 
 from mtbench import registry
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
 
@@ -31,7 +31,7 @@ def test_each_alternative_agrees(file: Path, library: str) -> None:
         inputs, weights = draw(problem, next(shapes(problem, Shape(2, 10), Shape(2, 1, 10))), "float32")
         arrays = {key: framework(library).array(value, "float32") for key, value in vars(weights).items()}
         try:
-            call = worker.build(framework(library), problem, variant, type(weights)(**arrays))
+            call = forms.build(framework(library), problem, variant, type(weights)(**arrays))
         except Unsupported as why:
             pytest.skip(str(why))
         assert error(outputs(call, library, inputs, "float32"), references(problem, inputs, weights)) < 1e-5, name

@@ -12,7 +12,7 @@ from definitions.language import CONFIGS, bytes_moved, causal_lm, flops
 from operator_cases import TOLERANCES, build, draw, error, framework, outputs, references
 
 from mtbench import paths, registry
-from mtbench.bench.worker import worker
+from mtbench.bench.worker import forms
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models import checkpoint
 from mtbench.operators.base import Operator, Shape
@@ -81,7 +81,7 @@ def test_compiled_models_keep_their_caches(library: str, name: str, phase: str, 
     others, _ = draw(problem, shape, "float32", seed=1)
     other = references(problem, others, weights)
     expected = references(problem, inputs, weights)
-    call = worker.compiled(chosen, build(problem, library, "native", weights, "float32"))
+    call = forms.compiled(chosen, build(problem, library, "native", weights, "float32"))
     try:
         arrays, other_arrays = ([chosen.array(each, "float32") for each in given] for given in (inputs, others))
         compilations = None

@@ -77,6 +77,24 @@ class Torch(Framework):
     def leaves(self, out: Any) -> list[Any]:
         return leaves(out, self.torch.Tensor)
 
+    def copy(self, array: Any) -> Any:
+        copied = array.clone()
+        self.synchronize()
+        return copied
+
+    def overwrite(self, array: Any, values: Any) -> Any:
+        array.copy_(values)
+        self.synchronize()
+        return array
+
+    def stored_whole(self, array: Any) -> bool:
+        return bool(array.untyped_storage().nbytes() >= array.numel() * array.element_size())
+
+    @classmethod
+    def keep_compiled_in(cls, folder: Path) -> None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
+        os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+
     def compile(self, call: Call) -> Call:
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, TypeVar
 
+from mtbench.accuracy import Limits
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.rounds import round_order
 from mtbench.bench.wire import CallTime, Prepare, Refused, Request, Start, TimeLatency, TimeThroughput
@@ -52,7 +53,7 @@ class Beside:
 
     def prepare(self, subject: tuple[str, dict[str, Any]], shape: Shape) -> None:
         operator, params = subject
-        self.ask(Prepare(operator, None, params, "native", "float32", shape, TOLERANCE))
+        self.ask(Prepare(operator, None, params, "native", "float32", shape, Limits(TOLERANCE, TOLERANCE)))
 
     def compare(
         self, ours: Callable[["Beside"], float], theirs: Request[CallTime], rounds: int

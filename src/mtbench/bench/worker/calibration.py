@@ -190,7 +190,7 @@ def _best_block_ns(subject: Subject, waited_ns: float, protocol: Protocol, count
     if waited_ns > LONG_NS:
         return waited_ns
     calls = blocks.calls_for_throughput(subject, waited_ns, protocol)
-    best_ns = min(blocks.throughput_block(subject, calls, protocol) for _ in range(count))
+    best_ns = min(blocks.throughput_block(subject, calls, protocol, 1)[0] for _ in range(count))
     if waited_ns > max(UNDONE_NS, UNDONE_FACTOR * best_ns):
         waited_ns = min(blocks.latency_calls(subject, UNDONE_TRIES))
     subject.last = None

@@ -107,8 +107,8 @@ class Protocol:
     library and dtype."""
 
     compiler_cache: str = "fresh"
-    """What a compiler finds on disk when it compiles first: `fresh`, nothing, in a folder that an arm has for one sweep; `kept`,
-    what was there before. One first call took 8.7 s with an empty cache and 3.1 s with one that knew it."""
+    """What a compiler finds on disk when it compiles first: `fresh`, nothing, in a folder that an arm has for one sweep;
+    `kept`, what was there before. One first call took 8.7 s with an empty cache and 3.1 s with one that knew it."""
 
     seed: int = 0
     """Of the order of arms within rounds, and of inputs and weights."""

@@ -16,7 +16,6 @@ from operator_cases import (
     default,
     draw,
     errors,
-    framework,
     has,
     limits,
     outputs,
@@ -60,7 +59,11 @@ def main(device: str, dtypes: list[str]) -> None:
                         worst[dtype, library] = worst[dtype, library].worst(found)
                         counted[dtype, library] += 1
                         limit = limits(name, dtype)
-                        if found.norm > limit.norm / 2 or found.row > limit.row / 2 or found.element > limit.element / 2:
+                        if (
+                            found.norm > limit.norm / 2
+                            or found.row > limit.row / 2
+                            or found.element > limit.element / 2
+                        ):
                             near[name, library, dtype] = near[name, library, dtype].worst(found)
                 except Unsupported:
                     continue

@@ -245,8 +245,8 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
 
 
 def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions) -> Host:
-    """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean square:
-    one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6."""
+    """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
+    square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6."""
     return rng.standard_normal(shape) * 10 ** rng.uniform(-4, 1, (*shape[:-1], 1))
 
 

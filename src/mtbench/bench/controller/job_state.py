@@ -20,6 +20,10 @@ from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now, to_json
 from mtbench.results.samples import block_statistic
 
+ROOF_UNSURE = (
+    "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
+)
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -249,6 +253,9 @@ class JobState:
         record.limit_ns = limit_ns(flops, moved, roofs.flops_per_s, roofs.bytes_per_s)
         if record.limit_ns is not None:
             record.limit_fraction = record.limit_ns / record.throughput_ns
+            by_flops = roofs.flops_per_s is not None and flops / roofs.flops_per_s * 1e9 >= record.limit_ns
+            if not (roofs.flops_sure if by_flops else roofs.bytes_sure):
+                record.warnings = [*record.warnings, ROOF_UNSURE]
 
 
 def nameless(text: str) -> str:

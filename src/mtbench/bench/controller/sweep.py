@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
-from mtbench.bench.controller.conditions import contended, joined, warnings_of
+from mtbench.bench.controller.conditions import contended, contention, joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
@@ -98,6 +98,7 @@ class Controller:
             started = time.monotonic()
             self._visit(restart, cell)
             self.cooling.visited(time.monotonic() - started)
+        self._measure_peaks_again()
         self.workers.end()
         self._note_drift()
         self._note_peaks()
@@ -213,7 +214,17 @@ class Controller:
         else:
             self._take_peaks(state, rates)
 
+    def _measure_peaks_again(self) -> None:
+        """Each library's once more at the end of a restart, briefly: the first time may have been a busy minute."""
+        live = [state for state in self.states if not state.failed and state.job.arm in self.workers.alive]
+        for state in self.peaks.sources(live):
+            rates = self.workers.ask_peaks(state, brief=True)
+            if rates is not None:
+                self._take_peaks(state, rates)
+
     def _take_peaks(self, state: JobState, rates: Rates) -> None:
+        if contention(self.watch.sample()) is not None:
+            rates = rates.doubted()
         self.kept_peaks.write(state, self.peaks.note(state, rates))
 
     def _tell_of_kept_peaks(self, kept: Kept) -> None:

@@ -115,12 +115,12 @@ class Workers:
             return None
         return answer
 
-    def ask_peaks(self, state: JobState) -> Rates | None:
+    def ask_peaks(self, state: JobState, brief: bool = False) -> Rates | None:
         """Has a library measure its peak rates with a job's dtype; None, with a warning, where it cannot. A worker that dies
         over it is replaced: the job can be measured without."""
         arm = state.job.arm
         try:
-            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype), self.protocol.timeout_s)
+            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype, brief), self.protocol.timeout_s)
         except Died as death:
             del self.alive[arm]
             self.progress.warn(f"{state.arm} died while its peak rates were measured: {death}")

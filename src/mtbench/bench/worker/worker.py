@@ -98,13 +98,13 @@ class Worker:
             return wire.Floor(median(blocks.latency_calls(null, FLOOR_CALLS)))
 
     def peaks(self, request: wire.MeasurePeaks) -> Rates:
-        return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0)
+        return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0, request.brief)
 
-    def _peak_rates(self, dtype: str, factor: float = 1.0) -> Rates:
+    def _peak_rates(self, dtype: str, factor: float = 1.0, brief: bool = False) -> Rates:
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
-        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s)
+        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, brief)
 
     def canary(self, request: wire.TimeCanary) -> wire.CallTime:
         if self.canary_call is None:

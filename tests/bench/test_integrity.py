@@ -285,3 +285,9 @@ def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_mac
     with pytest.raises(Mismatch, match="not done"):
         rates.check(*work, 1.0, roofs)
     assert measured == []
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch", "mlx", pytest.param("jax", marks=HAS_JAX)])
+def test_a_mask_is_a_mask_in_every_library(judge, framework):
+    answer = judge(framework, "", operator="masked", roofs=Roofs())
+    assert isinstance(answer, wire.Finished), answer

@@ -2,6 +2,8 @@
 
 import gc
 from dataclasses import dataclass, field
+from itertools import accumulate, cycle
+from statistics import median
 
 import pytest
 
@@ -154,3 +156,62 @@ def test_a_cold_cache_takes_the_input_sets_in_turn():
     subject.run()
     blocks.throughput_calls(subject, 4)
     assert taken == ["a", "b", "c"] * 3
+
+
+class CoarseClock:
+    """Apple's: it moves in steps of 41.67 ns, and reading it takes 25 ns. A call takes `call_ns`, a little more or less."""
+
+    TICK_NS = 125 / 3
+
+    def __init__(self, call_ns: float) -> None:
+        self.call_ns = call_ns
+        self.time_ns = 0.0
+        self.jitter = 0
+
+    def read(self) -> int:
+        self.time_ns += 25
+        return int(int(self.time_ns / self.TICK_NS) * self.TICK_NS)
+
+    def call(self) -> object:
+        self.jitter = (self.jitter + 7) % 11
+        self.time_ns += self.call_ns + (self.jitter - 5) / 5
+        return object()
+
+    def subject(self) -> blocks.Subject:
+        return blocks.Subject(self.call, [[]], lambda out: None, lambda out: None, self.read)
+
+
+def test_the_clocks_tick_is_learnt_by_reading_it():
+    assert blocks.clock_tick_ns(CoarseClock(0).read) in (41, 42)
+    assert blocks.clock_tick_ns(CoarseClock(0).read, stated_ns=41.67) in (41.67, 42)
+    pace = cycle([244, 246, 247, 251])  # a clock of 1 ns, which takes a quarter of a microsecond to read
+    fine = accumulate(pace)
+    assert blocks.clock_tick_ns(lambda: next(fine)) == 1
+
+
+def test_calls_too_short_for_the_clock_are_timed_together():
+    # 562 and 564.5 ns, which single calls make 541.7 and 583.3: a ratio of 1.076
+    medians, single = [], []
+    for call_ns in (562.0, 564.5):
+        clock = CoarseClock(call_ns)
+        subject = clock.subject()
+        single.append(median(blocks.latency_calls(subject, 999)))
+        subject.calls_per_sample = blocks.calls_for_sample(call_ns, 41.67)
+        assert subject.calls_per_sample in (37, 38)
+        waits = []
+        subject.wait = waits.append
+        samples = blocks.latency_calls(subject, 99)
+        assert len(samples) == 99
+        assert len(waits) == 99 * subject.calls_per_sample  # each call is still waited for
+        medians.append(median(samples))
+    assert all(value % CoarseClock.TICK_NS < 1.5 or value % CoarseClock.TICK_NS > 40.5 for value in single)
+    assert medians[1] / medians[0] == pytest.approx(564.5 / 562, rel=0.002)
+    assert medians[0] == pytest.approx(562, rel=0.003)  # with the clock's reading, 25 ns of so many calls
+
+
+def test_calls_that_are_long_for_the_clock_are_timed_one_by_one():
+    assert blocks.calls_for_sample(30_000, 41.67) == 1
+    assert blocks.calls_for_sample(562, 1) == 1
+    protocol = Protocol(block_calls=5, block_ms=20, block_cap_s=0.5)
+    assert blocks.calls_for_block(562, protocol, 38) == 937
+    assert blocks.calls_for_block(562, protocol) == 35588

@@ -16,9 +16,11 @@ from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Settings
 from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
 
 USER = Path(__file__).parent / "user"
+CHECK_SEED = 12345
 PROTOCOL = Protocol(block_ms=2, warmup_s=0.01, warmup_cap_s=0.3)
 
 
@@ -39,7 +41,15 @@ def peaks() -> dict[tuple[str, str], Rates]:
 def judge(workers, peaks):
     """judge(framework, how, mode): measures briefly in a real worker; the answer that ended it, or `finish`'s."""
 
-    def run(framework: str, how: str, mode: str = "eager", operator: str = "cheating", batch: int = 64):
+    def run(
+        framework: str,
+        how: str,
+        mode: str = "eager",
+        operator: str = "cheating",
+        batch: int = 64,
+        seq: int = 256,
+        roofs: Roofs | None = None,
+    ):
         if (framework, mode) not in workers:
             own = USER / "framework" / f"{framework}.py"
             process = workers[framework, mode] = Process()
@@ -50,14 +60,17 @@ def judge(workers, peaks):
         process = workers[framework, mode]
         file = str(USER / "operator" / f"{operator}.py")
         prepared = process.ask(
-            wire.Prepare(operator, file, {"how": how}, "native", "float32", Shape(batch, 256), 1e-5), 60
+            wire.Prepare(
+                operator, file, {"how": how}, "native", "float32", Shape(batch, seq), Limits(1e-5, 1e-5), CHECK_SEED
+            ),
+            60,
         )
         if isinstance(prepared, wire.Refused):
             return prepared
         process.ask(wire.TimeLatency(), 60)
         process.ask(wire.TimeCanary(), 60)  # whose own first call may compile
         call_ns = min(process.ask(wire.TimeThroughput(), 60).call_ns for _ in range(3))  # as in a sweep, its shortest
-        roofs = peaks[framework, mode].at(prepared.bytes_moved)
+        roofs = roofs or peaks[framework, mode].at(prepared.bytes_moved)
         return process.ask(wire.Finish(thorough=True, call_ns=call_ns, roofs=roofs), 60)
 
     return run
@@ -98,6 +111,33 @@ def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
     assert isinstance(answer, wire.Refused), answer
     assert answer.status == "mismatch", answer
     assert re.search(reason, answer.reason)
+
+
+@pytest.mark.parametrize(
+    ("framework", "how", "reason"),
+    [
+        ("numpy", "remembers by address and one value", "not seen took .* times as long"),
+        ("numpy", "knows the seeds", "not seen took .* times as long"),
+        ("torch", "computes when looked at", "a Lazy, which is not an array"),
+        ("numpy", "works only after a pause", "on other inputs"),
+        ("numpy", "finishes in a thread", "exceeds the tolerance"),
+        ("numpy", "has two buffers", "same memory"),
+        ("numpy", "computes some rows", "exceeds the tolerance"),
+        ("numpy", "computes one row less", "batch 5"),
+        ("numpy", "gives a view", "less memory than values"),
+    ],
+)
+def test_a_trick_that_looks_at_what_is_checked_is_seen_through(judge, framework, how, reason):
+    answer = judge(framework, how, operator="subtle", batch=16, seq=64, roofs=Roofs())
+    assert isinstance(answer, wire.Refused), answer
+    assert answer.status == "mismatch", answer
+    assert re.search(reason, answer.reason), answer.reason
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch", "mlx", pytest.param("jax", marks=HAS_JAX)])
+def test_work_of_which_only_some_rows_have_a_reference_is_not_accused(judge, framework):
+    answer = judge(framework, "honestly", operator="subtle", batch=16, seq=64, roofs=Roofs())
+    assert isinstance(answer, wire.Finished), answer
 
 
 def test_equal_products_that_the_compiler_merges_exceed_the_peak(judge):
@@ -245,3 +285,9 @@ def test_nothing_is_called_impossible_while_the_peaks_may_be_those_of_a_busy_mac
     with pytest.raises(Mismatch, match="not done"):
         rates.check(*work, 1.0, roofs)
     assert measured == []
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch", "mlx", pytest.param("jax", marks=HAS_JAX)])
+def test_a_mask_is_a_mask_in_every_library(judge, framework):
+    answer = judge(framework, "", operator="masked", roofs=Roofs())
+    assert isinstance(answer, wire.Finished), answer

@@ -1,7 +1,6 @@
 """Whether a cell fits: one pot or two, weights once, attention's scores, and small models on a small Mac."""
 
 import json
-import math
 import tracemalloc
 from pathlib import Path
 
@@ -10,9 +9,13 @@ import yaml
 
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.memory import Free, Needed
-from mtbench.bench.worker import calibration, correctness
+from mtbench.bench.worker import correctness
+from mtbench.bench.worker.gate import Gate
 from mtbench.catalogue import registry
+from mtbench.frameworks.base import Settings
+from mtbench.frameworks.numpy import NumPy
 from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
 
 GIB = 1 << 30
@@ -85,9 +88,10 @@ def test_weights_lie_on_the_device_once():
 )
 def test_what_attentions_reference_works_in_is_reckoned_with(name):
     problem, shape = registry.load("operator", name)(), Shape(3, 512)
-    case = correctness.draw(problem, shape, "float32", 0)
+    gate = Gate(NumPy(Settings()), problem, shape, "float32", Limits(1e-5, 1e-5), 0, 1)
+    case = gate.draw()
     tracemalloc.start()
-    correctness.expect(problem, shape, case)
+    correctness.reference_of_rows(problem, shape, case, gate.rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     host = memory.needed_bytes(problem, shape, "float32").host
@@ -100,65 +104,3 @@ def test_long_attention_is_refused_before_it_swaps():
     needed = memory.needed_bytes(sdpa, Shape(1, 16384), "float32")
     assert needed.host > 3 * 8 * 16384**2 * 8
     assert not memory.fits([needed], Free(22.0 * GIB, 22.0 * GIB, shared=True), FRACTION)
-
-
-class Sizes:
-    """A framework whose arrays are the numbers of their bytes' elements, and that notes the largest."""
-
-    def __init__(self) -> None:
-        self.largest = 0
-
-    @property
-    def xp(self):
-        return self
-
-    def array(self, host, dtype):
-        return host.size
-
-    def tile(self, tile, repetitions):
-        made = tile * math.prod(repetitions)
-        self.largest = max(self.largest, made)
-        return made
-
-    def settle(self, out):
-        pass
-
-    def matmul(self, x, w):
-        return x
-
-
-@pytest.mark.parametrize(("most_bytes", "side"), [(4 * 1024**2 * 4, 1024), (1, 256), (math.inf, 16384)])
-def test_products_for_the_peaks_stay_within_what_is_free(monkeypatch, most_bytes, side):
-    monkeypatch.setattr(calibration, "_waited_ns", lambda subject: 1.0)
-    monkeypatch.setattr(calibration, "_best_block_ns", lambda *_: 1.0)
-    framework = Sizes()
-    calibration._best_product(framework, lambda *_, **__: None, "float32", Protocol(), 60.0, most_bytes)
-    assert framework.largest == side**2
-
-
-def test_a_worker_gives_its_peaks_an_eighth_of_what_is_free(monkeypatch):
-    from types import SimpleNamespace
-
-    from mtbench.bench import wire
-    from mtbench.bench.rates import Rates
-    from mtbench.bench.worker import worker
-
-    seen = []
-    monkeypatch.setattr(worker.calibration, "peak_rates", lambda *args: (seen.append(args[-1]), Rates())[1])
-    monkeypatch.setattr(worker, "available_bytes", lambda: 8000)
-    made = worker.Worker()
-    made.framework = SimpleNamespace(check_dtype=lambda dtype: None, free_bytes=lambda: None)
-    made.description, made.protocol = SimpleNamespace(device="cpu"), Protocol()
-    made.peaks(wire.MeasurePeaks("float32"))
-    made.framework.free_bytes = lambda: 80_000
-    made.peaks(wire.MeasurePeaks("float32"))
-    assert seen == [1000, 10_000]
-
-
-def test_moves_for_the_peaks_stay_within_what_is_free(monkeypatch):
-    seen = []
-    monkeypatch.setattr(calibration, "_best_product", lambda *_: 1.0)
-    monkeypatch.setattr(calibration, "_moves", lambda *args: (seen.append(args[-2]), {1: 1.0})[1])
-    for most_bytes in (math.inf, 1 << 20):
-        calibration.peak_rates(None, None, "float32", True, Protocol(), 1.0, most_bytes)
-    assert seen == [calibration.WORKING_SETS[-1], 1 << 19]

@@ -8,7 +8,6 @@ import pytest
 
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.wire import (
-    CallTime,
     Channel,
     Closed,
     Finish,
@@ -18,13 +17,17 @@ from mtbench.bench.wire import (
     Prepare,
     Refused,
     Release,
+    ThroughputBlock,
     TimedOut,
     TimeLatency,
     TimeThroughput,
 )
 from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Errors, Limits
 
-PREPARE = Prepare("mha", None, {"num_heads": 4, "causal": True}, "native", "float32", Shape(1, 8), 1e-5)
+PREPARE = Prepare(
+    "mha", None, {"num_heads": 4, "causal": True}, "native", "float32", Shape(1, 8), Limits(1e-5, 1e-5), 7
+)
 FINISH = Finish(thorough=True, call_ns=1.5, roofs=Roofs(1e9))
 KNOWN = {request.do: request for request in (Prepare, Finish, TimeLatency, TimeThroughput, Release)}
 
@@ -52,25 +55,27 @@ def test_requests_arrive_as_they_were_sent(ends):
 def test_answers_arrive_whole_and_in_order_though_larger_than_the_pipe(ends):
     here, there = ends
     large = LatencyBlock(list(range(100_000)))
-    sender = threading.Thread(target=lambda: (here.send_answer(large), here.send_answer(CallTime(2.5))))
+    sender = threading.Thread(target=lambda: (here.send_answer(large), here.send_answer(ThroughputBlock([2.5]))))
     sender.start()
     assert there.read_answer(TimeLatency(), 10) == large
-    assert there.read_answer(TimeThroughput(), 10) == CallTime(2.5)
+    assert there.read_answer(TimeThroughput(), 10) == ThroughputBlock([2.5])
     sender.join()
 
 
 def test_a_refusal_comes_in_place_of_any_answer(ends):
     here, there = ends
-    refused = Refused("mismatch", "wrong\nby far", 0.5)
+    refused = Refused("mismatch", "wrong\nby far", Errors(0.5, 1.0, 2.0))
     here.send_answer(refused)
     assert there.read_answer(FINISH, 10) == refused
 
 
 def test_nested_answers_and_what_json_lacks_survive(ends):
     here, there = ends
-    answer = Finished(1e-7, "memory", device_ns=float("inf"), peaks=Rates(1e12, {64: 1.0}), warnings=["µ"])
+    answer = Finished(Errors(1e-7), "memory", device_ns=float("inf"), peaks=Rates(1e12, {64: 1.0}), warnings=["µ"])
     here.send_answer(answer)
-    assert there.read_answer(FINISH, 10) == Finished(1e-7, "memory", peaks=Rates(1e12, {64: 1.0}), warnings=["µ"])
+    assert there.read_answer(FINISH, 10) == Finished(
+        Errors(1e-7), "memory", peaks=Rates(1e12, {64: 1.0}), warnings=["µ"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,8 +85,8 @@ def test_nested_answers_and_what_json_lacks_survive(ends):
         b"[1, 2]\n",
         b"{}\n",
         b'{"answer": {}}\n',
-        b'{"answer": {"call_ns": "fast"}}\n',
-        b'{"answer": {"call_ns": 1.0, "call_s": 2}}\n',
+        b'{"answer": {"parts_ns": "fast"}}\n',
+        b'{"answer": {"parts_ns": [1.0], "call_s": 2}}\n',
         b'{"answer": null}\n',
         b'{"refused": {"status": 3, "reason": "x"}}\n',
         b"[" * 100_000 + b"\n",
@@ -116,8 +121,8 @@ def test_a_silent_partner_times_out_and_may_speak_later(ends):
     here, there = ends
     with pytest.raises(TimedOut):
         there.read_answer(TimeThroughput(), 0.01)
-    here.send_answer(CallTime(1.0))
-    assert there.read_answer(TimeThroughput(), 1) == CallTime(1.0)
+    here.send_answer(ThroughputBlock([1.0]))
+    assert there.read_answer(TimeThroughput(), 1) == ThroughputBlock([1.0])
 
 
 def test_a_closed_partner_is_noticed_by_both_directions(ends):

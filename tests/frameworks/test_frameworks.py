@@ -73,6 +73,41 @@ def test_integers_stay_integers(framework: Framework) -> None:
     assert framework.host(array).tolist() == tokens.tolist()
 
 
+def test_masks_stay_masks(framework: Framework) -> None:
+    # as integers, `where` and attention take them for numbers that are added
+    mask = framework.array(np.array([[True, False]]), "float16")
+    assert "bool" in str(mask.dtype)
+    assert framework.host(mask).tolist() == [[1, 0]]
+
+
+def test_values_can_be_put_into_an_array_that_is_there(framework: Framework) -> None:
+    array, values = (framework.array(np.full((2, 3), value), "float32") for value in (1.0, 2.0))
+    kept = framework.copy(array)
+    assert framework.leaves(kept) == [kept]
+    new = framework.overwrite(array, values)
+    assert (new is array) is (framework.library != "jax")  # whose arrays never change
+    assert framework.host(new).tolist() == framework.host(values).tolist() == [[2] * 3] * 2
+    assert framework.host(kept).tolist() == [[1] * 3] * 2
+    framework.overwrite(array, kept)
+    assert framework.host(values).tolist() == [[2] * 3] * 2
+
+
+def test_an_array_without_memory_for_all_its_values_is_seen(framework: Framework) -> None:
+    array = framework.array(np.ones((1, 4)), "float32")
+    assert framework.stored_whole(array)
+    repeated = framework.xp.broadcast_to(array, (3, 4))
+    framework.wait(repeated)
+    assert framework.stored_whole(repeated) is (framework.library == "jax")  # which makes it anew
+
+
+def test_an_array_of_a_class_of_its_own_is_refused() -> None:
+    class Lazy(np.ndarray):
+        pass
+
+    with pytest.raises(TypeError, match="a Lazy, which is not an array of this library"):
+        start("numpy", device="cpu").leaves(np.ones(2).view(Lazy))
+
+
 def test_an_array_is_a_copy(framework: Framework) -> None:
     host = np.ones(4, dtype=np.float32)
     array = framework.array(host, "float32")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from importlib.util import find_spec
 from itertools import combinations
@@ -12,13 +12,18 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+import yaml
 from definitions import table
+from omegaconf import OmegaConf
 
-from mtbench.bench.worker import forms
+from mtbench import paths
+from mtbench.bench.worker import correctness, forms
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
+from mtbench.launch.config import limits_of
 from mtbench.operators.base import Host, Operator, Positive, Shape, Size
+from mtbench.plan.accuracy import Errors, Limits
 from mtbench.reference import array_namespace, round_to
 
 OPERATORS = registry.names("operator")
@@ -64,6 +69,23 @@ def libraries() -> tuple[str, ...]:
 
 
 LIBRARIES = libraries()
+
+
+@cache
+def limits(name: str, dtype: str) -> Limits:
+    """What an operator's answer may be off, as the YAML says."""
+    conf = paths.conf()
+    kind = yaml.safe_load((conf / "dtype" / f"{dtype}.yaml").read_text())
+    own = yaml.safe_load((conf / "operator" / f"{name}.yaml").read_text())
+    settings = {"operator": {"tolerance": {}, "norm_tolerance": {}} | own, "dtype": {"norm_tolerance": None} | kind}
+    return limits_of(OmegaConf.create(settings | {"matmul_precision": "highest"}))
+
+
+def errors(problem: Operator, out: list[Host], expected: list[Host], dtype: str, name: str | None = None) -> Errors:
+    """The three errors, as a worker judges them. Raises Mismatch."""
+    limit = replace(limits(name or problem.key(), dtype), exact=problem.exact)
+    correctness.check_form(out, [each.shape for each in expected])
+    return correctness.compare(problem, dtype, limit, out, expected)
 
 
 def small_parameters(operator_class: type[Operator]) -> dict[str, Any]:

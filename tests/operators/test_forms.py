@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from operator_cases import ARMS, OPERATORS, build, draw, error, framework, outputs, references, run, shapes, small
 
-from mtbench.bench.worker import forms as worker_forms
+from mtbench.bench.worker import forms
 from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.frameworks.jax import FORMS
@@ -35,13 +35,13 @@ def other(forms: Forms) -> Any:
 @pytest.mark.parametrize("name", [name for name in OPERATORS if not registry.load("operator", name).own_forms_only])
 def test_a_definitions_parts_are_built_once(name: str) -> None:
     # `Operator.definition` is for that; to build them in `portable` would be timed with every call
-    problem, forms = small(name), Forms(another=None)
+    problem, own = small(name), Forms(another=None)
     inputs, weights = draw(problem, next(shapes(problem)))
-    call = worker_forms.build(other(forms), problem, "native", weights)
-    asked = list(forms.asked)
+    call = forms.build(other(own), problem, "native", weights)
+    asked = list(own.asked)
     expected = references(problem, inputs, weights)
     assert error(outputs(call, "numpy", inputs, "float64"), expected) < 1e-12
-    assert forms.asked == asked
+    assert own.asked == asked
 
 
 @pytest.mark.parametrize(("name", "library", "variant"), ARMS)
@@ -72,9 +72,7 @@ def test_a_frameworks_form_is_taken_wherever_its_operator_is_a_part(name: str) -
 
     problem = small(name)
     inputs, weights = draw(problem, next(shapes(problem)))
-    native, portable = (
-        worker_forms.build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable")
-    )
+    native, portable = (forms.build(other(Forms(linear=linear)), problem, v, weights) for v in ("native", "portable"))
     run(native, "numpy", inputs, "float64")
     assert called
     called.clear()
@@ -117,8 +115,8 @@ def test_a_users_operator_has_the_form_of_what_it_derives_from(
     (tmp_path / "operator").mkdir()
     (tmp_path / "operator" / file).write_text(IMPORTS + source)
     problem = registry.load("operator", Path(file).stem, str(tmp_path / "operator" / file))()
-    forms = Forms(**{name: partial(lambda name, *_: f"{name}'s", name) for name in ("softmax", "relu", "mine")})
-    call = worker_forms.build(other(forms), problem, "native", SimpleNamespace())
+    own = Forms(**{name: partial(lambda name, *_: f"{name}'s", name) for name in ("softmax", "relu", "mine")})
+    call = forms.build(other(own), problem, "native", SimpleNamespace())
     assert (call if isinstance(call, str) else "its own") == told
 
 

@@ -2,33 +2,40 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+AGREEMENT = 0.1
+"""A peak is sure where the two best blocks lie no further apart: what else the machine does makes them differ."""
 
 
 @dataclass(frozen=True)
 class Roofs:
-    """The rates that bound one call; None where one is not known."""
+    """The rates that bound one call; None where one is not known. A roof that is not sure may be too low."""
 
     flops_per_s: float | None = None
     bytes_per_s: float | None = None
+    flops_sure: bool = True
+    bytes_sure: bool = True
 
     def raised(self, other: "Roofs") -> "Roofs":
         """The higher of both; what is not known is no bound."""
-        return Roofs(
-            max(self.flops_per_s or 0.0, other.flops_per_s or 0.0) or None,
-            max(self.bytes_per_s or 0.0, other.bytes_per_s or 0.0) or None,
-        )
+        flops, flops_sure = higher((self.flops_per_s, self.flops_sure), (other.flops_per_s, other.flops_sure))
+        moved, moved_sure = higher((self.bytes_per_s, self.bytes_sure), (other.bytes_per_s, other.bytes_sure))
+        return Roofs(flops, moved, flops_sure, moved_sure)
 
 
 @dataclass(frozen=True)
 class Rates:
     """`bytes_per_s` maps a working set, in bytes, to the best rate at which one of that size was read or written.
 
-    Raises ValueError where these are no rates.
+    `unsure_flops` and `unsure_sizes` say which of them may be far below what the machine can do. Raises ValueError where these
+    are no rates.
     """
 
     flops_per_s: float | None = None
     bytes_per_s: Mapping[int, float] = field(default_factory=dict)
+    unsure_flops: bool = False
+    unsure_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         known = [*self.bytes_per_s.values(), *([] if self.flops_per_s is None else [self.flops_per_s])]
@@ -37,23 +44,47 @@ class Rates:
 
     def merged(self, other: "Rates") -> "Rates":
         """The better of both, size by size."""
-        flops = max((rate for rate in (self.flops_per_s, other.flops_per_s) if rate is not None), default=None)
-        tables = (self.bytes_per_s, other.bytes_per_s)
-        sizes = sorted({size for table in tables for size in table})
-        return Rates(flops, {size: max(table[size] for table in tables if size in table) for size in sizes})
+        flops, flops_sure = higher(
+            (self.flops_per_s, not self.unsure_flops), (other.flops_per_s, not other.unsure_flops)
+        )
+        sizes = sorted({*self.bytes_per_s, *other.bytes_per_s})
+        found = {size: higher(self._of(size), other._of(size)) for size in sizes}
+        table = {size: rate for size, (rate, _) in found.items() if rate is not None}
+        return Rates(flops, table, not flops_sure, tuple(size for size, (_, sure) in found.items() if not sure))
+
+    def doubted(self) -> "Rates":
+        """The same, none of them sure: as measured on a machine that was busy."""
+        return replace(self, unsure_flops=self.flops_per_s is not None, unsure_sizes=tuple(self.bytes_per_s))
+
+    def sure(self) -> "Rates":
+        """Those that are."""
+        table = {size: rate for size, rate in self.bytes_per_s.items() if size not in self.unsure_sizes}
+        return Rates(None if self.unsure_flops else self.flops_per_s, table)
 
     def at(self, working_set: float | None) -> Roofs:
         """The two roofs for a call that moves so many bytes.
 
         The memory roof is the best rate of any working set of at least half that size: never below what was measured at
         the size itself, and without the small sizes' cost of calling, which a call of more work does not pay. Beyond the
-        largest size that was measured, that one's rate holds.
+        largest size that was measured, there is none.
         """
+        roofs = Roofs(self.flops_per_s, flops_sure=not self.unsure_flops)
         table = self.bytes_per_s
-        if not table or working_set is None:
-            return Roofs(self.flops_per_s)
-        least = min(working_set / 2, max(table))
-        return Roofs(self.flops_per_s, max(rate for size, rate in table.items() if size >= least))
+        if not table or working_set is None or working_set > max(table):
+            return roofs
+        best = max((size for size in table if size >= working_set / 2), key=table.__getitem__)
+        return replace(roofs, bytes_per_s=table[best], bytes_sure=best not in self.unsure_sizes)
+
+    def _of(self, size: int) -> tuple[float | None, bool]:
+        return self.bytes_per_s.get(size), size not in self.unsure_sizes
+
+
+def higher(one: tuple[float | None, bool], other: tuple[float | None, bool]) -> tuple[float | None, bool]:
+    """The higher of two measurements of a peak, and whether it is sure: if it is itself, or the other is, and agrees."""
+    (best, best_sure), (least, least_sure) = sorted((one, other), key=lambda each: each[0] or 0.0, reverse=True)
+    if best is None or best_sure or least is None:
+        return best, best_sure
+    return best, least_sure and best <= (1 + AGREEMENT) * least
 
 
 def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_per_s: float | None) -> float | None:

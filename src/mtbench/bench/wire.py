@@ -14,12 +14,14 @@ import os
 import select
 import time
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.plain import from_plain, to_plain
+from mtbench.plan.accuracy import Errors, Limits
 from mtbench.plan.protocol import Protocol
 
 LONGEST_LINE = 1 << 28
@@ -43,17 +45,20 @@ class Garbled(Exception):
 
 @dataclass(frozen=True)
 class Refused:
-    """Instead of an answer: a status of mtbench.results.record, and why; `verify_error` where an answer was wrong."""
+    """Instead of an answer: a status of mtbench.results.record, and why; `errors` where an answer was wrong."""
 
     status: str
     reason: str
-    verify_error: float | None = None
+    errors: Errors | None = None
 
 
 @dataclass(frozen=True)
 class Started:
+    """`clock_tick_ns`: the steps in which the worker's clock moves."""
+
     description: Description
     python_version: str
+    clock_tick_ns: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,17 @@ class Floor:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job that is built, checked, warm and sized. `warmup_ns` includes the sizing."""
+    """A job that is built, checked, warm and sized. `warmup_ns` includes the sizing. `calls_per_block` counts the samples of a
+    latency block, each the mean of `calls_per_sample` calls."""
 
     first_call_ns: int
     warmup_ns: int
-    verify_error: float
+    errors: Errors
     flops: float
     bytes_moved: float
     calls_per_block: int
     throughput_calls: int
+    calls_per_sample: int = 1
     warnings: list[str] = field(default_factory=list)
 
 
@@ -80,6 +87,25 @@ class LatencyBlock:
     """Nanoseconds of each call, in order."""
 
     samples_ns: list[int]
+
+
+@dataclass(frozen=True)
+class ThroughputBlock:
+    """Nanoseconds for one call in each part of a block, in order.
+
+    `call_ns` is their median: a mean over the whole block would hold every slice of time that something else took.
+    """
+
+    parts_ns: list[float]
+
+    @property
+    def call_ns(self) -> float:
+        return median(self.parts_ns)
+
+    @property
+    def disturbance(self) -> float:
+        """How many times as long as this the slowest part took: equal parts differ where something else had the machine."""
+        return max(self.parts_ns) / self.call_ns
 
 
 @dataclass(frozen=True)
@@ -93,7 +119,7 @@ class CallTime:
 class Finished:
     """What was found after the blocks. `peaks` are this library's where they were measured again, else None."""
 
-    verify_error: float
+    errors: Errors
     peak_kind: str
     device_ns: float | None = None
     peak_bytes: int | None = None
@@ -132,7 +158,7 @@ class Request(Generic[A]):
 
 @dataclass(frozen=True)
 class Start(Request[Started]):
-    """Sets the library up."""
+    """Sets the library up. `compiler_cache` is a folder for what its compiler keeps on disk; None for where it always does."""
 
     do = "start"
     answer = Started
@@ -141,6 +167,7 @@ class Start(Request[Started]):
     mode: str
     settings: Settings
     protocol: Protocol
+    compiler_cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,11 +180,13 @@ class TimeFloor(Request[Floor]):
 
 @dataclass(frozen=True)
 class MeasurePeaks(Request[Rates]):
-    """The best rates that matrix products and moving data reach here with a dtype."""
+    """The best rates that matrix products and moving data reach here with a dtype; `brief` where they were measured before, and
+    the best of both is wanted."""
 
     do = "peaks"
     answer = Rates
     dtype: str
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,7 +199,10 @@ class TimeCanary(Request[CallTime]):
 
 @dataclass(frozen=True)
 class Prepare(Request[Prepared]):
-    """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks."""
+    """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks.
+
+    `check_seed` is the system's, and another one in each restart: the rows that are checked, and the inputs that are tried
+    beside the timed ones, cannot be known beforehand."""
 
     do = "prepare"
     answer = Prepared
@@ -180,7 +212,8 @@ class Prepare(Request[Prepared]):
     variant: str
     dtype: str
     shape: Shape
-    tolerance: float
+    limits: Limits
+    check_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -192,11 +225,11 @@ class TimeLatency(Request[LatencyBlock]):
 
 
 @dataclass(frozen=True)
-class TimeThroughput(Request[CallTime]):
-    """One block of queued calls, waited for once."""
+class TimeThroughput(Request[ThroughputBlock]):
+    """One block of queued calls, in parts that are each waited for once."""
 
     do = "throughput"
-    answer = CallTime
+    answer = ThroughputBlock
 
 
 @dataclass(frozen=True)

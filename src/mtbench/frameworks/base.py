@@ -13,6 +13,7 @@ A framework file defines one class that derives from `Framework`. Requirements, 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -81,7 +82,8 @@ class Framework(ABC):
     def array(self, host: NDArray[Any], dtype: str) -> Any:
         """Puts host values on the device in a dtype (float32, float16, bfloat16), waited for.
 
-        Integers become the library's own type for indices, so that no form need convert them while it is timed.
+        Integers become the library's own type for indices, so that no form need convert them while it is timed; masks (bool)
+        stay masks.
         """
 
     @abstractmethod
@@ -95,6 +97,24 @@ class Framework(ABC):
     def adopt(self, call: Call, dtype: str) -> Call:
         """A call of the user's, made ready for this device and a dtype: a module of the library is moved there."""
         return call
+
+    def copy(self, array: Any) -> Any:
+        """The same values in memory of their own, waited for."""
+        return deepcopy(array)
+
+    def overwrite(self, array: Any, values: Any) -> Any:
+        """Puts another array's values into an array, waited for, and returns it: a call that knows its inputs by where they
+        are meets others there. A library whose arrays never change returns another one."""
+        return self.copy(values)
+
+    def stored_whole(self, array: Any) -> bool:
+        """Whether an array has memory for all its values, so that each was written; as far as the library lets one see."""
+        return True
+
+    @classmethod  # noqa: B027
+    def keep_compiled_in(cls, folder: Path) -> None:
+        """Has whatever the library's compiler keeps on disk kept in a folder, which may be empty; before the library is
+        imported. Its own cache elsewhere, which may hold the very code that is to be compiled, is not read."""
 
     @abstractmethod
     def compile(self, call: Call) -> Call:
@@ -157,11 +177,12 @@ class Framework(ABC):
 
 
 def leaves(out: Any, array_type: type) -> list[Any]:
-    """The arrays in nested tuples, lists and dicts; anything else is refused, since nobody would wait for it.
+    """The arrays in nested tuples, lists and dicts; anything else is refused, since nobody would wait for it. So is a subclass,
+    which may compute when it is looked at.
 
     Raises TypeError.
     """
-    if isinstance(out, array_type):
+    if type(out) is array_type:
         return [out]
     if isinstance(out, dict):
         out = list(out.values())

@@ -6,6 +6,7 @@ statistics in float32. The rest runs as its portable definition.
 
 import os
 from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -205,16 +206,25 @@ class Jax(Framework):
         jax.monitoring.register_event_duration_secs_listener(self._count)
         self.xp = _namespace(jax)
         self.wait = jax.block_until_ready
+        self.array_type = type(self.array(np.ones(1), "float32"))  # jax.Array itself is abstract
 
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        kind = self.jnp.dtype(dtype if np.issubdtype(host.dtype, np.floating) else "int32")
+        kinds = {"f": dtype, "b": "bool"}
+        kind = self.jnp.dtype(kinds.get(host.dtype.kind, "int32"))
         return self.wait(self.jax.device_put(host.astype(kind), self.device))
 
     def host(self, out: Any) -> NDArray[np.float64]:
         return np.asarray(out).astype(np.float64)
 
     def leaves(self, out: Any) -> list[Any]:
-        return leaves(out, self.jax.Array)
+        return leaves(out, self.array_type)
+
+    def copy(self, array: Any) -> Any:
+        return self.wait(array.copy())
+
+    @classmethod
+    def keep_compiled_in(cls, folder: Path) -> None:
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # without it JAX keeps nothing
 
     def compile(self, call: Call) -> Call:
         """jax.jit, with the arrays that the call holds, its weights, as arguments.

@@ -51,6 +51,8 @@ class Mlx(Framework):
     def array(self, host: NDArray[Any], dtype: str) -> Any:
         if np.issubdtype(host.dtype, np.floating):
             array = self.mx.array(host.astype(np.float32)).astype(getattr(self.mx, dtype))
+        elif host.dtype == np.bool_:
+            array = self.mx.array(host)
         else:
             array = self.mx.array(host.astype(np.int32))  # what MLX itself makes of a Python integer
         self.mx.eval(array)
@@ -72,6 +74,21 @@ class Mlx(Framework):
 
     def leaves(self, out: Any) -> list[Any]:
         return leaves(out, self.mx.array)
+
+    def copy(self, array: Any) -> Any:
+        copied = self.mx.array(array)
+        self.mx.eval(copied)
+        return copied
+
+    def overwrite(self, array: Any, values: Any) -> Any:
+        array[...] = values
+        self.mx.eval(array)
+        return array
+
+    def stored_whole(self, array: Any) -> bool:
+        return all(
+            stride or side < 2 for stride, side in zip(memoryview(array).strides or (), array.shape, strict=True)
+        )
 
     def compile(self, call: Call) -> Call:
         compiled: Call = self.mx.compile(call)

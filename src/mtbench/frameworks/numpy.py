@@ -33,6 +33,16 @@ class NumPy(Framework):
     def leaves(self, out: Any) -> list[Any]:
         return leaves(out, np.ndarray)
 
+    def copy(self, array: Any) -> Any:
+        return array.copy()
+
+    def overwrite(self, array: Any, values: Any) -> Any:
+        array[...] = values
+        return array
+
+    def stored_whole(self, array: Any) -> bool:
+        return all(stride or side < 2 for stride, side in zip(array.strides, array.shape, strict=True))
+
     def compile(self, call: Call) -> Call:
         raise Unsupported("NumPy has no compiler.")
 

@@ -82,6 +82,24 @@ class Torch(Framework):
             call.to(self.device, getattr(self.torch, dtype)).eval()
         return call
 
+    def copy(self, array: Any) -> Any:
+        copied = array.clone()
+        self.synchronize()
+        return copied
+
+    def overwrite(self, array: Any, values: Any) -> Any:
+        array.copy_(values)
+        self.synchronize()
+        return array
+
+    def stored_whole(self, array: Any) -> bool:
+        return bool(array.untyped_storage().nbytes() >= array.numel() * array.element_size())
+
+    @classmethod
+    def keep_compiled_in(cls, folder: Path) -> None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
+        os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
+
     def compile(self, call: Call) -> Call:
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")

@@ -19,6 +19,7 @@ from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
+from mtbench.plan.accuracy import Limits
 from mtbench.plan.jobs import Arm, Job, Task, job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.record import CONTENDERS, to_json
@@ -33,12 +34,14 @@ PRECISIONS = ("highest", "tf32")
 
 @dataclass
 class OperatorConfig:
-    """`tolerance` holds exceptions from the dtype's tolerance, by dtype (or `tf32`), with the reason in the YAML."""
+    """`tolerance` holds exceptions from the dtype's tolerance, by dtype (or `tf32`), with the reason in the YAML, and
+    `norm_tolerance` from its `norm_tolerance`."""
 
     name: str = MISSING
     variant: str = "native"
     params: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=dict)
+    norm_tolerance: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,10 +71,12 @@ class DeviceConfig:
 
 @dataclass
 class DtypeConfig:
-    """`tolerance` bounds ||out - ref|| / ||ref||; `tf32_tolerance` takes its place where products are in TF32."""
+    """`tolerance` bounds the error of every row, and three times it that of every element; `norm_tolerance` bounds
+    ||out - ref|| / ||ref||. `tf32_tolerance` takes the place of both where products are in TF32."""
 
     name: str = MISSING
     tolerance: float = MISSING
+    norm_tolerance: float | None = None
     tf32_tolerance: float | None = None
 
 
@@ -182,7 +187,8 @@ def _job(config: DictConfig, user: Sequence[Path]) -> Job:
         python=_interpreter(config.framework.python),
         requirement=_requirement(config.framework.requirement),
     )
-    return job(task, arm, _tolerance(config), tuple(config.contenders))
+    limits = limits_of(config)
+    return job(task, arm, limits.row, tuple(config.contenders), norm_tolerance=limits.norm)
 
 
 def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:
@@ -218,11 +224,17 @@ def _requirement(text: str | None) -> str | None:
         raise ConfigError(f"framework.requirement={text}: {said}; write it as for pip, such as mlx==0.31.0.") from None
 
 
-def _tolerance(config: DictConfig) -> float:
-    exceptions: Mapping[str, float] = config.operator.tolerance
-    tf32 = config.matmul_precision == "tf32" and config.dtype.tf32_tolerance is not None
-    general = config.dtype.tf32_tolerance if tf32 else config.dtype.tolerance
-    return float(exceptions.get("tf32" if tf32 else config.dtype.name, general))
+def limits_of(config: DictConfig) -> Limits:
+    """What an answer may be off. An operator's exception from the dtype's tolerance is one from its norm's, too."""
+    rows: Mapping[str, float] = config.operator.tolerance
+    norms: Mapping[str, float] = config.operator.norm_tolerance
+    dtype = config.dtype
+    tf32 = config.matmul_precision == "tf32" and dtype.tf32_tolerance is not None
+    name = "tf32" if tf32 else dtype.name
+    general = dtype.tf32_tolerance if tf32 else dtype.tolerance
+    general_norm = general if tf32 or dtype.norm_tolerance is None else dtype.norm_tolerance
+    row = rows.get(name, general)
+    return Limits(float(norms.get(name, rows.get(name, general_norm))), float(row))
 
 
 def user_folders(hydra_config: DictConfig | HydraConf) -> list[Path]:

@@ -54,6 +54,9 @@ class Convolution(Operator):
     def out_positions(self, shape: Shape) -> Dimensions:
         return tuple((size + 2 * self.padding - self.kernel_size) // self.stride + 1 for size in self.positions(shape))
 
+    def output_axes(self, axes: int) -> tuple[str, ...]:
+        return ("batch", *("row", "column", "plane")[: axes - 2], "channel")
+
     def check(self, shape: Shape) -> None:
         super().check(shape)
         if min(self.out_positions(shape)) < 1:

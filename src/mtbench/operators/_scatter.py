@@ -49,6 +49,9 @@ class Scatter(Operator):
             updates * INDEX_BYTES
         )
 
+    def output_axes(self, axes: int) -> tuple[str, ...]:
+        return ("token", "feature")
+
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         # The array API has no scatter. Sorted by row, the base of each behind its updates, rows take in their neighbours of
         # the same name at distances of 1, 2, 4 and so on (the segmented scan of Hillis and Steele): at last a base has all.

@@ -26,6 +26,7 @@ class Argmax(Operator):
     axis: AxisOrAll = "embed"
 
     independent_rows = False
+    exact = True
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         size, axis = size_of(shape, self.embed_dim), axis_index(self.axis)

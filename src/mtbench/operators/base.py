@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from mtbench.errors import ConfigError, Unsupported, unknown
 T = TypeVar("T")
 
 Host = NDArray[Any]
-"""An array in host memory: float64, or int64 where it holds indices."""
+"""An array in host memory: float64, int64 where it holds indices, or bool where it is a mask."""
 Call = Callable[..., Any]
 Dimensions = tuple[int, ...]
 
@@ -44,6 +44,13 @@ ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 DEFINED_BY = {"portable", "definition"}
 """The methods that say what an operator computes."""
+OUTPUT_AXES = {
+    0: (),
+    1: ("row",),
+    2: ("batch", "token"),
+    3: ("batch", "token", "feature"),
+    4: ("batch", "head", "token", "feature"),
+}
 
 INDEX_BYTES = 4
 """Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
@@ -97,6 +104,14 @@ class Operator(ABC):
     """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing
     so again must change nothing, since a call is repeated on the same inputs."""
 
+    exact = False
+    """Whether an output holds values of the inputs and no others, as they were, so that there is nothing to round: it must be
+    the reference's, value by value."""
+
+    kept_inputs: ClassVar[tuple[str, ...]] = ()
+    """Inputs that a call with state of its own may know by the arrays that hold them (a context that it puts into a cache):
+    other values in the same arrays need not be seen. Such an operator is tried with new arrays alone."""
+
     own_forms_only = False
     """Whether its own native forms alone may run it, since `portable` is a reference here and no contender."""
 
@@ -148,8 +163,16 @@ class Operator(ABC):
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         """Draws the inputs in the order in which the timed function takes them; axis 0 is the batch.
 
-        float64, which is rounded to the cell's dtype, or int64 for indices, which stay integers.
+        float64, which is rounded to the cell's dtype, int64 for indices, which stay integers, or bool for masks.
         """
+
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host] | None:
+        """Inputs in which a mistake shows that rounding would hide in those of `inputs`; None where they tell enough.
+
+        They are checked once and never timed. A norm takes rows of very small values, in which an eps of the wrong size is
+        most of the answer; attention gives the keys at both ends values that outweigh the others'.
+        """
+        return None
 
     def weights(self, rng: np.random.Generator) -> dict[str, Host]:
         """Draws the weights, like the inputs. None by default."""
@@ -199,6 +222,18 @@ class Operator(ABC):
         """`portable` with its weights. An operator that is composed of others builds them here, once and not in each call:
         where slicing a weight copies it, as in eager JAX, that would be most of the time."""
         return partial(self.portable, xp, w)
+
+    def compared(self, outputs: list[Host], inputs: list[Host]) -> list[Host]:
+        """What is compared in place of outputs, whether a library's or the reference's: an operator's own comparison.
+
+        Where several answers are right, as with ties or results in any order, this makes the same of all of them: it sorts
+        what has no order, or takes the values that indices point to, which ties share. `inputs` are of the same batch rows.
+        """
+        return outputs
+
+    def output_axes(self, axes: int) -> tuple[str, ...]:
+        """The names of an output's axes, by their number, with which a mismatch says where it is."""
+        return OUTPUT_AXES.get(axes) or ("batch", *(f"axis {axis}" for axis in range(1, axes)))
 
     def check(self, shape: Shape) -> None:
         """Raises ConfigError where these parameters and this shape cannot go together."""
@@ -253,6 +288,12 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
         given = {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else repr(value)
         none = " or null" if NoneType in choices else ""
         raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
+
+
+def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions) -> Host:
+    """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
+    square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6."""
+    return rng.standard_normal(shape) * 10 ** rng.uniform(-4, 1, (*shape[:-1], 1))
 
 
 def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:

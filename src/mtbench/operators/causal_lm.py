@@ -54,6 +54,7 @@ class CausalLM(Operator):
 
     uses_kv_len = True
     own_forms_only = True
+    kept_inputs = ("keys", "values")
     counts_tokens = True
 
     def __post_init__(self) -> None:

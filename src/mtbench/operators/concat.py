@@ -23,6 +23,7 @@ class Concat(Operator):
     axis: Axis = "seq"
 
     independent_rows = False
+    exact = True
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {name: rng.standard_normal(size_of(shape, self.embed_dim)) for name in ("a", "b")}

@@ -25,6 +25,7 @@ class Gather(Operator):
     axis: Axis = "seq"
 
     independent_rows = False
+    exact = True
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         size = size_of(shape, self.embed_dim)

@@ -30,6 +30,7 @@ class KvCacheUpdate(Operator):
 
     uses_kv_len = True
     updates_inputs = True
+    exact = True
 
     def check(self, shape: Shape) -> None:
         super().check(shape)

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 
 from mtbench.operators._layers import load_mlx, load_torch
-from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
+from mtbench.operators.base import (
+    Call,
+    Dimensions,
+    Host,
+    Operator,
+    Positive,
+    Shape,
+    Size,
+    array_bytes,
+    draw_weights,
+    rows_of_all_sizes,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,9 @@ class LayerNorm(Operator):
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {"x": rng.standard_normal((shape.batch_size, shape.seq_len, self.embed_dim))}
+
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        return {"x": rows_of_all_sizes(rng, (shape.batch_size, shape.seq_len, self.embed_dim))}
 
     def weight_shapes(self) -> dict[str, Dimensions]:
         names = ("weight", "bias") if self.bias else ("weight",)

@@ -15,6 +15,8 @@ class Relu(Elementwise):
     Source: Nair and Hinton 2010, https://www.cs.toronto.edu/~fritz/absps/reluICML.pdf.
     """
 
+    exact = True
+
     def flops(self, shape: Shape) -> float:
         return 1.0 * self.elements(shape)  # the comparison
 

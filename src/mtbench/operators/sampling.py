@@ -106,3 +106,5 @@ class Sampling(Operator):
             return mx.argmax(mx.where(logits >= least, logits / self.temperature + noise, -mx.inf), axis=-1)
 
         return top_k
+
+    exact = True

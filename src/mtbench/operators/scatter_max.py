@@ -17,6 +17,8 @@ class ScatterMax(Scatter):
     a view, over the columns; torch.index_reduce would take it as it is, but is not there on MPS.
     """
 
+    exact = True
+
     reduction = "maximum"
 
     def torch(self, w: SimpleNamespace) -> Call:

@@ -24,6 +24,7 @@ class Sort(Operator):
     axis: Axis = "embed"
 
     independent_rows = False
+    exact = True
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {"x": rng.standard_normal(size_of(shape, self.embed_dim))}

@@ -18,6 +18,7 @@ from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import from_plain, to_plain
+from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
 from mtbench.results.record import CONTENDERS, to_json
 
@@ -138,8 +139,9 @@ class Cell:
 class Job:
     """One arm in one cell: what is computed and by whom, and the accuracy that the answer must have.
 
-    `contenders` are the axes that compete, and `shared` the parameters that all competing operators have, where operators
-    compete. `folder` is where its record goes, below the sweep's.
+    `tolerance` is the limit of a row's error, `norm_tolerance` that of the whole's, by default the same. `contenders` are
+    the axes that compete, and `shared` the parameters that all competing operators have, where operators compete. `folder` is
+    where its record goes, below the sweep's.
     """
 
     task: Task
@@ -148,6 +150,11 @@ class Job:
     folder: Path = Path()
     contenders: tuple[str, ...] = CONTENDERS
     shared: tuple[str, ...] | None = None
+    norm_tolerance: float | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.tolerance if self.norm_tolerance is None else self.norm_tolerance, self.tolerance)
 
     @cached_property
     def cell(self) -> Cell:
@@ -189,12 +196,14 @@ def job(
     tolerance: float,
     contenders: Sequence[str] = CONTENDERS,
     folder: Path | None = None,
+    norm_tolerance: float | None = None,
 ) -> Job:
     """One job, whose arm brings what it competes in. Raises ConfigError where an axis cannot compete."""
     check_contenders(contenders)
     values = {"dtype": task.dtype, "operator": task.operator} | {PARAMS + name: value for name, value in task.params}
     contended = tuple((axis, values[axis]) for axis in contenders if axis in values)
-    made = Job(task, replace(arm, contended=contended), tolerance, Path(), tuple(contenders))
+    arm = replace(arm, contended=contended)
+    made = Job(task, arm, tolerance, Path(), tuple(contenders), norm_tolerance=norm_tolerance)
     return replace(made, folder=made.usual_folder if folder is None else folder)
 
 

@@ -70,6 +70,14 @@ class Record:
     )
     verify_error: float | None = column("error", "of the output, relative: norm(out - ref) / norm(ref)", "error", None)
     verify_tolerance: float | None = column("tolerance", "the largest error that is allowed", "error", None)
+    verify_row_error: float | None = column("row error", "of the worst row, relative to its size", "error", None)
+    verify_row_tolerance: float | None = column(
+        "row tolerance", "the largest row error; 3x for an element", "error", None
+    )
+    verify_element_error: float | None = column("element error", "of the worst value, likewise", "error", None)
+    check_seed: int | None = column(
+        "seed of checks", "the system's, plus the restart: of checked rows, other inputs", default=None
+    )
 
     latency_ns: float | None = column("latency", "median over blocks of the median call", "ns", None, of="Results")
     latency_low_ns: float | None = column("latency, low", "lower bound of that median", "ns", None)
@@ -88,7 +96,9 @@ class Record:
     )
     confidence: float | None = column("confidence", "of the bounds; 0 where they bound nothing", "fraction", None)
     restart_spread: float | None = column("spread of restarts", "range of their medians / median", "fraction", None)
-    first_call_ns: int | None = column("first call", "includes compilation", "ns", None)
+    first_call_ns: int | None = column(
+        "first call", "with compilation; its disk cache as protocol.compiler_cache says", "ns", None
+    )
     warmup_ns: int | None = column(
         "warm-up", "untimed calls until steady and blocks are sized, all restarts", "ns", None
     )
@@ -119,7 +129,11 @@ class Record:
     rounds: int = column("rounds", "over all restarts", default=0)
     restarts: int = column("restarts", "fresh starts of all workers", default=0)
     converged: bool | None = column("converged", "whether the interval is within the target", default=None)
-    calls_per_block: int | None = column("calls per block", "in latency blocks", default=None)
+    calls_per_block: int | None = column("samples per block", "in latency blocks", default=None)
+    calls_per_sample: int | None = column(
+        "calls per sample", "more than 1 where a clock's tick is too coarse", default=None
+    )
+    clock_tick_ns: float | None = column("clock tick", "the steps in which the worker's clock moves", "ns", None)
     throughput_calls: int | None = column("queued calls", "in each throughput block", default=None)
     latency_samples_ns: list[list[list[int]]] = column("latency samples", "[restart][round][call]", "ns", [])
     throughput_samples_ns: list[list[float]] = column("throughput samples", "[restart][round]", "ns", [])

@@ -11,6 +11,7 @@ from mtbench.bench.wire import CallTime, Prepare, Refused, Request, Start, TimeL
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
 from mtbench.results.stats import compare_paired
 from mtbench.results.verdicts import Comparison
@@ -52,7 +53,7 @@ class Beside:
 
     def prepare(self, subject: tuple[str, dict[str, Any]], shape: Shape) -> None:
         operator, params = subject
-        self.ask(Prepare(operator, None, params, "native", "float32", shape, TOLERANCE))
+        self.ask(Prepare(operator, None, params, "native", "float32", shape, Limits(TOLERANCE, TOLERANCE)))
 
     def compare(
         self, ours: Callable[["Beside"], float], theirs: Request[CallTime], rounds: int

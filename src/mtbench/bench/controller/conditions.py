@@ -1,12 +1,59 @@
 """What happened to the machine in a visit that its records must say, in words."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from statistics import median
 
 from mtbench.machine.watch import Reading
 from mtbench.results.format import size
 
 SWAPPED_BYTES = 16 << 20
 """Less is some other program's odd page."""
+
+
+BUSY_PRESSURE = 0.5
+"""Share of the last 10 s in which some task waited for a processor; 0.99 beside a load of 10 on two cores. Workers that start
+side by side and one that compiles make some themselves, so that less than this accuses nobody."""
+
+BUSY_LOAD, OWN_LOAD = 1.5, 1.0
+"""Tasks that want to run, for each processor, beside the one that waits for them: a worker has as many threads as there are."""
+
+STOLEN = 0.1
+"""Of all processor time, what a hypervisor gave to others."""
+
+DISTURBED = 1.5
+"""So many times as long as its middle part takes the slowest one of a queued block: one part of five is hit now and then on any
+machine, but not so hard in half of a visit's blocks."""
+
+
+def contention(reading: Reading, processors: int | None = None) -> str | None:
+    """What shows that other work wants the processors now, or None."""
+    processors = processors or usable_processors()
+    found = []
+    if (reading.cpu_pressure or 0.0) > BUSY_PRESSURE:
+        found.append(f"tasks waited for a processor {reading.cpu_pressure:.0%} of the time")
+    if (reading.load or 0.0) > BUSY_LOAD * processors + OWN_LOAD:
+        found.append(f"load {reading.load:.1f} on {processors} processors")
+    if (reading.steal_fraction or 0.0) > STOLEN:
+        found.append(f"{reading.steal_fraction:.0%} of processor time went to other machines")
+    return ", ".join(found) or None
+
+
+def contended(reading: Reading, disturbance: Sequence[float], processors: int | None = None) -> list[str]:
+    """A warning that starts with `contended` where a visit had to share the machine: by what the system says after it, or
+    by parts of its queued blocks that should take equally long and do not."""
+    found = [contention(reading, processors)]
+    if disturbance and median(disturbance) > DISTURBED:
+        found.append(f"equal parts of queued blocks differ {median(disturbance):.1f}-fold")
+    told = [each for each in found if each is not None]
+    return [f"contended: {', '.join(told)}"] if told else []
+
+
+def usable_processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def warnings_of(before: Reading, after: Reading) -> list[str]:

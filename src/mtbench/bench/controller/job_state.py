@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,11 +13,16 @@ from mtbench.bench.controller.energy import Energy
 from mtbench.bench.rates import Rates, limit_ns
 from mtbench.bench.wire import Finished, Prepared, Started
 from mtbench.machine.watch import Reading
+from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now, to_json
 from mtbench.results.samples import block_statistic
+
+ROOF_UNSURE = (
+    "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
+)
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,16 @@ class JobState:
     floor_ns: float | None = None
     prepared: list[Prepared] = field(default_factory=list)  # [restart]
     finished: list[Finished] = field(default_factory=list)
-    failed_error: float | None = None  # of an answer that was refused as wrong
+    failed_errors: Errors | None = None  # of an answer that was refused as wrong
     paired: bool | None = None  # whether all visits had the arms of the cell side by side
+    check_seed: int | None = None
     canary_drift: float | None = None
     energy: Energy | str | None = None  # or why there is none
     latency_ns: list[list[list[int]]] = field(default_factory=list)
     throughput_ns: list[list[float]] = field(default_factory=list)
     visit_latency_ns: list[list[int]] = field(default_factory=list)
     visit_throughput_ns: list[float] = field(default_factory=list)
+    visit_disturbance: list[float] = field(default_factory=list)  # of each block: wire.ThroughputBlock
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
     peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
@@ -80,13 +88,10 @@ class JobState:
     def failed(self) -> bool:
         return self.status is not None
 
-    def fail(self, status: str, reason: str, error: float | None = None) -> None:
+    def fail(self, status: str, reason: str, errors: Errors | None = None) -> None:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
-        self.status, self.reason, self.failed_error = (
-            status,
-            nameless(reason),
-            error,
-        )  # tracebacks name the user's folders
+        self.status, self.failed_errors = status, errors
+        self.reason = nameless(reason)  # tracebacks name the user's folders
 
     def note_prepared(self, answer: Prepared) -> None:
         self.prepared.append(answer)
@@ -108,7 +113,7 @@ class JobState:
             self.warnings.append(f"drifted: the canary changed by {self.canary_drift:+.1%} over a restart")
 
     def begin_visit(self) -> None:
-        self.visit_latency_ns, self.visit_throughput_ns = [], []
+        self.visit_latency_ns, self.visit_throughput_ns, self.visit_disturbance = [], [], []
         self.started_at = self.started_at or now()
 
     def end_visit(self) -> None:
@@ -147,7 +152,9 @@ class JobState:
             reason=self.reason
             or ("interrupted before its first visit was finished" if status == "interrupted" else None),
             warnings=list(self.warnings),
-            verify_tolerance=self.job.tolerance,
+            verify_tolerance=self.job.limits.norm,
+            verify_row_tolerance=self.job.limits.row,
+            check_seed=self.check_seed,
             restarts=len(self.latency_ns),
             rounds=sum(map(len, self.latency_ns)),
             latency_samples_ns=self.latency_ns,
@@ -179,19 +186,28 @@ class JobState:
             record.device_kind, record.device_name = ran.device_kind, ran.device_name
             record.threads, record.blas = ran.threads, ran.blas
             record.library_details = to_json(ran.details)
-        errors = [each.verify_error for each in self.prepared] + [each.verify_error for each in self.finished]
-        errors += [] if self.failed_error is None else [self.failed_error]
-        record.verify_error = max(errors, default=None)
+            record.clock_tick_ns = self.worker.clock_tick_ns
+        self._add_errors(record)
         if self.prepared:
             first, last = self.prepared[0], self.prepared[-1]
             record.first_call_ns = first.first_call_ns
             record.warmup_ns = sum(each.warmup_ns for each in self.prepared)
             record.flops, record.bytes_moved = last.flops, last.bytes_moved
             record.calls_per_block, record.throughput_calls = last.calls_per_block, last.throughput_calls
+            record.calls_per_sample = last.calls_per_sample
         if self.finished:
             record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
             device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
             record.device_ns = median(device_ns) if device_ns else None
+
+    def _add_errors(self, record: Record) -> None:
+        """The worst errors of all answers that were checked."""
+        found = [each.errors for each in self.prepared] + [each.errors for each in self.finished]
+        found += [] if self.failed_errors is None else [self.failed_errors]
+        if found:
+            worst = reduce(Errors.worst, found)
+            record.verify_error, record.verify_row_error = worst.norm, worst.row
+            record.verify_element_error = worst.element
 
     def _add_energy(self, record: Record) -> None:
         """Energy per call, or why there is none."""
@@ -237,6 +253,9 @@ class JobState:
         record.limit_ns = limit_ns(flops, moved, roofs.flops_per_s, roofs.bytes_per_s)
         if record.limit_ns is not None:
             record.limit_fraction = record.limit_ns / record.throughput_ns
+            by_flops = roofs.flops_per_s is not None and flops / roofs.flops_per_s * 1e9 >= record.limit_ns
+            if not (roofs.flops_sure if by_flops else roofs.bytes_sure):
+                record.warnings = [*record.warnings, ROOF_UNSURE]
 
 
 def nameless(text: str) -> str:

@@ -6,7 +6,7 @@ model has one memory roof per level of the memory hierarchy; here the roof is a 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.rates import Rates
 from mtbench.plain import from_plain, to_plain
 
-METHOD = 2
+METHOD = 3
 """Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
 
 OLDEST = timedelta(days=7)
@@ -45,6 +45,10 @@ class Peaks:
         best = before.merged(rates)
         self.measured[_source(state)] = (_alike(state), best)
         return best
+
+    def sources(self, states: Iterable[JobState]) -> list[JobState]:
+        """One job of each library and dtype that was measured, of these."""
+        return list({_source(state): state for state in states if self.has(state)}.values())
 
     def best(self, state: JobState) -> Rates:
         """The best rates of all arms on the same device with the same dtype and matmul precision."""
@@ -76,13 +80,15 @@ class Kept:
 class Store:
     """Peaks in the user's cache folder, a file for each library, device, dtype and precision on a machine.
 
-    Deleting them is safe: the next sweep measures anew.
+    Only those that are sure are kept: a busy minute must not lower the roof for a week. What was read and has been raised since
+    keeps its date, so that no peak outlives its week. Deleting the files is safe: the next sweep measures anew.
     """
 
     def __init__(self, machine_id: str, cpus: list[int]) -> None:
         self.machine_id = machine_id
         self.cpus = cpus
         self.folder = paths.cache() / "peaks"
+        self.dates: dict[Path, datetime] = {}  # of what was read
 
     def key(self, state: JobState) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""
@@ -110,12 +116,18 @@ class Store:
             fits = kept["key"] == key
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        return Kept(rates, measured_at) if fits and fresh else None
+        if not (fits and fresh):
+            return None
+        self.dates[self._file(key)] = measured_at
+        return Kept(rates, measured_at)
 
     def write(self, state: JobState, rates: Rates) -> None:
-        """Keeps measured peaks; where the folder cannot be written, the next sweep measures again."""
-        key = self.key(state)
-        kept = {"key": key, "measured_at": datetime.now(UTC).isoformat(), "rates": to_plain(rates)}
+        """Keeps measured peaks, as far as they are sure; where the folder cannot be written, the next sweep measures again."""
+        key, rates = self.key(state), rates.sure()
+        if rates == Rates():
+            return
+        measured_at = self.dates.get(self._file(key), datetime.now(UTC))
+        kept = {"key": key, "measured_at": measured_at.isoformat(), "rates": to_plain(rates)}
         with suppress(OSError):
             paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
 

@@ -4,13 +4,14 @@ After the first restart every job has a result, which later restarts sharpen. Wh
 that it was to measure, and nothing else.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
-from mtbench.bench.controller.conditions import joined, warnings_of
+from mtbench.bench.controller.conditions import contended, contention, joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
@@ -58,6 +59,7 @@ class Controller:
         self.free = free
         self.cooling = Cooling(self.protocol, watch, progress)
         self.told_of_gaps: set[str] = set()
+        self.check_seed = secrets.randbits(31)  # nobody can know beforehand what will be checked
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         self.folder = folder
@@ -96,6 +98,7 @@ class Controller:
             started = time.monotonic()
             self._visit(restart, cell)
             self.cooling.visited(time.monotonic() - started)
+        self._measure_peaks_again()
         self.workers.end()
         self._note_drift()
         self._note_peaks()
@@ -144,7 +147,8 @@ class Controller:
             self.progress.arm_preparing(state.job.arm)
             state.begin_visit()
             self._measure_peaks(state)
-            answer = self.workers.ask(state, prepare(state))
+            state.check_seed = self.check_seed
+            answer = self.workers.ask(state, prepare(state, restart))
             if answer is not None:
                 state.note_prepared(answer)
         before, reading = self._watched_rounds(restart, live)
@@ -152,7 +156,8 @@ class Controller:
             self._finish(restart, state)
         for state in live:
             state.conditions.append(reading)
-            state.warnings = joined(state.warnings, warnings_of(before, reading))
+            shared = contended(reading, state.visit_disturbance)
+            state.warnings = joined(state.warnings, [*warnings_of(before, reading), *shared])
             if not state.failed:
                 state.end_visit()
             self.workers.ask_aside(state, wire.Release())
@@ -208,7 +213,17 @@ class Controller:
         else:
             self._take_peaks(state, rates)
 
+    def _measure_peaks_again(self) -> None:
+        """Each library's once more at the end of a restart, briefly: the first time may have been a busy minute."""
+        live = [state for state in self.states if not state.failed and state.job.arm in self.workers.alive]
+        for state in self.peaks.sources(live):
+            rates = self.workers.ask_peaks(state, brief=True)
+            if rates is not None:
+                self._take_peaks(state, rates)
+
     def _take_peaks(self, state: JobState, rates: Rates) -> None:
+        if contention(self.watch.sample()) is not None:
+            rates = rates.doubted()
         self.kept_peaks.write(state, self.peaks.note(state, rates))
 
     def _tell_of_kept_peaks(self, kept: Kept) -> None:
@@ -259,6 +274,7 @@ class Controller:
                 if latency is not None and throughput is not None:
                     state.visit_latency_ns.append(latency.samples_ns)
                     state.visit_throughput_ns.append(throughput.call_ns)
+                    state.visit_disturbance.append(throughput.disturbance)
             self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}
             self.progress.round_finished(

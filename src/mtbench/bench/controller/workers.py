@@ -1,5 +1,6 @@
 """The workers of a sweep, one process for each arm, and what their failures cost: the jobs that they were to measure."""
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ class Workers:
         self.alive: dict[Arm, Process] = {}
         self.interpreters: dict[Arm, str | None] = {}
         self.waiting_s: dict[str, float] = defaultdict(float)
+        self._caches: tempfile.TemporaryDirectory[str] | None = None  # removed with this object
+        self._cache_of: dict[Arm, str] = {}
 
     def start(self, arms: Sequence[Arm]) -> None:
         """Starts workers side by side; importing a library takes seconds."""
@@ -53,8 +56,8 @@ class Workers:
         for arm in arms:
             with self._failing(arm):
                 process = self.alive[arm] = self.start_process(python=self._interpreter(arm), waiting_s=self.waiting_s)
-                process.tell(_start(arm, self.protocol))
-                requests[arm] = _start(arm, self.protocol)
+                requests[arm] = _start(arm, self.protocol, self._compiler_cache(arm))
+                process.tell(requests[arm])
         stats.load()  # while the workers import their libraries
         for arm, request in requests.items():
             with self._failing(arm):
@@ -90,7 +93,7 @@ class Workers:
             state.fail(death.status, str(death))
             return None
         if isinstance(answer, wire.Refused):
-            state.fail(answer.status, answer.reason, answer.verify_error)
+            state.fail(answer.status, answer.reason, answer.errors)
             self.ask_aside(state, wire.Release())  # what it holds would be missing to the other arms
             return None
         return answer
@@ -112,12 +115,12 @@ class Workers:
             return None
         return answer
 
-    def ask_peaks(self, state: JobState) -> Rates | None:
+    def ask_peaks(self, state: JobState, brief: bool = False) -> Rates | None:
         """Has a library measure its peak rates with a job's dtype; None, with a warning, where it cannot. A worker that dies
         over it is replaced: the job can be measured without."""
         arm = state.job.arm
         try:
-            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype), self.protocol.timeout_s)
+            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype, brief), self.protocol.timeout_s)
         except Died as death:
             del self.alive[arm]
             self.progress.warn(f"{state.arm} died while its peak rates were measured: {death}")
@@ -128,6 +131,17 @@ class Workers:
         if answer.status != "unsupported":
             self.progress.warn(f"the peak rates of {state.arm} could not be measured: {answer.reason}")
         return None
+
+    def _compiler_cache(self, arm: Arm) -> str | None:
+        """A folder for what an arm's compiler keeps on disk, empty at first and the arm's own for the whole sweep: the first
+        restart, whose first calls are reported, compiles anew, and later ones are spared it. None for the usual one."""
+        if self.protocol.compiler_cache == "kept":
+            return None
+        if self._caches is None:
+            self._caches = tempfile.TemporaryDirectory(prefix="mtbench-compiled-", ignore_cleanup_errors=True)
+        if arm not in self._cache_of:
+            self._cache_of[arm] = tempfile.mkdtemp(dir=self._caches.name)
+        return self._cache_of[arm]
 
     def _interpreter(self, arm: Arm) -> str | None:
         """What the arm runs under, found or made once a sweep. Raises Unsupported."""
@@ -162,12 +176,12 @@ class Workers:
         return [state for state in self.states if state.job.arm == arm and not state.failed]
 
 
-def _start(arm: Arm, protocol: Protocol) -> wire.Start:
+def _start(arm: Arm, protocol: Protocol, compiler_cache: str | None) -> wire.Start:
     settings = Settings(device=arm.device, matmul_precision=arm.matmul_precision)
-    return wire.Start(arm.framework, arm.framework_file, arm.mode, settings, protocol)
+    return wire.Start(arm.framework, arm.framework_file, arm.mode, settings, protocol, compiler_cache)
 
 
-def prepare(state: JobState) -> wire.Prepare:
+def prepare(state: JobState, restart: int) -> wire.Prepare:
     """What a worker is to build for a job."""
     task = state.job.task
     return wire.Prepare(
@@ -177,5 +191,6 @@ def prepare(state: JobState) -> wire.Prepare:
         variant=state.job.arm.variant,
         dtype=task.dtype,
         shape=task.shape,
-        tolerance=state.job.tolerance,
+        limits=state.job.limits,
+        check_seed=(state.check_seed or 0) + restart,
     )

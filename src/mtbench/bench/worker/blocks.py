@@ -8,11 +8,21 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from statistics import median
 from typing import Any
 
 from mtbench.plan.protocol import Protocol
+
+TICK_READINGS = 2000
+
+TICK_FRACTION = 0.002
+"""Of a call: a clock that moves in larger steps has calls timed several together, else the medians of two arms fall on its
+steps (562 and 564.5 ns on 541.7 and 583.3) and their ratio with them."""
+
+PARTS = 5
+"""Of a throughput block. A part is long enough, 4 ms of 20, that waiting for it once is a small part of it (20 us on a GPU),
+and two of five may be disturbed before their median is."""
 
 Call = Callable[..., Any]
 Clock = Callable[[], int]
@@ -33,6 +43,8 @@ class Subject:
     clock: Clock  # time.perf_counter_ns: monotonic, nanoseconds, the one clock that all frameworks share
     on_gpu: bool = False
     compilations: Callable[[], int | None] = lambda: None
+    keep: Call = lambda out: out  # makes a copy of an output
+    calls_per_sample: int = 1
     last: Any = None  # the output of the last timed call, for the check afterwards
 
     def __post_init__(self) -> None:
@@ -45,6 +57,10 @@ class Subject:
     def run(self) -> Any:
         """One untimed call, completed."""
         (inputs,) = self.turns(1)
+        return self.run_with(*inputs)
+
+    def run_with(self, *inputs: Any) -> Any:
+        """The same on these inputs."""
         out = self.call(*inputs)
         self.wait(out)
         return out
@@ -90,7 +106,7 @@ def first_call(subject: Subject) -> int:
     out = subject.call(*subject.inputs[0])
     subject.wait(out)
     elapsed = subject.clock() - start
-    subject.last = out
+    subject.last = subject.keep(out)
     return elapsed
 
 
@@ -99,6 +115,8 @@ def latency_calls(subject: Subject, calls: int) -> list[int]:
 
     The previous output is let go of outside the timed span: freeing a large array can cost as much as computing it.
     """
+    if subject.calls_per_sample > 1:
+        return _grouped_calls(subject, calls)
     call, wait, clock = subject.call, subject.wait, subject.clock
     samples = [0] * calls
     out = None
@@ -110,6 +128,24 @@ def latency_calls(subject: Subject, calls: int) -> list[int]:
         samples[index] = clock() - start
     subject.last = out
     return samples
+
+
+def _grouped_calls(subject: Subject, samples: int) -> list[int]:
+    """The same where one call takes too few steps of the clock: each sample is the mean of some calls, back to back, each
+    waited for. Outputs but the last one are let go of within the span, as there is no time outside."""
+    call, wait, clock, size = subject.call, subject.wait, subject.clock, subject.calls_per_sample
+    found = []
+    out = None
+    for _ in range(samples):
+        turns = subject.turns(size)
+        out = None
+        start = clock()
+        for inputs in turns:
+            out = call(*inputs)
+            wait(out)
+        found.append(round((clock() - start) / size))
+    subject.last = out
+    return found
 
 
 def throughput_calls(subject: Subject, calls: int) -> float:
@@ -130,6 +166,25 @@ def throughput_calls(subject: Subject, calls: int) -> float:
     elapsed = clock() - start
     subject.last = out
     return elapsed / calls
+
+
+def clock_tick_ns(clock: Clock, stated_ns: float = 0.0) -> float:
+    """The steps in which a clock moves, nanoseconds: 41.67 on Apple's chips, where reading it takes less than that.
+
+    Where successive readings are often the same, it is their smallest difference. A finer clock moves between any two
+    readings; their differences are what reading takes, and only how those differ tells of the clock. `stated_ns` is what the
+    system says of it, which counts where it is more.
+    """
+    readings = [clock() for _ in range(TICK_READINGS)]
+    steps = sorted({later - earlier for earlier, later in pairwise(readings)})
+    if steps[0] > 0:
+        steps = [later - earlier for earlier, later in pairwise(steps)]
+    return max(float(min((step for step in steps if step > 0), default=1)), stated_ns)
+
+
+def calls_for_sample(call_ns: float, tick_ns: float) -> int:
+    """How many calls a latency sample is the mean of, so that a step of the clock is no more than TICK_FRACTION of it."""
+    return max(1, math.ceil(tick_ns / (TICK_FRACTION * max(call_ns, 1.0))))
 
 
 def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
@@ -163,10 +218,12 @@ def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
     return WarmUp(previous, len(samples), steady=False)
 
 
-def calls_for_block(call_ns: float, protocol: Protocol) -> int:
-    """Calls in a latency block: at least `block_calls` and `block_ms`, but fewer where they would exceed `block_cap_s`."""
-    enough = max(protocol.block_calls, math.ceil(protocol.block_ms * 1e6 / max(call_ns, 1.0)))
-    affordable = int(protocol.block_cap_s * 1e9 / max(call_ns, 1.0))
+def calls_for_block(call_ns: float, protocol: Protocol, calls_per_sample: int = 1) -> int:
+    """Samples of a latency block, each the mean of some calls: at least `block_calls` of them and `block_ms`, but fewer where
+    they would exceed `block_cap_s`."""
+    sample_ns = max(call_ns, 1.0) * calls_per_sample
+    enough = max(protocol.block_calls, math.ceil(protocol.block_ms * 1e6 / sample_ns))
+    affordable = int(protocol.block_cap_s * 1e9 / sample_ns)
     return max(1, min(enough, affordable))
 
 
@@ -195,15 +252,27 @@ def keep_warm(subject: Subject, protocol: Protocol) -> None:
             return
 
 
-def latency_block(subject: Subject, calls: int, protocol: Protocol) -> list[int]:
-    """One block in latency mode: nanoseconds of each call, in order."""
+def latency_block(subject: Subject, samples: int, protocol: Protocol) -> list[int]:
+    """One block in latency mode: nanoseconds of a call in each sample, in order.
+
+    The last output is copied as soon as it is there: one that is completed later shows.
+    """
     with collector_off():
         keep_warm(subject, protocol)
-        return latency_calls(subject, calls)
+        found = latency_calls(subject, samples)
+        subject.last = subject.keep(subject.last)
+        return found
 
 
-def throughput_block(subject: Subject, calls: int, protocol: Protocol) -> float:
-    """One block in throughput mode: nanoseconds per call."""
+def throughput_block(subject: Subject, calls: int, protocol: Protocol, parts: int = PARTS) -> list[float]:
+    """One block in throughput mode: nanoseconds per call in each of its parts, which follow each other."""
     with collector_off():
         keep_warm(subject, protocol)
-        return throughput_calls(subject, calls)
+        found = [throughput_calls(subject, size) for size in _split(calls, min(parts, calls))]
+        subject.last = subject.keep(subject.last)
+        return found
+
+
+def _split(calls: int, parts: int) -> list[int]:
+    """So many calls in parts as equal as can be."""
+    return [calls // parts + (number < calls % parts) for number in range(parts)]

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from mtbench.bench.rates import Rates
+from mtbench.bench.rates import AGREEMENT, Rates, higher
 from mtbench.bench.worker import blocks
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
@@ -36,6 +38,12 @@ it. Moving data comes after the products, which have brought a GPU's clocks up."
 LONG_NS = 20e6
 """A call that takes longer gains nothing from a queue: it is waited for, and larger problems are not tried."""
 
+BRIEF_NS = LONG_NS / 64
+"""A brief measurement takes products that take longer: with LONG_NS, the two or three largest sides."""
+
+DIP, DIP_CHANCES = 2, 2
+"""A working set at which less than a half of a neighbour's rate was reached is measured again, so often."""
+
 LAGGARD, JUDGED_BYTES = 3, 1 << 20
 """A way of moving data that is so many times slower than the best at this size or a larger one is not tried beyond it."""
 
@@ -51,6 +59,20 @@ CANARY_SIZES = [16 * round(8 * 2 ** (step / 3)) for step in range(19)]
 """128 to 8192, each about twice the work of the one before."""
 
 
+@dataclass(frozen=True)
+class Peak:
+    """A rate that was reached, and whether the two best blocks agree on it."""
+
+    rate: float
+    sure: bool
+
+    def best(self, other: "Peak | None") -> "Peak":
+        if other is None:
+            return self
+        rate, sure = higher((self.rate, self.sure), (other.rate, other.sure))
+        return Peak(rate or 0.0, sure)
+
+
 def peak_rates(
     framework: Framework,
     make_subject: MakeSubject,
@@ -59,29 +81,36 @@ def peak_rates(
     protocol: Protocol,
     budget_s: float,
     most_bytes: float = math.inf,
+    brief: bool = False,
 ) -> Rates:
     """The best rates of matrix products and of moving data in a dtype, in queued blocks like those of any operator.
 
     `budget_s` is for each of the two, `most_bytes` what a problem may take with its results; the smallest is always tried.
-    Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the
-    bar for itself. Raises Mismatch where queued calls are not done.
+    Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the bar for itself. Raises Mismatch
+    where queued calls are not done. `brief`: the largest products alone, and working sets in random order, as far as time
+    allows: another look at what was measured before.
 
     A CPU computes a half-precision product in float32 where that is faster, as some libraries' operators do, so there the
     roof of a half dtype is not below that of float32.
     """
     tried = dict.fromkeys([dtype] if on_gpu else [dtype, "float32"])
     short = replace(protocol, block_ms=min(protocol.block_ms, PRODUCT_BLOCK_MS))
-    products = max(
-        _best_product(framework, make_subject, one, short, budget_s / len(tried), most_bytes) for one in tried
-    )
+    share_s = budget_s / len(tried)
+    products = [_best_product(framework, make_subject, one, short, share_s, most_bytes, brief) for one in tried]
+    product = reduce(Peak.best, products)
     short = replace(
         protocol,
         block_ms=min(protocol.block_ms, MOVE_BLOCK_MS),
         keep_warm_ms=min(protocol.keep_warm_ms, MOVE_KEEP_WARM_MS),
     )
     largest = WORKING_SETS[-1] if on_gpu else BEYOND_CACHE * protocol.cold_cache_bytes
+    moves = Moves(framework, make_subject, dtype, short)
+    found = moves.measure(min(largest, most_bytes / MOVE_COPIES), budget_s, brief)
     return Rates(
-        products, _moves(framework, make_subject, dtype, short, min(largest, most_bytes / MOVE_COPIES), budget_s)
+        product.rate,
+        {size: peak.rate for size, peak in sorted(found.items())},
+        unsure_flops=not product.sure,
+        unsure_sizes=tuple(size for size, peak in sorted(found.items()) if not peak.sure),
     )
 
 
@@ -112,7 +141,8 @@ def _best_product(
     protocol: Protocol,
     budget_s: float,
     most_bytes: float,
-) -> float:
+    brief: bool,
+) -> Peak:
     """The best FLOP/s of a product of square matrices: of x @ w, and of x @ w^T, which is what a linear layer computes."""
     xp = framework.xp
 
@@ -122,7 +152,7 @@ def _best_product(
     smallest = PRODUCT_SIDES[0]
     rng = np.random.default_rng(protocol.seed)
     tiles = [framework.array(rng.standard_normal((smallest, smallest), np.float32), dtype) for _ in range(2)]
-    best = 0.0
+    best: Peak | None = None
     until = time.monotonic() + budget_s
     for side in PRODUCT_SIDES:
         if best and PRODUCT_COPIES * side**2 * ITEM_BYTES[dtype] > most_bytes:
@@ -133,63 +163,106 @@ def _best_product(
             for call in (xp.matmul, by_transposed):
                 subject = make_subject(call, [pair], wait=framework.settle)
                 waited_ns = _waited_ns(subject)
-                longest_ns = max(longest_ns, waited_ns)
-                best = max(best, 2.0 * side**3 / (_best_block_ns(subject, waited_ns, protocol, BLOCKS) * 1e-9))
+                longest_ns = max(longest_ns, min(waited_ns))
+                if not brief or min(waited_ns) > BRIEF_NS:
+                    best = _peak(2.0 * side**3, _blocks_ns(subject, waited_ns, protocol, BLOCKS)).best(best)
         except (MemoryError, RuntimeError):  # too large for what is free; the smaller ones stand
-            if best == 0:
+            if best is None:
                 raise
             break
-        if longest_ns > LONG_NS or time.monotonic() > until:
+        if longest_ns > LONG_NS or (best is not None and time.monotonic() > until):
             break
+    assert best is not None
     return best
 
 
-def _moves(
-    framework: Framework, make_subject: MakeSubject, dtype: str, protocol: Protocol, largest: float, budget_s: float
-) -> dict[int, float]:
+class Moves:
     """The best bytes/s by working set, of reading all of it, and of reading one half and writing the other.
 
     Which way is best differs: a sum writes nothing, concatenating computes nothing, adding is what libraries tune most. A
     result is a fresh array, as an operator's is; on a CPU the system may have to find memory for it, so that sums win.
     """
-    xp = framework.xp
-    ways: dict[str, tuple[Callable[..., Any], Callable[[Any, int], list[Any]]]] = {
-        "sum": (lambda x: xp.sum(x, keepdims=True), lambda whole, quarter: [whole]),
-        "add": (lambda x: x + 1, lambda whole, quarter: [whole[: 2 * quarter]]),
-        "concat": (
-            lambda x, y: xp.concat([x, y]),
-            lambda whole, quarter: [whole[:quarter], whole[quarter : 2 * quarter]],
-        ),
-    }
-    smallest = WORKING_SETS[0] // ITEM_BYTES[dtype]
-    rng = np.random.default_rng(protocol.seed)
-    tile = framework.array(rng.standard_normal(smallest, np.float32), dtype)
-    found: dict[int, float] = {}
-    until = time.monotonic() + budget_s
-    for working_set in WORKING_SETS:
-        if found and (working_set > largest or time.monotonic() > until):
-            break
-        rates: dict[str, float] = {}
-        try:
-            whole = _tiled(framework, tile, (working_set // WORKING_SETS[0],))
-            subjects = {}
-            for way, (call, parts) in ways.items():
-                arrays = parts(whole, working_set // 4 // ITEM_BYTES[dtype])
-                framework.settle(arrays)
-                subjects[way] = make_subject(call, [arrays], wait=framework.settle)
-            waited_ns = {way: _waited_ns(subject) for way, subject in subjects.items()}
-            for way, subject in subjects.items():
-                rates[way] = working_set / (_best_block_ns(subject, waited_ns[way], protocol, 1) * 1e-9)
-            best = max(rates, key=rates.__getitem__)
-            again_ns = _best_block_ns(subjects[best], waited_ns[best], protocol, BLOCKS - 1)
-        except (MemoryError, RuntimeError):
-            if not found:
-                raise
-            break
-        found[working_set] = max(rates[best], working_set / (again_ns * 1e-9))
+
+    def __init__(self, framework: Framework, make_subject: MakeSubject, dtype: str, protocol: Protocol) -> None:
+        xp = framework.xp
+        self.framework, self.make_subject, self.dtype, self.protocol = framework, make_subject, dtype, protocol
+        self.rng = np.random.default_rng(protocol.seed)
+        smallest = WORKING_SETS[0] // ITEM_BYTES[dtype]
+        self.tile = framework.array(self.rng.standard_normal(smallest, np.float32), dtype)
+        self.ways: dict[str, tuple[Callable[..., Any], Callable[[Any, int], list[Any]]]] = {
+            "sum": (lambda x: xp.sum(x, keepdims=True), lambda whole, quarter: [whole]),
+            "add": (lambda x: x + 1, lambda whole, quarter: [whole[: 2 * quarter]]),
+            "concat": (
+                lambda x, y: xp.concat([x, y]),
+                lambda whole, quarter: [whole[:quarter], whole[quarter : 2 * quarter]],
+            ),
+        }
+        self.laggards: dict[str, int] = {}
+
+    def measure(self, largest: float, budget_s: float, brief: bool) -> dict[int, Peak]:
+        """The peak at each size up to the largest, as far as memory and time allow; what lies far below a neighbour is measured
+        again, since no level of a memory hierarchy is that thin."""
+        sizes = [size for size in WORKING_SETS if size <= max(largest, WORKING_SETS[0])]
+        if brief:
+            np.random.default_rng().shuffle(sizes)
+        found: dict[int, Peak] = {}
+        until = time.monotonic() + budget_s
+        for size in sizes:
+            if found and time.monotonic() > until:
+                break
+            try:
+                found[size] = self._peak(size)
+            except (MemoryError, RuntimeError):
+                if not found:
+                    raise
+                break
+        for _ in range(0 if brief else DIP_CHANCES):
+            for size in dips(found):
+                found[size] = self._peak(size).best(found[size])
+        still = {size for size in found if not brief and _is_notch(found, size)}
+        return {size: replace(peak, sure=peak.sure and size not in still) for size, peak in found.items()}
+
+    def _peak(self, working_set: int) -> Peak:
+        whole = _tiled(self.framework, self.tile, (working_set // WORKING_SETS[0],))
+        subjects = {}
+        for way, (call, parts) in self.ways.items():
+            if working_set > self.laggards.get(way, working_set):
+                continue
+            arrays = parts(whole, working_set // 4 // ITEM_BYTES[self.dtype])
+            self.framework.settle(arrays)
+            subjects[way] = self.make_subject(call, [arrays], wait=self.framework.settle)
+        waited_ns = {way: _waited_ns(subject) for way, subject in subjects.items()}
+        once_ns = {way: _blocks_ns(subjects[way], waited_ns[way], self.protocol, 1) for way in subjects}
+        best = min(once_ns, key=lambda way: min(once_ns[way]))
         if working_set >= JUDGED_BYTES:
-            ways = {way: ways[way] for way in ways if rates[way] * LAGGARD > rates[best]}
-    return found
+            for way, ns in once_ns.items():
+                if min(ns) > LAGGARD * min(once_ns[best]):
+                    self.laggards[way] = min(working_set, self.laggards.get(way, working_set))
+        again_ns = _blocks_ns(subjects[best], waited_ns[best], self.protocol, BLOCKS - 1)
+        return _peak(working_set, [*once_ns[best], *again_ns])
+
+
+def dips(found: Mapping[int, Peak]) -> list[int]:
+    """The sizes whose rate is less than half of a neighbour's."""
+    sizes = sorted(found)
+    pairs = [*pairwise(sizes), *((larger, smaller) for smaller, larger in pairwise(sizes))]
+    return sorted({low for low, high in pairs if found[low].rate * DIP < found[high].rate})
+
+
+def _is_notch(found: Mapping[int, Peak], size: int) -> bool:
+    """Whether less than half of what was reached at a smaller and at a larger size was reached at this one: no cache's edge,
+    beyond which all sizes are slow."""
+    sides = (
+        [found[other].rate for other in found if other < size],
+        [found[other].rate for other in found if other > size],
+    )
+    return all(found[size].rate * DIP < max(side, default=0.0) for side in sides)
+
+
+def _peak(work: float, blocks_ns: Sequence[float]) -> Peak:
+    """The rate of the best block, sure where the second best agrees."""
+    best, *others = sorted(blocks_ns)
+    return Peak(work / (best * 1e-9), bool(others) and others[0] <= (1 + AGREEMENT) * best)
 
 
 def _tiled(framework: Framework, tile: Any, repetitions: tuple[int, ...]) -> Any:
@@ -199,25 +272,26 @@ def _tiled(framework: Framework, tile: Any, repetitions: tuple[int, ...]) -> Any
     return array
 
 
-def _waited_ns(subject: Subject) -> float:
-    """A call that is waited for, after one that compiles and loads whatever it needs."""
+def _waited_ns(subject: Subject) -> list[int]:
+    """Calls that are waited for, after one that compiles and loads whatever it needs."""
     subject.run()
-    waited = min(blocks.latency_calls(subject, 2))
+    waited = blocks.latency_calls(subject, 2)
     subject.last = None
     return waited
 
 
-def _best_block_ns(subject: Subject, waited_ns: float, protocol: Protocol, count: int) -> float:
-    """Nanoseconds per call in the best of some blocks."""
-    if waited_ns > LONG_NS:
-        return waited_ns
-    calls = blocks.calls_for_throughput(subject, waited_ns, protocol)
-    best_ns = min(blocks.throughput_block(subject, calls, protocol) for _ in range(count))
-    if waited_ns > max(UNDONE_NS, UNDONE_FACTOR * best_ns):
-        waited_ns = min(blocks.latency_calls(subject, UNDONE_TRIES))
+def _blocks_ns(subject: Subject, waited_ns: Sequence[float], protocol: Protocol, count: int) -> list[float]:
+    """Nanoseconds per call in some blocks; those of calls that were waited for, where these are long."""
+    shortest = min(waited_ns)
+    if shortest > LONG_NS:
+        return list(waited_ns)
+    calls = blocks.calls_for_throughput(subject, shortest, protocol)
+    found = [blocks.throughput_block(subject, calls, protocol, 1)[0] for _ in range(count)]
+    if shortest > max(UNDONE_NS, UNDONE_FACTOR * min(found)):
+        shortest = min(blocks.latency_calls(subject, UNDONE_TRIES))
     subject.last = None
-    if waited_ns > max(UNDONE_NS, UNDONE_FACTOR * best_ns):
+    if shortest > max(UNDONE_NS, UNDONE_FACTOR * min(found)):
         raise Mismatch(
-            f"queued calls took {best_ns / 1e3:.3g} µs each, waited ones {waited_ns / 1e3:.3g} µs: work is not done"
+            f"queued calls took {min(found) / 1e3:.3g} µs each, waited ones {shortest / 1e3:.3g} µs: work is not done"
         )
-    return best_ns
+    return found

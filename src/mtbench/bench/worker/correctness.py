@@ -1,23 +1,40 @@
-"""The correctness gate: an arm's output against the float64 reference. No number without a passed check."""
+"""The correctness gate's measure: an answer against the float64 reference. No number without a passed check.
+
+Three errors, since each hides what the others show. `norm`, ||out - ref|| / ||ref|| over all outputs, tells a lower precision
+from a higher one. `row`, the worst row's root mean square error relative to the row's own root mean square (to a tenth of the
+whole output's where that is larger), sees one token or one head that is wrong in a large batch. `element`, the worst value's
+error relative to that or to the value itself, sees one number.
+"""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.bench.reference_rows import reference_rows
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Host, Operator, Shape
+from mtbench.plan.accuracy import Errors, Limits
 from mtbench.reference import array_namespace, round_to
+
+SHORTEST_ROW = 16
+"""A row is the last axis of an output, and those before it as far as it has fewer values: the root mean square of some few is
+close to 0 now and then, by chance."""
+
+SMALL_ROW = 0.1
+"""A row's error is relative to this part of the whole output's root mean square at least."""
+
+SMALLEST_NORMAL = {"float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
+"""A GPU may flush what is smaller to 0, where nothing else may change a value."""
 
 
 class Mismatch(Exception):
-    """A wrong answer; `error` is the relative error where there is one."""
+    """A wrong answer; `errors` are those of the answer where there is one."""
 
-    def __init__(self, reason: str, error: float | None = None) -> None:
+    def __init__(self, reason: str, errors: Errors | None = None) -> None:
         super().__init__(reason)
-        self.error = error
+        self.errors = errors
 
 
 @dataclass(frozen=True)
@@ -27,13 +44,9 @@ class Case:
     inputs: dict[str, Host]
     weights: dict[str, Host]
 
-
-@dataclass(frozen=True)
-class Expected:
-    """The reference of some batch rows: `outputs[i]` belongs to `out[rows]` of the i-th output array."""
-
-    rows: NDArray[np.int64]
-    outputs: list[Host]
+    def rows(self, rows: NDArray[np.int64]) -> "Case":
+        """The same with these batch rows."""
+        return Case({name: values[rows] for name, values in self.inputs.items()}, self.weights)
 
 
 def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: int | None = None) -> Case:
@@ -44,47 +57,20 @@ def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: in
     weights_rng = np.random.default_rng([seed, 0])
     inputs_rng = np.random.default_rng([seed if inputs_seed is None else inputs_seed, 1])
     weights = {name: round_to(values, dtype) for name, values in problem.weights(weights_rng).items()}
-    inputs = {name: round_to(values, dtype) for name, values in problem.inputs(inputs_rng, shape).items()}
-    return Case(inputs, weights)
+    return Case(rounded(problem.inputs(inputs_rng, shape), dtype), weights)
 
 
-def expect(problem: Operator, shape: Shape, case: Case) -> Expected:
-    """Runs the operator's definition in float64 on as many whole batch rows as are affordable, spread over the batch."""
-    rows = np.unique(np.linspace(0, shape.batch_size - 1, reference_rows(problem, shape)).astype(np.int64))
-    whole = len(rows) == shape.batch_size
-    return Expected(rows, _define(problem, case, None) if whole else _of_rows(problem, shape, case, rows))
+def rounded(inputs: dict[str, Host], dtype: str) -> dict[str, Host]:
+    return {name: round_to(values, dtype) for name, values in inputs.items()}
 
 
-def check_first(
-    outputs: list[Host], expected: Expected, problem: Operator, shape: Shape, case: Case, tolerance: float
-) -> float:
-    """As `check`, of a job's first answer. Raises ConfigError, and not Mismatch, where the answer may be right and the
-    reference is not, since the operator is said to have independent rows and has not."""
-    try:
-        return check(outputs, expected, shape.batch_size, tolerance)
-    except Mismatch:
-        _check_rows(problem, shape, case, expected)
-        raise
-
-
-def _check_rows(problem: Operator, shape: Shape, case: Case, expected: Expected) -> None:
-    """Takes one row's reference alone, where it was taken among others. Raises ConfigError where it is another one."""
-    if len(expected.rows) == shape.batch_size:
-        return
-    alone = _of_rows(problem, shape, case, expected.rows[:1])
-    for one, several in zip(alone, expected.outputs, strict=True):
-        rounding = 1e-9 * np.nanmax(np.abs(several), initial=0)
-        if not np.allclose(one, several[:1], rtol=0, atol=rounding, equal_nan=True):
-            raise _mixing(problem, "a row of its output is another one where other rows are left out")
-
-
-def _of_rows(problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64]) -> list[Host]:
-    """The definition on some rows of the batch. Raises ConfigError where that cannot be."""
+def reference_of_rows(problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64]) -> list[Host]:
+    """The definition on some rows of the batch. Raises ConfigError where that cannot be, since the operator mixes rows."""
     for name, values in case.inputs.items():
         if values.shape[:1] != (shape.batch_size,):
             raise _mixing(problem, f"axis 0 of its input {name}, of shape {values.shape}, is not the batch")
     try:
-        out = _define(problem, case, rows)
+        out = reference(problem, case.rows(rows))
     except (MemoryError, ConfigError, Unsupported):
         raise
     except Exception as error:
@@ -95,10 +81,16 @@ def _of_rows(problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64
     return out
 
 
-def _define(problem: Operator, case: Case, rows: NDArray[np.int64] | None) -> list[Host]:
-    inputs = [values if rows is None else values[rows] for values in case.inputs.values()]
-    out = problem.portable(array_namespace(), SimpleNamespace(**case.weights), *inputs)
-    return [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])]
+def check_independence(
+    problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64], expected: list[Host]
+) -> None:
+    """Takes one row's reference alone, where it was taken among others. Raises ConfigError where it is another one: an answer
+    may be right then, and the reference is not, since the operator is said to have independent rows and has not."""
+    alone = reference_of_rows(problem, shape, case, rows[:1])
+    for one, several in zip(alone, expected, strict=True):
+        rounding = 1e-9 * np.nanmax(np.abs(several), initial=0)
+        if not np.allclose(one, several[:1], rtol=0, atol=rounding, equal_nan=True):
+            raise _mixing(problem, "a row of its output is another one where other rows are left out")
 
 
 def _mixing(problem: Operator, why: str) -> ConfigError:
@@ -108,31 +100,132 @@ def _mixing(problem: Operator, why: str) -> ConfigError:
     return ConfigError(" ".join(what.split()))
 
 
-def check(outputs: list[Host], expected: Expected, batch_size: int, tolerance: float) -> float:
-    """The relative error ||out - ref|| / ||ref|| (Frobenius norm over all outputs, of the rows that have a reference).
+def reference(problem: Operator, case: Case) -> list[Host]:
+    """The operator's definition in float64."""
+    inputs = [values.copy() if problem.updates_inputs else values for values in case.inputs.values()]
+    out = problem.portable(array_namespace(), SimpleNamespace(**case.weights), *inputs)
+    return [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])]
 
-    Raises Mismatch where it exceeds the tolerance, or where the outputs' number, shapes or values (NaN) are wrong. Indices
-    must be the very ones of the reference: a near one is wrong, too.
-    """
-    if len(outputs) != len(expected.outputs):
-        raise Mismatch(f"{len(outputs)} output arrays where the reference has {len(expected.outputs)}")
-    difference = reference = 0.0
-    wrong = indices = 0
-    for out, ref in zip(outputs, expected.outputs, strict=True):
-        full_shape = (batch_size, *ref.shape[1:]) if len(expected.rows) < batch_size else ref.shape
-        if out.shape != full_shape:
-            raise Mismatch(f"an output of shape {out.shape} where the reference has {full_shape}")
+
+def check_form(outputs: list[Host], shapes: list[tuple[int, ...]]) -> None:
+    """Raises Mismatch where the outputs' number or shapes are wrong, or a value is NaN or infinite."""
+    if len(outputs) != len(shapes):
+        raise Mismatch(f"{len(outputs)} output arrays where the reference has {len(shapes)}")
+    for out, shape in zip(outputs, shapes, strict=True):
+        if out.shape != shape:
+            raise Mismatch(f"an output of shape {out.shape} where the reference has {shape}")
         if not np.isfinite(out).all():
             raise Mismatch(f"{np.count_nonzero(~np.isfinite(out))} of {out.size} output values are NaN or infinite")
-        rows = out[expected.rows] if len(expected.rows) < batch_size else out
-        difference += float(np.square(rows - ref).sum())
-        reference += float(np.square(ref).sum())
-        if np.issubdtype(ref.dtype, np.integer):
-            wrong += int(np.count_nonzero(rows != ref))
-            indices += ref.size
-    error = float(np.sqrt(difference / reference)) if reference > 0 else float(np.sqrt(difference))
-    if wrong:
-        raise Mismatch(f"{wrong} of {indices} indices are not those of the reference", error)
-    if error > tolerance:
-        raise Mismatch(f"relative error {error:.2g} exceeds the tolerance {tolerance:.2g}", error)
-    return error
+
+
+def compare(
+    problem: Operator,
+    dtype: str,
+    limits: Limits,
+    outputs: list[Host],
+    expected: list[Host],
+    rows: NDArray[np.int64] | None = None,
+) -> Errors:
+    """The errors of outputs of the right form. Raises Mismatch where one is too large, which says where.
+
+    `rows` are the batch rows that these are, where they are not all. Indices must be the very ones of the reference, and so
+    must all values of an operator that is exact: a near one is wrong, too.
+    """
+    found = [_errors(out, ref) for out, ref in zip(outputs, expected, strict=True)]
+    difference = sum(each.difference for each in found)
+    size = sum(each.size for each in found)
+    errors = Errors(
+        float(np.sqrt(difference / size)) if size > 0 else float(np.sqrt(difference)),
+        max(float(each.rows.max(initial=0.0)) for each in found),
+        max(each.element for each in found),
+    )
+
+    def where(index: int) -> str:
+        return _place(problem, outputs, expected, index, found[index].worst, rows)
+
+    for index, (out, ref) in enumerate(zip(outputs, expected, strict=True)):
+        indices = np.issubdtype(ref.dtype, np.integer)
+        if indices or limits.exact:
+            flushed = (out == 0) & (np.abs(ref) < SMALLEST_NORMAL.get(dtype, 0.0))
+            wrong = int(np.count_nonzero((out != ref) & ~flushed))
+            if wrong:
+                what = "indices" if indices else "values"
+                raise Mismatch(f"{wrong} of {ref.size} {what} are not those of the reference, {where(index)}", errors)
+    if errors.norm > limits.norm:
+        index = max(range(len(found)), key=lambda each: found[each].difference)
+        raise Mismatch(
+            f"relative error {errors.norm:.2g} exceeds the tolerance {limits.norm:.2g}, worst {where(index)}", errors
+        )
+    for index, each in enumerate(found):
+        if each.element > limits.element:
+            raise Mismatch(
+                f"an element's error {each.element:.2g} exceeds the tolerance {limits.element:.2g}, {where(index)}",
+                errors,
+            )
+        if (worst := float(each.rows.max(initial=0.0))) > limits.row:
+            wrong_rows = np.count_nonzero(each.rows > limits.row)
+            raise Mismatch(
+                f"a row's error {worst:.2g} exceeds the tolerance {limits.row:.2g} in {wrong_rows} of {each.rows.size} rows, "
+                f"worst {where(index)}",
+                errors,
+            )
+    return errors
+
+
+@dataclass(frozen=True)
+class _OfOne:
+    """Of one output: the sums of squares, each row's error, the worst element's, and where that is, as a flat index."""
+
+    difference: float
+    size: float
+    rows: NDArray[np.float64]
+    element: float
+    worst: int
+
+
+def _errors(out: Host, ref: Host) -> _OfOne:
+    if not ref.size:
+        return _OfOne(0.0, 0.0, np.zeros(0), 0.0, 0)
+    width = row_length(ref.shape)
+    wanted = ref.reshape(-1, width).astype(np.float64, copy=False)
+    difference = out.reshape(-1, width) - wanted
+    squares = np.einsum("ij,ij->i", difference, difference)
+    sizes = np.einsum("ij,ij->i", wanted, wanted)
+    whole = float(np.sqrt(sizes.sum() / ref.size)) or 1.0
+    scale = np.maximum(np.sqrt(sizes / width), SMALL_ROW * whole)
+    rows = np.sqrt(squares / width) / scale
+    relative = np.abs(difference, out=difference)
+    relative /= np.maximum(scale[:, None], np.abs(wanted))
+    worst = int(relative.argmax())
+    return _OfOne(float(squares.sum()), float(sizes.sum()), rows, float(relative.flat[worst]), worst)
+
+
+def row_length(shape: tuple[int, ...]) -> int:
+    """The values of a row of an output of this shape: see SHORTEST_ROW."""
+    length = 1
+    for side in reversed(shape):
+        if length >= SHORTEST_ROW:
+            break
+        length *= side
+    return length
+
+
+def _place(
+    problem: Operator,
+    outputs: list[Host],
+    expected: list[Host],
+    index: int,
+    flat: int,
+    rows: NDArray[np.int64] | None,
+) -> str:
+    """An element by the names of its axes, and its value and the reference's."""
+    shape = expected[index].shape
+    at: list[Any] = [int(position) for position in np.unravel_index(flat, shape)] if shape else []
+    names = problem.output_axes(len(shape))
+    values = f"{outputs[index].flat[flat]:.4g} instead of {expected[index].flat[flat]:.4g}"
+    if at and rows is not None:
+        at[0] = int(rows[at[0]])
+    said = [f"{name} {position}" for name, position in zip(names, at, strict=True)]
+    if len(outputs) > 1:
+        said.insert(0, f"output {index}")
+    return f"at {', '.join(said)}: {values}" if said else values

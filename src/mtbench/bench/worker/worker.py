@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +21,9 @@ from typing import Any
 from mtbench.bench import failures, wire
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Channel, Closed
-from mtbench.bench.worker import blocks, calibration, correctness, integrity
+from mtbench.bench.worker import blocks, calibration, correctness, integrity, unseen
 from mtbench.bench.worker.forms import build, compiled
+from mtbench.bench.worker.gate import Gate
 from mtbench.bench.worker.priority import raise_priority
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
@@ -46,6 +48,9 @@ PEAK_MEMORY_PARTS = 8
 PEAK_SECOND_FACTOR = 2.0
 """So much longer where a result seems to exceed the peaks, and they are measured again."""
 
+PEAK_BRIEF_FACTOR = 0.3
+"""So much shorter at the end of a restart, where the best of all measurements counts."""
+
 
 @dataclass
 class Ready:
@@ -55,8 +60,7 @@ class Ready:
     problem: Operator
     shape: Shape
     dtype: str
-    expected: correctness.Expected
-    tolerance: float
+    gate: Gate
     call_ns: float
     latency_calls: int
     throughput_calls: int
@@ -84,10 +88,14 @@ class Worker:
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
         raise_priority()  # likewise
-        self.framework = registry.load("framework", request.framework, request.file)(request.settings)
+        framework_class: type[Framework] = registry.load("framework", request.framework, request.file)
+        if request.compiler_cache is not None:
+            framework_class.keep_compiled_in(Path(request.compiler_cache))
+        self.framework = framework_class(request.settings)
         self.description = self.framework.describe()
+        self.tick_ns = blocks.clock_tick_ns(time.perf_counter_ns, time.get_clock_info("perf_counter").resolution * 1e9)
         blocks.settle_collector(set_aside=True)
-        return wire.Started(self.description, platform.python_version())
+        return wire.Started(self.description, platform.python_version(), self.tick_ns)
 
     def floor(self, request: wire.TimeFloor) -> wire.Floor:
         null = self._subject(self.framework.null(), [[]])
@@ -96,14 +104,16 @@ class Worker:
             return wire.Floor(median(blocks.latency_calls(null, FLOOR_CALLS)))
 
     def peaks(self, request: wire.MeasurePeaks) -> Rates:
-        return self._peak_rates(request.dtype)
+        return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0, request.brief)
 
-    def _peak_rates(self, dtype: str, factor: float = 1.0) -> Rates:
+    def _peak_rates(self, dtype: str, factor: float = 1.0, brief: bool = False) -> Rates:
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
         most_bytes = (self.framework.free_bytes() or available_bytes()) / PEAK_MEMORY_PARTS
-        return calibration.peak_rates(self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes)
+        return calibration.peak_rates(
+            self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes, brief
+        )
 
     def canary(self, request: wire.TimeCanary) -> wire.CallTime:
         if self.canary_call is None:
@@ -112,10 +122,11 @@ class Worker:
 
     def prepare(self, request: wire.Prepare) -> wire.Prepared:
         self._let_go()
-        framework, dtype, sizes, tolerance = self.framework, request.dtype, request.shape, request.tolerance
+        framework, dtype, sizes = self.framework, request.dtype, request.shape
         framework.check_dtype(dtype)
         problem: Operator = registry.load("operator", request.operator, request.file)(**request.params)
-        case = correctness.draw(problem, sizes, dtype, self.protocol.seed)
+        gate = Gate(framework, problem, sizes, dtype, request.limits, self.protocol.seed, request.check_seed)
+        case = gate.draw()
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
         call = build(framework, problem, request.variant, weights)
         if problem.brings_modules:
@@ -124,9 +135,10 @@ class Worker:
             call = compiled(framework, call)
 
         subject = self._subject(call, self._input_sets(case, dtype))
+        if not problem.updates_inputs:  # whose result is an input, which all calls write the same into
+            subject.keep = self._copy
         first_call_ns = blocks.first_call(subject)
-        expected = correctness.expect(problem, sizes, case)
-        error = correctness.check_first(self._host(subject.last), expected, problem, sizes, case, tolerance)
+        errors = gate.first(subject.run_with, subject.last, case)
         # A first job still makes its library load things that stay, the compiler above all.
         blocks.settle_collector(set_aside=not self.has_prepared)
         self.has_prepared = True
@@ -134,25 +146,26 @@ class Worker:
         warmth = blocks.warm_up(subject, self.protocol)
         queued_calls = blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol)  # warms the queue up, too
         warmup_ns = subject.clock() - started
+        subject.calls_per_sample = blocks.calls_for_sample(warmth.call_ns, self.tick_ns)
         prepared = self.prepared = Ready(
             subject,
             problem,
             sizes,
             dtype,
-            expected,
-            tolerance,
+            gate,
             warmth.call_ns,
-            latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol),
+            latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol, subject.calls_per_sample),
             throughput_calls=queued_calls,
         )
         return wire.Prepared(
             first_call_ns=first_call_ns,
             warmup_ns=warmup_ns,
-            verify_error=error,
+            errors=errors,
             flops=_finite("flops", problem.flops(sizes)),
             bytes_moved=_finite("bytes_moved", problem.bytes_moved(sizes, dtype)),
             calls_per_block=prepared.latency_calls,
             throughput_calls=prepared.throughput_calls,
+            calls_per_sample=subject.calls_per_sample,
             warnings=[
                 *([] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"]),
                 *problem.caveats(),
@@ -165,11 +178,11 @@ class Worker:
             samples = blocks.latency_block(prepared.subject, prepared.latency_calls, self.protocol)
         return wire.LatencyBlock(samples)
 
-    def throughput(self, request: wire.TimeThroughput) -> wire.CallTime:
+    def throughput(self, request: wire.TimeThroughput) -> wire.ThroughputBlock:
         prepared = self._ready()
         with self._noting_compilations():
-            call_ns = blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)
-        return wire.CallTime(call_ns)
+            parts_ns = blocks.throughput_block(prepared.subject, prepared.throughput_calls, self.protocol)
+        return wire.ThroughputBlock(parts_ns)
 
     @contextmanager
     def _noting_compilations(self) -> Iterator[None]:
@@ -181,7 +194,7 @@ class Worker:
     def finish(self, request: wire.Finish) -> wire.Finished:
         prepared, call_ns = self._ready(), request.call_ns
         subject, framework = prepared.subject, self.framework
-        error = self._check(subject.last, prepared.expected)
+        errors = prepared.gate.again(subject.last)
         warnings = []
         if prepared.recompiled:
             warnings.append("recompiled while it was timed")
@@ -199,36 +212,22 @@ class Worker:
             if not prepared.problem.updates_inputs:
                 integrity.check_fresh(framework, subject)
             warnings += integrity.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
-            error = max(error, self._check_other_inputs(prepared))
+            found, doubts = unseen.check(framework, subject, prepared.gate)
+            errors = errors.worst(found)
+            warnings += doubts
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         work = (problem.flops(shape), problem.bytes_moved(shape, dtype))
         again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs)
         warnings += suspicions
         subject.last = None
         return wire.Finished(
-            verify_error=error,
+            errors=errors,
             peak_kind=self.description.peak_kind,
             device_ns=median(device_ns) if device_ns else None,
             peak_bytes=peak_bytes,
             peaks=again,
             warnings=warnings,
         )
-
-    def _check_other_inputs(self, prepared: Ready) -> float:
-        """The error on inputs that the call has not seen; an answer that was kept from before is wrong here."""
-        problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
-        case = correctness.draw(problem, shape, dtype, self.protocol.seed, inputs_seed=self.protocol.seed + 1)
-        inputs = [self.framework.array(host, dtype) for host in case.inputs.values()]
-        out = prepared.subject.call(*inputs)
-        prepared.subject.wait(out)
-        try:
-            return self._check(out, correctness.expect(problem, shape, case))
-        except correctness.Mismatch as error:
-            raise correctness.Mismatch(f"on other inputs than those it was timed with: {error}", error.error) from error
-
-    def _check(self, out: Any, expected: correctness.Expected) -> float:
-        prepared = self._ready()
-        return correctness.check(self._host(out), expected, prepared.shape.batch_size, prepared.tolerance)
 
     def work(self, request: wire.Work) -> wire.Worked:
         prepared = self._ready()
@@ -277,11 +276,15 @@ class Worker:
             raise RuntimeError("nothing is prepared")
         return self.prepared
 
-    def _host(self, out: Any) -> list[Any]:
+    def _copy(self, out: Any) -> Any:
+        """An output's arrays, copied; one that holds anything else as it is, for the gate to refuse."""
         try:
-            return [self.framework.host(leaf) for leaf in self.framework.leaves(out)]
-        except TypeError as error:
-            raise correctness.Mismatch(str(error)) from error
+            leaves = self.framework.leaves(out)
+        except TypeError:
+            return out
+        if not all(map(self.framework.stored_whole, leaves)):
+            raise correctness.Mismatch("an output has less memory than values, so that some were not written")
+        return [self.framework.copy(leaf) for leaf in leaves]
 
 
 def _pin(cpus: list[int]) -> None:
@@ -307,7 +310,7 @@ def answer(worker: Worker, request: wire.Request[Any]) -> Any:
     except Unsupported as error:
         return wire.Refused("unsupported", str(error))
     except correctness.Mismatch as error:
-        return wire.Refused("mismatch", str(error), error.error)
+        return wire.Refused("mismatch", str(error), error.errors)
     except Exception as error:
         return wire.Refused(failures.status_of(error), "".join(traceback.format_exception(error)))
 

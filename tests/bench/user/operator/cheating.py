@@ -31,6 +31,8 @@ class Cheating(Operator):
     def flops(self, shape: Shape) -> float:
         if self.how == "claims too much":
             return 1e15
+        if self.how == "claims too many bytes":
+            return 0.0
         return {"merges equal products": 10 * 2.0 * 256**3}.get(self.how, float(shape.batch_size * shape.seq_len))
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:

@@ -1,0 +1,180 @@
+"""The correctness gate: every row of every output that is checked has an answer to be held against.
+
+A reference of a whole batch may cost more than measuring does, so that it is computed of some rows alone where rows are
+independent. They are drawn at random, anew in each restart. The others are not left unseen:
+
+- In a batch that is filled with repetitions of the rows that have a reference, in random order, every row is compared.
+- Each row of the timed inputs without a reference is computed once more, untimed, in another place of the batch.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.bench.reference_rows import reference_rows
+from mtbench.bench.worker import correctness
+from mtbench.bench.worker.correctness import Case, Mismatch
+from mtbench.frameworks.base import Framework
+from mtbench.operators.base import Host, Operator, Shape
+from mtbench.plan.accuracy import Errors, Limits
+from mtbench.reference import round_to
+
+OTHER_PLACE = 2
+"""Two right answers differ by no more than so many times what each may be off."""
+
+Call = Callable[..., Any]
+
+
+class Gate:
+    """Checks one job's outputs. `seed` decides on the rows that have a reference, and on the other inputs."""
+
+    def __init__(
+        self,
+        framework: Framework,
+        problem: Operator,
+        shape: Shape,
+        dtype: str,
+        limits: Limits,
+        weights_seed: int,
+        seed: int,
+    ) -> None:
+        self.framework = framework
+        self.problem = problem
+        self.shape = shape
+        self.dtype = dtype
+        self.limits = Limits(limits.norm, limits.row, problem.exact)
+        self.weights_seed = weights_seed
+        self.seed = seed
+        self.rng = np.random.default_rng([seed, 2])
+        count = reference_rows(problem, shape)
+        self.whole = count == shape.batch_size
+        self.rows = np.sort(self.rng.choice(shape.batch_size, count, replace=False))
+        self.expected: list[Host] = []
+        self.elsewhere: list[Host] | None = None
+        self.inputs: list[Host] = []
+
+    def draw(self) -> Case:
+        """The inputs that are timed, and the weights."""
+        return correctness.draw(self.problem, self.shape, self.dtype, self.weights_seed)
+
+    def first(self, run: Call, out: Any, case: Case) -> Errors:
+        """Checks the first output of the timed inputs, and two of the rows in other places. `run` completes a call.
+
+        Raises Mismatch; so do the others.
+        """
+        self.expected = self._expect(case, self.rows)
+        if type(self.problem).compared is not Operator.compared:
+            self.inputs = list(case.inputs.values())
+        try:
+            errors = self.again(out)
+        except Mismatch:
+            if not self.whole:
+                correctness.check_independence(self.problem, self.shape, case, self.rows, self.expected)
+            raise
+        if self.whole or self.problem.kept_inputs:
+            return errors
+        filled, source = self._filled(case.rows(self.rows))
+        try:
+            errors = errors.worst(
+                self._check_all(run(*self.arrays(filled)), filled, [e[source] for e in self.expected])
+            )
+        except Mismatch as error:
+            raise Mismatch(f"with the batch's rows in other places: {error}", error.errors) from error
+        batch = np.arange(self.shape.batch_size)
+        order = np.roll(batch, int(self.rng.integers(1, len(batch))))
+        moved = self._host(run(*self.arrays(case.rows(order))))
+        self.elsewhere = [np.empty(each.shape, np.float32) for each in moved]
+        for place, each in zip(self.elsewhere, moved, strict=True):
+            place[order] = each
+        return errors.worst(self.again(out))
+
+    def _expect(self, case: Case, rows: NDArray[np.int64]) -> list[Host]:
+        if self.whole:
+            return correctness.reference(self.problem, case)
+        return correctness.reference_of_rows(self.problem, self.shape, case, rows)
+
+    def again(self, out: Any) -> Errors:
+        """Checks an output of the timed inputs."""
+        outputs = self._host(out)
+        rows = None if self.whole else self.rows
+        correctness.check_form(outputs, self._shapes(self.expected))
+        errors = self._compare(_of(outputs, rows), self.expected, _of(self.inputs, rows), rows)
+        if self.elsewhere is None:
+            return errors
+        others = np.setdiff1d(np.arange(self.shape.batch_size), self.rows)
+        found, moved = _of(outputs, others), _of(self.elsewhere, others)
+        self._compare(found, moved, _of(self.inputs, others), others, self.limits.times(OTHER_PLACE))
+        return errors
+
+    def other(self, telling: bool = False) -> tuple[Case, "Others"] | None:
+        """Inputs that the call has not seen, and what their outputs are checked with. `telling` gives those in which a
+        mistake shows that is too small elsewhere; None where the operator has none."""
+        rng = np.random.default_rng([self.seed, 3 + telling])
+        drawn = (self.problem.telling_inputs if telling else self.problem.inputs)(rng, self.shape)
+        if drawn is None:
+            return None
+        weights = {
+            name: round_to(values, self.dtype)
+            for name, values in self.problem.weights(np.random.default_rng([self.weights_seed, 0])).items()
+        }
+        case = Case(correctness.rounded(drawn, self.dtype), weights)
+        if self.whole:
+            return case, Others(self, case, correctness.reference(self.problem, case))
+        rows = np.sort(rng.choice(self.shape.batch_size, len(self.rows), replace=False))
+        expected = self._expect(case, rows)
+        filled, source = self._filled(case.rows(rows))
+        return filled, Others(self, filled, [each[source] for each in expected])
+
+    def arrays(self, case: Case) -> list[Any]:
+        return [self.framework.array(host, self.dtype) for host in case.inputs.values()]
+
+    def _filled(self, some: Case) -> tuple[Case, NDArray[np.int64]]:
+        """A whole batch of these rows, each as often as any other, in random order; and which row stands where."""
+        source = self.rng.permutation(np.resize(np.arange(len(self.rows)), self.shape.batch_size))
+        return some.rows(source), source
+
+    def _check_all(self, out: Any, case: Case, expected: list[Host]) -> Errors:
+        outputs = self._host(out)
+        correctness.check_form(outputs, [each.shape for each in expected])
+        return self._compare(outputs, expected, list(case.inputs.values()), None)
+
+    def _compare(
+        self,
+        outputs: Sequence[Host],
+        expected: Sequence[Host],
+        inputs: Sequence[Host],
+        rows: NDArray[np.int64] | None,
+        limits: Limits | None = None,
+    ) -> Errors:
+        problem = self.problem
+        out, ref = (problem.compared(list(each), list(inputs)) for each in (outputs, expected))
+        return correctness.compare(problem, self.dtype, limits or self.limits, out, ref, rows)
+
+    def _shapes(self, expected: list[Host]) -> list[tuple[int, ...]]:
+        return [each.shape if self.whole else (self.shape.batch_size, *each.shape[1:]) for each in expected]
+
+    def _host(self, out: Any) -> list[Host]:
+        try:
+            leaves = self.framework.leaves(out)
+        except TypeError as error:
+            raise Mismatch(str(error)) from error
+        return [self.framework.host(leaf) for leaf in leaves]
+
+
+class Others:
+    """The answers of inputs that the call had not seen."""
+
+    def __init__(self, gate: Gate, case: Case, expected: list[Host]) -> None:
+        self.gate, self.case, self.expected = gate, case, expected
+
+    def check(self, out: Any) -> Errors:
+        try:
+            return self.gate._check_all(out, self.case, self.expected)
+        except Mismatch as error:
+            raise Mismatch(f"on other inputs than those it was timed with: {error}", error.errors) from error
+
+
+def _of(arrays: Sequence[Host], rows: NDArray[np.int64] | None) -> list[Host]:
+    return list(arrays) if rows is None else [each[rows] for each in arrays]

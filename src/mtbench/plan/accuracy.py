@@ -1,0 +1,37 @@
+"""How far an answer may be from the reference, and how far it is, in three measures. Read by worker and controller alike."""
+
+from dataclasses import dataclass
+
+ELEMENT_FACTOR = 3
+"""An element may be off by so many times what a row may. Of 675 right results the worst element was off by 1.3 to 3.7 times
+what the worst row was, and by less than 1.9 times the row's limit."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`norm` bounds the error of a whole result, `row` that of each of its rows, `element` that of each value. `exact`: there
+    is nothing to round, so that every value must be the reference's."""
+
+    norm: float
+    row: float
+    exact: bool = False
+
+    @property
+    def element(self) -> float:
+        return ELEMENT_FACTOR * self.row
+
+    def times(self, factor: float) -> "Limits":
+        return Limits(factor * self.norm, factor * self.row, self.exact)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of an answer against the reference: see mtbench.bench.worker.correctness for what each is."""
+
+    norm: float = 0.0
+    row: float = 0.0
+    element: float = 0.0
+
+    def worst(self, other: "Errors") -> "Errors":
+        """The larger of both, in each measure."""
+        return Errors(max(self.norm, other.norm), max(self.row, other.row), max(self.element, other.element))

@@ -45,7 +45,7 @@ def test_too_few_blocks_and_restarts_that_disagree_are_warned_of() -> None:
     found = estimate([[[100], [100]], [[200], [200]]], [[1.0, 1.0], [1.0, 1.0]])
     assert found.warnings == [
         "restarts disagree: their medians lie 67 % apart, more than is assumed of two",
-        "not converged, ±63 %",
+        "not converged, ±54 %",
     ]
     found = estimate([[[100]] * 4], [[1.0] * 4])
     assert found.warnings == ["not converged: 4 blocks are too few for an interval at 95 %"]

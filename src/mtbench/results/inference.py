@@ -8,7 +8,7 @@ whole arrays of experiments at once, so that `mtbench.selftest.simulation` tries
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,8 +173,9 @@ def time_interval(
         found = replace(median_interval(restarts_ns[0], confidence), within_run=True)
     else:
         bounds = over_restarts(groups, arms=1, confidence=confidence, prior=prior)
-        middle, low, high = (math.exp(float(one)) for one in (bounds.estimate, bounds.low, bounds.high))
-        found = Interval(middle, low, high, confidence)
+        low, high = math.exp(float(bounds.low)), math.exp(float(bounds.high))
+        middle = median(median(blocks) for blocks in restarts_ns)  # of times: whole where they are
+        found = Interval(middle, min(low, middle), max(high, middle), confidence)
     if tick_ns is None:
         return found
     low, high = on_ticks(math.log(found.low), math.log(found.high), tick_ns, found.estimate)

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     scale = QUICK if given.quick else FULL
     tables = simulated(scale, given.seed)
     broken = [line for table in tables for line in table.broken]
-    verdict = [f"Broken: {line}" for line in broken] or ["Every promise holds within three Monte Carlo errors."]
+    verdict = [f"Broken: {line}" for line in broken] or ["Every promise holds within four Monte Carlo errors."]
     size = f"Seed {given.seed}; {scale.tables} tables, {scale.trials} trials in each place.\n"
     text = "\n".join([size, "\n".join(verdict) + "\n", legend(), *(table.markdown() for table in tables)])
     if given.into is None:

@@ -33,7 +33,7 @@ QUICK = Scale(tables=300, trials=1000)
 
 @dataclass
 class Table:
-    """`broken` says which promise does not hold within three Monte Carlo errors."""
+    """`broken` says which promise does not hold within four Monte Carlo errors."""
 
     title: str
     text: str

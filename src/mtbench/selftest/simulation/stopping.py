@@ -7,6 +7,7 @@ from mtbench.plan.protocol import Protocol
 from mtbench.results.comparison import ALPHA, compare
 from mtbench.results.inference import Floats
 from mtbench.results.samples import Blocks
+from mtbench.selftest.simulation import judged
 from mtbench.selftest.simulation.judged import Estimate
 from mtbench.selftest.simulation.noise import NOISES
 from mtbench.selftest.simulation.promises import Scale, Table, percent
@@ -45,7 +46,7 @@ def stopping(scale: Scale, rng: np.random.Generator) -> Table:
                 f"{100 * early:.0f} %",
             ]
         )
-        if abs(centers[0].value) > 3 * centers[0].error or not held[0].at_least(1 - ALPHA):
+        if abs(centers[0].value) > judged.TOLERANCE * centers[0].error or not held[0].at_least(1 - ALPHA):
             table.broken.append(f"{table.title}, {noise.name}: {table.rows[-1]}")
     return table
 

@@ -134,6 +134,7 @@ class Timing:
     ns: float
     interval: Interval | None
     blocks: Blocks
+    tick_ns: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any], metric: str, blocks: Blocks) -> "Timing | None":
@@ -145,7 +146,8 @@ class Timing:
         if low is not None and high is not None and row["confidence"]:  # at a confidence of 0 they bound nothing
             interval = Interval(ns, low, high, row["confidence"])
         identity = (row["sweep_id"] or "", row["cell_id"] or "", row["machine_id"] or "")
-        return cls(*identity, row["paired"], ns, interval, blocks)
+        tick = samples.tick_of(row) if metric == "latency" else None
+        return cls(*identity, row["paired"], ns, interval, blocks, tick)
 
 
 def between(a: Record, b: Record, metric: str = "latency", least: float | None = None) -> Comparison | None:
@@ -160,7 +162,8 @@ def against(a: Timing, b: Timing, least: float | None = None) -> Comparison:
     `least` is the difference that matters, by default that of `threshold`. The verdict is of this comparison alone.
     """
     reason = apart(a, b)
-    found = compare(a.blocks, b.blocks, least) if reason is None else None
+    ticks = [tick for tick in (a.tick_ns, b.tick_ns) if tick is not None]
+    found = compare(a.blocks, b.blocks, least, tick_ns=max(ticks, default=None)) if reason is None else None
     if found is not None:
         return found
     nothing_tested = (1.0, 0, "descriptive", math.inf, None, False, reason or "no round in common")

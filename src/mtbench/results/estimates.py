@@ -47,16 +47,17 @@ def estimate(
     confidence: float = 0.95,
     target: float = 0.01,
     floor_ns: float | None = None,
+    tick_ns: float | None = None,
 ) -> Estimates:
     """What samples, [restart][round][call] and [restart][round], come to.
 
     `target` is the half width, relative to the median, from which on a job has converged; `floor_ns` the library's
-    cheapest call. Raises ValueError where there is no sample.
+    cheapest call; `tick_ns` the step of the clock in one latency sample. Raises ValueError where there is no sample.
     """
     from mtbench.results import stats
     from mtbench.results.inference import FEWEST_RESTARTS
 
-    latency = interval(latency_ns, confidence)
+    latency = interval(latency_ns, confidence, tick_ns=tick_ns)
     throughput = interval([[[value] for value in rounds] for rounds in throughput_ns], confidence)
     restarts = by_restart(latency_ns)
     blocks = list(chain.from_iterable(restarts))

@@ -6,7 +6,7 @@ calls; a throughput block is waited for once, so its sample is one number alread
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtbench.results.record import Record
 
@@ -21,6 +21,12 @@ COLUMNS = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns
 
 Blocks = Mapping[tuple[int, int], float]
 """A job's block statistics by restart and round."""
+
+
+def tick_of(row: Mapping[str, Any]) -> float | None:
+    """The step of the clock in one latency sample of a record, nanoseconds; None where the record does not say."""
+    tick = row.get("clock_tick_ns")
+    return None if tick is None else float(tick) / (row.get("calls_per_sample") or 1)
 
 
 def block_statistic(calls: Sequence[float], tick_ns: float | None = None) -> float:

@@ -18,7 +18,7 @@ from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now, to_json
-from mtbench.results.samples import block_statistic
+from mtbench.results.samples import block_statistic, tick_of
 
 ROOF_UNSURE = (
     "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
@@ -225,6 +225,7 @@ class JobState:
             confidence=protocol.confidence,
             target=protocol.target,
             floor_ns=record.floor_ns,
+            tick_ns=tick_of(vars(record)),
         )
         warnings = record.warnings + found.warnings
         for name, value in vars(found).items():

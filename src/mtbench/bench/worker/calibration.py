@@ -203,6 +203,8 @@ class Moves:
                 break
         for _ in range(0 if brief else DIP_CHANCES):
             for size in dips(found):
+                if time.monotonic() > until + budget_s:
+                    break
                 found[size] = self._peak(size).best(found[size])
         still = {size for size in found if not brief and _is_notch(found, size)}
         return {size: replace(peak, sure=peak.sure and size not in still) for size, peak in found.items()}

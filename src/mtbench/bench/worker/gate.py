@@ -24,6 +24,10 @@ from mtbench.reference import round_to
 OTHER_PLACE = 2
 """Two right answers differ by no more than so many times what each may be off."""
 
+TELLING = 2
+"""Right answers to telling inputs are off by up to 1.2 times the tolerances (attention by its definition, in bfloat16),
+wrong ones by 8 to 80 times."""
+
 Call = Callable[..., Any]
 
 
@@ -102,21 +106,23 @@ class Gate:
         """Inputs that the call has not seen, and what their outputs are checked with. `telling` gives those in which a
         mistake shows that is too small elsewhere; None where the operator has none."""
         rng = np.random.default_rng([self.seed, 3 + telling])
-        drawn = (self.problem.telling_inputs if telling else self.problem.inputs)(rng, self.shape)
+        problem, shape, dtype = self.problem, self.shape, self.dtype
+        drawn = problem.telling_inputs(rng, shape, dtype) if telling else problem.inputs(rng, shape)
         if drawn is None:
             return None
+        limits = self.limits.times(TELLING if telling else 1)
         weights = {
             name: round_to(values, self.dtype)
             for name, values in self.problem.weights(np.random.default_rng([self.weights_seed, 0])).items()
         }
         case = Case(correctness.rounded(drawn, self.dtype), weights)
         if self.whole:
-            return case, Others(self, case, correctness.reference(self.problem, case))
+            return case, Others(self, case, correctness.reference(self.problem, case), limits)
         rows = np.sort(rng.choice(self.shape.batch_size, len(self.rows), replace=False))
         some = case.rows(rows)
         expected = correctness.reference(self.problem, some)
         filled, source = self._filled(some)
-        return filled, Others(self, filled, [each[source] for each in expected])
+        return filled, Others(self, filled, [each[source] for each in expected], limits)
 
     def arrays(self, case: Case) -> list[Any]:
         return [self.framework.array(host, self.dtype) for host in case.inputs.values()]
@@ -126,10 +132,10 @@ class Gate:
         source = self.rng.permutation(np.resize(np.arange(len(self.rows)), self.shape.batch_size))
         return some.rows(source), source
 
-    def _check_all(self, out: Any, case: Case, expected: list[Host]) -> Errors:
+    def _check_all(self, out: Any, case: Case, expected: list[Host], limits: Limits | None = None) -> Errors:
         outputs = self._host(out)
         correctness.check_form(outputs, [each.shape for each in expected])
-        return self._compare(outputs, expected, list(case.inputs.values()), None)
+        return self._compare(outputs, expected, list(case.inputs.values()), None, limits)
 
     def _compare(
         self,
@@ -157,12 +163,12 @@ class Gate:
 class Others:
     """The answers of inputs that the call had not seen."""
 
-    def __init__(self, gate: Gate, case: Case, expected: list[Host]) -> None:
-        self.gate, self.case, self.expected = gate, case, expected
+    def __init__(self, gate: Gate, case: Case, expected: list[Host], limits: Limits) -> None:
+        self.gate, self.case, self.expected, self.limits = gate, case, expected, limits
 
     def check(self, out: Any) -> Errors:
         try:
-            return self.gate._check_all(out, self.case, self.expected)
+            return self.gate._check_all(out, self.case, self.expected, self.limits)
         except Mismatch as error:
             raise Mismatch(f"on other inputs than those it was timed with: {error}", error.errors) from error
 

@@ -247,9 +247,10 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
 def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -> Host:
     """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
     square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6. In
-    float16, from 10^-2 on, 4 %: it has no squares of smaller values, with which a form that squares in it could be right."""
-    least = -2 if dtype == "float16" else -4
-    return rng.standard_normal(shape) * 10 ** rng.uniform(least, 1, (*shape[:-1], 1))
+    float16 it is 10^U(-2, 0), and 4 %: it has no squares of smaller values and no sums of larger ones, in which the plain
+    definition could be right."""
+    least, most = (-2, 0) if dtype == "float16" else (-4, 1)
+    return rng.standard_normal(shape) * 10 ** rng.uniform(least, most, (*shape[:-1], 1))
 
 
 def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:

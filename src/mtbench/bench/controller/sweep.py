@@ -241,7 +241,8 @@ class Controller:
                 self._record(state)
 
     def _has_old_peaks(self, state: JobState) -> bool:
-        return self._recorded_status(state) == "ok" and state.peaks != self.peaks.best(state)
+        moved = state.bytes_moved
+        return self._recorded_status(state) == "ok" and state.peaks.at(moved) != self.peaks.best(state).at(moved)
 
     def _ask_canary(self, live: Sequence[JobState]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""

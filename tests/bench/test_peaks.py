@@ -140,7 +140,8 @@ def test_the_memory_roof_is_the_best_of_working_sets_of_at_least_half_the_size()
     rates = Rates(1e12, {64: 1.0, 128: 8.0, 256: 5.0, 512: 2.0, 1024: 3.0})
     roofs = {size: rates.at(size).bytes_per_s for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}
     assert roofs == {1: 8.0, 128: 8.0, 256: 8.0, 257: 5.0, 512: 5.0, 513: 3.0, 1024: 3.0, 1 << 40: None}
-    assert Rates().at(100.0) == Roofs()
+    assert rates.at(1 << 40, beyond=True).bytes_per_s == 3.0  # what a call that claims so many bytes is held against
+    assert Rates().at(100.0, beyond=True) == Rates().at(100.0) == Roofs()
     assert rates.at(None) == Roofs(1e12)
 
 

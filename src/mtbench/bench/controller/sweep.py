@@ -184,7 +184,8 @@ class Controller:
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
         if call_ns is not None:
-            roofs = Roofs() if self.protocol.cold_cache else self.peaks.best(state).at(state.bytes_moved)
+            best = self.peaks.best(state)
+            roofs = Roofs() if self.protocol.cold_cache else best.at(state.bytes_moved, beyond=True)
             answer = self.workers.ask(state, wire.Finish(thorough=restart == 0, call_ns=call_ns, roofs=roofs))
             if answer is not None:
                 state.note_finished(answer)

@@ -399,6 +399,13 @@ def test_blocks_that_differ_make_a_peak_unsure():
     assert unsteady.rates().unsure_sizes
 
 
+def test_a_size_is_measured_even_where_each_way_has_lagged_before():
+    machine = Machine()
+    moves = calibration.Moves(machine, machine.subject, "float32", Protocol())  # type: ignore[arg-type]
+    moves.laggards = dict.fromkeys(moves.ways, MIB)
+    assert moves._peak(2 * MIB).rate > 0
+
+
 def test_a_dip_between_sizes_is_measured_again():
     machine = Machine(cache=1 << 40)
     move, slow = machine.move, [30]  # calls at 2 MiB that something else disturbs

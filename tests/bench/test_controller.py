@@ -113,7 +113,8 @@ def test_later_restarts_sharpen_the_record(misbehaving, brief, measure):
             seen.append((record.restarts, record.rounds, record.status))
 
     (record,) = measure([job], brief, Watch()).records
-    assert seen == [(1, 3, "ok"), (2, 6, "ok"), (3, 9, "ok")]
+    # a record is written once more where its roof was raised at the end of a restart
+    assert list(dict.fromkeys(seen)) == [(1, 3, "ok"), (2, 6, "ok"), (3, 9, "ok")]
     assert record.restart_spread is not None
 
 

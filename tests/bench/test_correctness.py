@@ -87,6 +87,17 @@ def test_what_a_norm_over_all_hides_is_seen_and_found(change: Callable[[Host], A
     assert caught.value.errors is not None
 
 
+def test_one_value_of_a_long_row_is_seen_by_the_elements_error_alone() -> None:
+    ref = np.random.default_rng(0).standard_normal((4, 8, 768))
+    out = ref.copy()
+    ref[2, 3, 5], out[2, 3, 5] = 0.1, 0.2
+    assert correctness.compare(Linear(), "bfloat16", Limits(1, 1), [out], [ref]).row < 5e-3
+    with pytest.raises(
+        correctness.Mismatch, match=r"an element's error 0.1 .* batch 2, token 3, feature 5: 0.2 instead of 0.1"
+    ):
+        compare(Linear(), out, ref)
+
+
 def test_rows_too_short_to_have_a_size_are_taken_together() -> None:
     # one value near 0 is no row: its error would be judged by its own size
     ref = np.array([[1.0, -1.0, 1e-6, 1.0]] * 8)[..., None]

@@ -160,7 +160,8 @@ def test_the_memory_roof_is_the_best_of_working_sets_of_at_least_half_the_size()
     rates = Rates(1e12, {64: 1.0, 128: 8.0, 256: 5.0, 512: 2.0, 1024: 3.0})
     roofs = {size: rates.at(size).bytes_per_s for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}
     assert roofs == {1: 8.0, 128: 8.0, 256: 8.0, 257: 5.0, 512: 5.0, 513: 3.0, 1024: 3.0, 1 << 40: None}
-    assert Rates().at(100.0) == Roofs()
+    assert rates.at(1 << 40, beyond=True).bytes_per_s == 3.0  # what a call that claims so many bytes is held against
+    assert Rates().at(100.0, beyond=True) == Rates().at(100.0) == Roofs()
     assert rates.at(None) == Roofs(1e12)
 
 
@@ -419,6 +420,13 @@ def test_blocks_that_differ_make_a_peak_unsure():
 
     unsteady.settle = disturbed  # type: ignore[method-assign]
     assert unsteady.rates().unsure_sizes
+
+
+def test_a_size_is_measured_even_where_each_way_has_lagged_before():
+    machine = Machine()
+    moves = calibration.Moves(machine, machine.subject, "float32", Protocol())  # type: ignore[arg-type]
+    moves.laggards = dict.fromkeys(moves.ways, MIB)
+    assert moves._peak(2 * MIB).rate > 0
 
 
 def test_a_dip_between_sizes_is_measured_again():

@@ -81,9 +81,9 @@ def limits(name: str, dtype: str) -> Limits:
     return limits_of(OmegaConf.create(settings | {"matmul_precision": "highest"}))
 
 
-def errors(problem: Operator, out: list[Host], expected: list[Host], dtype: str, name: str | None = None) -> Errors:
+def errors(problem: Operator, out: list[Host], expected: list[Host], dtype: str, factor: float = 1) -> Errors:
     """The three errors, as a worker judges them. Raises Mismatch."""
-    limit = replace(limits(name or problem.key(), dtype), exact=problem.exact)
+    limit = replace(limits(problem.key(), dtype), exact=problem.exact).times(factor)
     correctness.check_form(out, [each.shape for each in expected])
     return correctness.compare(problem, dtype, limit, out, expected)
 

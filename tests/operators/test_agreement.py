@@ -29,6 +29,7 @@ from operator_cases import (
 
 from mtbench.bench.worker import forms
 from mtbench.bench.worker.correctness import rounded
+from mtbench.bench.worker.gate import TELLING
 from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.operators.base import Shape
@@ -63,10 +64,10 @@ def test_each_form_agrees_with_the_reference(operator: str, library: str, varian
             continue
         out = outputs(call, library, inputs, dtype)
         errors(problem, out, references(problem, inputs, weights), dtype)
-        telling = problem.telling_inputs(np.random.default_rng(1), shape)
+        telling = problem.telling_inputs(np.random.default_rng(1), shape, dtype)
         if telling is not None:
             inputs = list(rounded(telling, dtype).values())
-            errors(problem, outputs(call, library, inputs, dtype), references(problem, inputs, weights), dtype)
+            errors(problem, outputs(call, library, inputs, dtype), references(problem, inputs, weights), dtype, TELLING)
         checked += 1
     if ON_GPU and not checked:
         pytest.skip(refusal)

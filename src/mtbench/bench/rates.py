@@ -61,17 +61,19 @@ class Rates:
         table = {size: rate for size, rate in self.bytes_per_s.items() if size not in self.unsure_sizes}
         return Rates(None if self.unsure_flops else self.flops_per_s, table)
 
-    def at(self, working_set: float | None) -> Roofs:
+    def at(self, working_set: float | None, beyond: bool = False) -> Roofs:
         """The two roofs for a call that moves so many bytes.
 
         The memory roof is the best rate of any working set of at least half that size: never below what was measured at
         the size itself, and without the small sizes' cost of calling, which a call of more work does not pay. Beyond the
-        largest size that was measured, there is none.
+        largest size that was measured, there is none; but whoever asks what is impossible, `beyond` that, gets that size's: no
+        larger one is faster by much.
         """
         roofs = Roofs(self.flops_per_s, flops_sure=not self.unsure_flops)
         table = self.bytes_per_s
-        if not table or working_set is None or working_set > max(table):
+        if not table or working_set is None or (working_set > max(table) and not beyond):
             return roofs
+        working_set = min(working_set, max(table))
         best = max((size for size in table if size >= working_set / 2), key=table.__getitem__)
         return replace(roofs, bytes_per_s=table[best], bytes_sure=best not in self.unsure_sizes)
 

@@ -91,10 +91,8 @@ class LatencyBlock:
 
 @dataclass(frozen=True)
 class ThroughputBlock:
-    """Nanoseconds for one call in each part of a block, in order.
-
-    `call_ns` is their median: a mean over the whole block would hold every slice of time that something else took.
-    """
+    """Nanoseconds for one call in each part of a block, in order. `call_ns` is their median: a mean over the block would hold
+    every slice of time that something else took."""
 
     parts_ns: list[float]
 
@@ -180,8 +178,7 @@ class TimeFloor(Request[Floor]):
 
 @dataclass(frozen=True)
 class MeasurePeaks(Request[Rates]):
-    """The best rates that matrix products and moving data reach here with a dtype; `brief` where they were measured before, and
-    the best of both is wanted."""
+    """The best rates that products and moving data reach here with a dtype; `brief`: another look, since the best counts."""
 
     do = "peaks"
     answer = Rates

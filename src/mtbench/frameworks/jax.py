@@ -254,12 +254,9 @@ class Jax(Framework):
         return compiled
 
     def synchronize(self) -> None:
-        if (
-            self.kind == "cpu"
-        ):  # each new call would wake a thread, which can take longer than the work that may be left
-            self.wait(self.jax.live_arrays())
-        else:  # a GPU runs what it is given in order, so something new is the last to be done
-            self.wait(self.null()())
+        # A GPU runs what it is given in order, so something new is the last to be done. On a CPU each new call would wake a
+        # thread, which can take longer than the work that may be left.
+        self.wait(self.jax.live_arrays() if self.kind == "cpu" else self.null()())
 
     def same(self, one: Any, other: Any) -> bool:
         return bool(one.unsafe_buffer_pointer() == other.unsafe_buffer_pointer())

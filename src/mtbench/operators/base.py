@@ -166,11 +166,11 @@ class Operator(ABC):
         float64, which is rounded to the cell's dtype, int64 for indices, which stay integers, or bool for masks.
         """
 
-    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host] | None:
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host] | None:
         """Inputs in which a mistake shows that rounding would hide in those of `inputs`; None where they tell enough.
 
-        They are checked once and never timed. A norm takes rows of very small values, in which an eps of the wrong size is
-        most of the answer; attention gives the keys at both ends values that outweigh the others'.
+        They are checked once, to twice the tolerances, and never timed. A norm takes rows of very small values, in which an
+        eps of the wrong size is most of the answer; attention gives the keys at both ends values that outweigh the others'.
         """
         return None
 
@@ -290,10 +290,13 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
         raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
 
 
-def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions) -> Host:
+def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -> Host:
     """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
-    square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6."""
-    return rng.standard_normal(shape) * 10 ** rng.uniform(-4, 1, (*shape[:-1], 1))
+    square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6. In
+    float16 it is 10^U(-2, 0), and 4 %: it has no squares of smaller values and no sums of larger ones, in which the plain
+    definition could be right."""
+    least, most = (-2, 0) if dtype == "float16" else (-4, 1)
+    return rng.standard_normal(shape) * 10 ** rng.uniform(least, most, (*shape[:-1], 1))
 
 
 def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:

@@ -36,8 +36,8 @@ class LayerNorm(Operator):
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {"x": rng.standard_normal((shape.batch_size, shape.seq_len, self.embed_dim))}
 
-    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        return {"x": rows_of_all_sizes(rng, (shape.batch_size, shape.seq_len, self.embed_dim))}
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host]:
+        return {"x": rows_of_all_sizes(rng, (shape.batch_size, shape.seq_len, self.embed_dim), dtype)}
 
     def weight_shapes(self) -> dict[str, Dimensions]:
         names = ("weight", "bias") if self.bias else ("weight",)

@@ -35,8 +35,8 @@ class RmsNorm(Operator):
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {"x": rng.standard_normal((shape.batch_size, shape.seq_len, self.embed_dim))}
 
-    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        return {"x": rows_of_all_sizes(rng, (shape.batch_size, shape.seq_len, self.embed_dim))}
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host]:
+        return {"x": rows_of_all_sizes(rng, (shape.batch_size, shape.seq_len, self.embed_dim), dtype)}
 
     def weight_shapes(self) -> dict[str, Dimensions]:
         return {"weight": (self.embed_dim,)}

@@ -89,7 +89,7 @@ class ScaledDotProductAttention(Operator):
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {name: rng.standard_normal(size) for name, size in self.array_shapes(shape, shape.key_len).items()}
 
-    def telling_inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+    def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host]:
         # In the mean over many keys one more or less is lost in rounding. Those at either end, where a loop or a mask goes
         # wrong, get values that weigh as much as all others together.
         inputs = self.inputs(rng, shape)

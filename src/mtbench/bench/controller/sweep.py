@@ -183,7 +183,8 @@ class Controller:
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
         if call_ns is not None:
-            roofs = Roofs() if self.protocol.cold_cache else self.peaks.best(state).at(state.bytes_moved)
+            best = self.peaks.best(state)
+            roofs = Roofs() if self.protocol.cold_cache else best.at(state.bytes_moved, beyond=True)
             answer = self.workers.ask(state, wire.Finish(thorough=restart == 0, call_ns=call_ns, roofs=roofs))
             if answer is not None:
                 state.note_finished(answer)
@@ -240,7 +241,8 @@ class Controller:
                 self._record(state)
 
     def _has_old_peaks(self, state: JobState) -> bool:
-        return self._recorded_status(state) == "ok" and state.peaks != self.peaks.best(state)
+        moved = state.bytes_moved
+        return self._recorded_status(state) == "ok" and state.peaks.at(moved) != self.peaks.best(state).at(moved)
 
     def _ask_canary(self, live: Sequence[JobState]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""

@@ -169,7 +169,7 @@ class RateCheck:
             for _ in range(PEAK_CHANCES):
                 now = self.measure(dtype)
                 again = now if again is None else again.merged(now)
-                roofs = roofs.raised(again.at(bytes_moved))
+                roofs = roofs.raised(again.at(bytes_moved, beyond=True))
                 if exceeded() <= IMPOSSIBLE_FACTOR:
                     break
         warnings = check_rate(flops, call_ns, roofs.flops_per_s, "FLOP/s")

@@ -261,7 +261,7 @@ def time(
     libraries = dict.fromkeys(contenders, framework) if isinstance(framework, str) else dict(framework)
     for name in contenders:
         if name not in libraries:
-            raise ConfigError(f"framework names no library for the contender '{name}'.")
+            raise ConfigError(f"framework has no library for the contender '{name}'; add it.")
     used = sorted(set(libraries.values()))
     usual = make_plan(operator="softmax", framework=used, dtype=dtype, device=device, protocol=protocol)
     return run(plan_of(contenders, inputs, weights or {}, libraries, usual, tolerance), folder, progress)

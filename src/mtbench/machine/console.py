@@ -38,7 +38,7 @@ def examination(
                 Text(contender.detail + types),
             )
         parts += [able, ""]
-    found = Table(title="What would spoil a measurement", title_justify="left", box=None, show_header=False)
+    found = Table(title="What would disturb a measurement", title_justify="left", box=None, show_header=False)
     for finding in findings:
         said = Text(finding.what)
         if finding.remedy:

@@ -21,7 +21,7 @@ def published(out: Path) -> Iterator[Path]:
     one is in the way, ConfigError is raised and nothing has changed. An error while building changes nothing either.
     """
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; give --out a folder for the report.")
+        raise ConfigError(f"{out} is a file; --out needs a folder.")
     target = out.resolve()
     with ExitStack() as stack:
         try:

@@ -160,7 +160,7 @@ def _check(python: str) -> str:
         release, versions = json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or type(error).__name__
-        raise Unsupported(f"its interpreter does not start as a Python 3.11 or newer would: {_told(said)}") from error
+        raise Unsupported(f"its interpreter does not start as Python 3.11 or newer: {_told(said)}") from error
     version = ".".join(map(str, release))
     if tuple(release[:2]) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))

@@ -1,4 +1,4 @@
-"""Somebody's own functions and modules as contenders: `mtbench.time`.
+"""`mtbench.time`: a user's own functions and modules as contenders.
 
 This file is given to workers as a user's operator file is, and defines one operator, whose parameter `factory` names the
 function that makes what is timed. It has no definition: the reference is the answer of one of the contenders, computed in a

@@ -1,4 +1,4 @@
-"""What `mtbench doctor` prints: the machine, what can run on it, and what would spoil a measurement."""
+"""What `mtbench doctor` prints: the machine, what can run on it, and what would disturb a measurement."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What would spoil a measurement now, each finding with its remedy."""
+"""What would disturb a measurement now. Each finding has its remedy."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What would spoil a measurement on a Mac and nowhere else."""
+"""What would disturb a measurement on a Mac only."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Puts a finished report where it belongs: whole files only, and nothing of the user's is replaced or removed."""
+"""Moves a finished report to its folder. Writes whole files only; never replaces or removes a user's files."""
 
 import json
 import os

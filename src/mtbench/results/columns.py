@@ -1,4 +1,4 @@
-"""Columns that know how they are shown: a title, a unit and a line of meaning, declared where the record is.
+"""How each column of the record is shown: its title, unit and meaning, declared with the record.
 
 From here come the table of columns in the documentation and the page that shows everything about a job.
 """

@@ -1,4 +1,4 @@
-"""Which kind of machine this is now, dedicated or shared with others, as far as it lets itself be seen."""
+"""Whether this machine looks dedicated or shared with others now."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Whole sweeps from the command line, as a user starts them: whether they repeat, and where their time goes."""
+"""Whole sweeps from the command line, as a user starts them: whether they repeat, and what they spend their time on."""
 
 import json
 import subprocess

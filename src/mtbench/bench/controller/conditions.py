@@ -1,4 +1,4 @@
-"""What happened to the machine in a visit that its records must say, in words."""
+"""Warnings about the machine's state during a visit, for the records of that visit."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Heat during a sweep: rests between visits, waits while the machine is too hot, and an end where it gets hotter still."""
+"""Heat during a sweep: rests between visits, waits while the machine is hot, and ends the sweep if it gets too hot."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The interpreters that arms run under where that is not ours: another one, or an environment made for one version.
+"""Interpreters of arms that do not run under mtbench's own: a given one, or an environment made for one version.
 
 An environment is made with venv and pip, once, and kept in the user's cache folder. Deleting its folder there is safe: the
 next sweep that asks for it makes it anew.

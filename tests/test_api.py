@@ -188,7 +188,7 @@ def test_functions_and_modules_of_ones_own_are_timed_against_each_other(own: Pat
         "wrong": "mismatch",
         "none": "failed",
     }
-    assert any("checked against own.py:softmax alone" in warning for warning in by_arm["layer"].warnings)
+    assert any("checked only against own.py:softmax" in warning for warning in by_arm["layer"].warnings)
     assert by_arm["none"].reason == "no_call in " + str(own / "own.py") + " returned int, which cannot be called."
     assert by_arm["by_hand"].cell_id == by_arm["layer"].cell_id
     assert by_arm["layer"].paired
@@ -197,7 +197,7 @@ def test_functions_and_modules_of_ones_own_are_timed_against_each_other(own: Pat
 @pytest.mark.parametrize(
     ("contenders", "says"),
     [
-        ({"a": "own.py"}, "is no contender"),
+        ({"a": "own.py"}, "does not name a function"),
         ({"a": "nowhere.py:f"}, "There is no file"),
         ({}, "at least one contender"),
     ],

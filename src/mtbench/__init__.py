@@ -1,4 +1,4 @@
-"""mtbench: measures transformer operators in PyTorch, MLX and other frameworks, fairly and with a stated uncertainty.
+"""mtbench: compares transformer operators in PyTorch, MLX, JAX and NumPy, with the uncertainty of each result.
 
 `measure`, `time`, `read`, `make_plan` and `run` are the Python API; they are loaded when they are first used.
 """

@@ -1,4 +1,4 @@
-"""`python -m mtbench`: a known word goes to the commands of cli.py, everything else to the Hydra application."""
+"""`python -m mtbench`: a known word goes to launch/commands.py, everything else to the Hydra application."""
 
 import sys
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""The two things that can be wrong without anything being broken: a request, and a machine."""
+"""The two errors that are not defects: a wrong request, and something this machine cannot do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

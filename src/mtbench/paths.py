@@ -1,4 +1,4 @@
-"""Where things stand, and how files and folders are written there: whole or not at all."""
+"""The folders that mtbench uses, and atomic writes of files and folders."""
 
 import fcntl
 import glob

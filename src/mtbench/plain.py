@@ -1,4 +1,4 @@
-"""Typed data as plain values (JSON's) and back, for what goes over the wire or into a file, and short names for content.
+"""Converts typed data to JSON values and back, for the wire and for files; fingerprints of content.
 
 A worker may run under an interpreter that has few packages, so this needs the standard library alone.
 """

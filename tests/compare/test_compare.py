@@ -318,7 +318,7 @@ def test_one_life_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -
     after.add("torch", 1.1e5, lives=(1,), sweep_id="second")
     table = compare(str(before.folder), str(after.folder), limit=0.05)
     assert table.failures == []
-    assert any("one restart only, so a spread of 12 % between restarts is assumed" in note for note in table.notes)
+    assert any("only one restart, so a spread of 12 % between restarts is assumed" in note for note in table.notes)
 
 
 def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[..., Sweep]) -> None:

@@ -247,7 +247,7 @@ def test_a_whole_model_is_measured_in_both_libraries(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert frame.filter(status="ok")["warnings"].list.join(" ").str.contains("recompiled").any() is False
     assert frame.filter(status="ok")["tokens"].to_list() == [1, 1, 1]
-    assert "own forms alone" in frame.filter(status="unsupported")["reason"].item()
+    assert "only in the library's own form" in frame.filter(status="unsupported")["reason"].item()
     missing = run(tmp_path, "operator=causal_lm", "shape.seq_len=4", "hydra.run.dir=none")
     assert missing.returncode == 2
     assert "model=smollm2_135m" in missing.stderr

@@ -217,7 +217,7 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
         ("shape.batch_size=range(1,5,0)", "range() arg 3 must not be zero"),
         ("hydra.sweep.dir=~/x", "needs quotes for Hydra"),
         ("hydra.mode=x", "hydra.mode=x does not fit"),
-        ("~hydra.launcher._target_ -m", "would take away what mtbench runs by"),
+        ("~hydra.launcher._target_ -m", "would remove settings that mtbench needs"),
         ("hydra.sweeper.grids=1 -m", "a list of such mappings"),
         ("hydra.sweep.subdir=x operator=softmax,mha", "the same for two jobs"),
         ("-m --cfg job", "--cfg shows one combination"),
@@ -291,7 +291,7 @@ def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path):
     (tmp_path / "mine" / "experiment" / "broken.yaml").write_text("a: 1\nx: [\n")
     result = run("--config-dir", "mine", "+experiment=broken", "-m", cwd=tmp_path)
     assert result.returncode == 2
-    assert re.fullmatch(r"mtbench: .*broken\.yaml, line 3, is no YAML: .*\n", result.stderr)
+    assert re.fullmatch(r"mtbench: .*broken\.yaml, line 3, is not valid YAML: .*\n", result.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["operator=sofmax"]])

@@ -158,7 +158,7 @@ def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path)
 
 def test_the_help_names_the_parts_that_there_are():
     shown = CliRunner().invoke(cli.app, ["selftest", "--help"], env={"COLUMNS": "200"}).output
-    assert f"alone: {', '.join(run.PARTS)}." in " ".join(shown.split())
+    assert f"commas: {', '.join(run.PARTS)}." in " ".join(shown.split())
 
 
 def test_an_unknown_device_or_part_is_a_mistake():

@@ -46,14 +46,14 @@ class Best:
 
 @dataclass(frozen=True)
 class Results:
-    """What was measured, in one folder or several. Shows itself as the table that ends a sweep."""
+    """What was measured, in one or several folders. Its repr is the table that ends a sweep; notebooks show it as HTML."""
 
     folders: tuple[Path, ...]
     interrupted: bool = False
 
     @cached_property
     def records(self) -> "pl.DataFrame":
-        """All records as a Polars frame, one row per job, with `path`; docs/columns.md says what each column means."""
+        """All records as a Polars frame, one row per job; `path` is the record's file. docs/columns.md explains each column."""
         from mtbench.results import record
 
         return record.read(record.find(self.folders))[0]
@@ -66,9 +66,10 @@ class Results:
         return record.of_rows(self.records.sort("started_at", nulls_last=True, maintain_order=True))
 
     def compare(self, a: "str | Results", b: "str | Results", metric: str = "latency") -> "Table":
-        """B against A, cell by cell: two arms of these results by name, or two `Results`, which may be of other sweeps.
+        """Compares B with A, cell by cell. Each is the name of an arm in these results, or other `Results`.
 
-        Arms of one sweep get verdicts, all else descriptive ratios. Raises ConfigError where the two have nothing in common.
+        A ratio is B's time over A's. Arms of one sweep get verdicts; all other ratios are descriptive. `metric` is `latency`,
+        `throughput` or `device`. Raises ConfigError if the two have no cell in common, or if there is no such arm.
         """
         from mtbench.compare import compare_sides, sides
 
@@ -81,7 +82,11 @@ class Results:
         return compare_sides(one, other, metric)
 
     def best(self, metric: str = "latency") -> list[Best]:
-        """The fastest contender of each cell, and what is proved of the next one. Verdicts are corrected together."""
+        """The fastest contender of each cell, with its time in ns and its comparison with the next one.
+
+        `over` is the next one's time over its own; it is None if there is no next one. All verdicts are corrected together
+        (Holm).
+        """
         from mtbench.results import cells, comparison
 
         found: list[tuple[str, Record, Record | None, float]] = []
@@ -102,9 +107,9 @@ class Results:
         ]
 
     def chart(self, kind: str = "time", metric: str = "latency", operator: str | None = None) -> "alt.TopLevelMixin":
-        """A chart of the report, as Altair's: `time`, `ratio`, `overview`, `roofline`, `distance` or `heat`.
+        """A chart of the report as an Altair chart. `kind` is `time`, `ratio`, `overview`, `roofline`, `distance` or `heat`.
 
-        The first of its kind, of `operator` where it is named. Raises ConfigError where there is none.
+        Returns the first chart of this kind, or the first of `operator` if given. Raises ConfigError if there is none.
         """
         import altair as alt
 
@@ -124,7 +129,7 @@ class Results:
         return alt.Chart.from_dict(fitting[0].spec)
 
     def report(self, out: str | Path = "reports") -> Path:
-        """Writes the report's pages; returns the path of its index. Raises ConfigError where they cannot be written."""
+        """Writes the report into a folder and returns the path of index.html. Raises ConfigError if it cannot be written."""
         from mtbench.report import build
 
         return build(list(self.folders), Path(out))
@@ -176,7 +181,7 @@ def make_plan(
     config_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> "Plan":
-    """The plan of a sweep, as `measure` would run it. Arguments are those of `measure`. Raises ConfigError."""
+    """The plan that `measure` would run for the same arguments. Raises ConfigError for a usage error."""
     from mtbench.launch import arguments as words
     from mtbench.launch.compose import plan_of
 
@@ -198,15 +203,21 @@ def make_plan(
 
 
 def measure(*, folder: str | Path | None = None, progress: "Progress | None" = None, **asked: Any) -> Results:
-    """Measures a sweep; the front door of Python, as `python -m mtbench ... -m` is that of a terminal.
+    """Measures a sweep, as `python -m mtbench ... -m` does from a terminal.
 
-    Each of `operator`, `framework`, `dtype`, `model`, `device`, `variant`, `matmul_precision`, and each value of `shape`
-    (`batch_size`, `seq_len`, `kv_len`) and `params` (the operator's), is one value or a list of them, whose product is
-    measured. `protocol` is a preset's name, or settings by name. `contenders` are the axes that compete, `experiment` and
-    `sweep` files of conf/, `config_dir` a folder of YAML of your own, `overrides` whatever else the command line can say.
+    Each of these is one value or a list; the product of all lists is measured: `operator`, `framework`, `dtype`, `model`,
+    `device`, `variant`, `matmul_precision`, each value of `shape` (`batch_size`, `seq_len`, `kv_len`), and each value of
+    `params` (parameters of the operator). The others:
 
-    `folder` is where records go, else a new one below multirun/; `progress` is told what happens, such as
-    `mtbench.console.terminal.Terminal()`. Raises ConfigError for a mistake, before anything is measured.
+    - `protocol`: the name of a preset, or settings by name.
+    - `contenders`: the axes that compete.
+    - `experiment`, `sweep`: names of files in conf/.
+    - `config_dir`: a folder with YAML of your own.
+    - `overrides`: any other settings, written as on the command line.
+    - `folder`: where records go; by default a new folder below multirun/.
+    - `progress`: told what happens, such as `mtbench.console.terminal.Terminal()`.
+
+    Raises ConfigError for a usage error, before anything is measured.
     """
     return run(make_plan(**asked), folder, progress)
 
@@ -223,7 +234,7 @@ def run(plan: "Plan", folder: str | Path | None = None, progress: "Progress | No
 
 
 def read(*folders: str | Path) -> Results:
-    """The results in these folders, with all folders below. Raises ConfigError where one does not exist."""
+    """The results in these folders and all folders below. Raises ConfigError if a folder does not exist."""
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
@@ -245,14 +256,17 @@ def time(
 ) -> Results:
     """Times functions or modules of your own against each other, interleaved and checked.
 
-    `contenders` are by name `file.py:function` or `package.module:function`. Each function is called once in a process of its
-    own, with the weights by name where it takes them, and returns what is to be timed: a function, a `torch.nn.Module`, an
-    `mlx.nn.Module`. That is called with the inputs in their order. `inputs` and `weights` are shapes by name, axis 0 of an
-    input being the batch; both are drawn at random, the same for all contenders. `framework` is the library of all
-    (`torch`, `torch_compiled`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or that of each by name.
+    - `contenders`: by name, `file.py:function` or `package.module:function`. Each function is called once, in a process of its
+      own. If it takes an argument, it gets the weights as a namespace. It returns what is timed: a function, a
+      `torch.nn.Module` or an `mlx.nn.Module`, which is then called with the inputs in their order.
+    - `inputs`, `weights`: shapes by name; axis 0 of an input is the batch. Both are random, and equal for all contenders.
+    - `framework`: the library of all contenders (`torch`, `torch_compiled`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or a
+      mapping with the library of each.
+    - `tolerance`: the largest relative error; by default twice that of the dtype.
 
-    There is no reference: all are held to the first one's answer, and the records say so. `tolerance` is relative, twice that
-    of the dtype where it is not given. Raises ConfigError for a mistake.
+    There is no reference, so all answers are checked against that of the first contender; the records say so.
+
+    Raises ConfigError for a usage error.
     """
     from mtbench.api.own_functions import plan_of
 
@@ -261,7 +275,7 @@ def time(
     libraries = dict.fromkeys(contenders, framework) if isinstance(framework, str) else dict(framework)
     for name in contenders:
         if name not in libraries:
-            raise ConfigError(f"framework names no library for the contender '{name}'.")
+            raise ConfigError(f"framework has no library for the contender '{name}'; add it.")
     used = sorted(set(libraries.values()))
     usual = make_plan(operator="softmax", framework=used, dtype=dtype, device=device, protocol=protocol)
     return run(plan_of(contenders, inputs, weights or {}, libraries, usual, tolerance), folder, progress)

@@ -1,4 +1,4 @@
-"""Somebody's own functions and modules as contenders: `mtbench.time`.
+"""`mtbench.time`: a user's own functions and modules as contenders.
 
 This file is given to workers as a user's operator file is, and defines one operator, whose parameter `factory` names the
 function that makes what is timed. It has no definition: the reference is the answer of one of the contenders, computed in a
@@ -50,7 +50,7 @@ class OwnFunction(Operator):
     brings_modules = True
 
     def caveats(self) -> list[str]:
-        return [f"checked against {Path(self.reference).name} alone: contenders of your own have no other reference"]
+        return [f"checked only against {Path(self.reference).name}: your own contenders have no other reference"]
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         return {name: rng.normal(size=sizes) for name, sizes in json.loads(self.inputs_json).items()}
@@ -136,7 +136,7 @@ def _absolute(factory: str) -> str:
     """A factory with the whole path of its file. Raises ConfigError where there is no such file."""
     place, colon, name = factory.rpartition(":")
     if not colon or not name.isidentifier():
-        raise ConfigError(f"'{factory}' is no contender; write file.py:function or package.module:function.")
+        raise ConfigError(f"'{factory}' does not name a function; write file.py:function or package.module:function.")
     if not place.endswith(".py"):
         return factory
     file = Path(place).expanduser()

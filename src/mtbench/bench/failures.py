@@ -1,4 +1,4 @@
-"""What kind of failure an error is, in the words of a record's status: each library says it in words of its own.
+"""Maps a library's error to a record's status; each library words its errors differently.
 
 Read by the worker, of an exception, and by the controller, of what a worker printed before it died.
 """

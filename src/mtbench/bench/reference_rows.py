@@ -1,4 +1,4 @@
-"""How much of a batch has a reference: the worker computes that many rows, the controller reckons with their memory."""
+"""How many rows of a batch have a reference: the worker computes them, the controller estimates their memory."""
 
 import numpy as np
 

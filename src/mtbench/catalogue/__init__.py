@@ -1,1 +1,1 @@
-"""What there is by name, and what of it can run here."""
+"""Operators and frameworks by name, and which of them can run here."""

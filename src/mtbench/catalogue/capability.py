@@ -1,4 +1,4 @@
-"""What a library can do here: asked of it in a process of its own, `python -m mtbench.catalogue.capability torch gpu`.
+"""Asks a library what it can do here, in a separate process: `python -m mtbench.catalogue.capability torch gpu`.
 
 Libraries are heavy, may be broken, and may hang; whoever asks must neither load them nor fall with them.
 """

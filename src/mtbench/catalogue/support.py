@@ -13,10 +13,10 @@ from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 
 MEANINGS = {
-    "native": "the best form that the library has for it",
-    "parts": "composed as its definition says, of the library's own forms",
-    "portable": "its definition, in the library's array functions",
-    "–": "not at all: it runs in its own native forms alone",
+    "native": "the library's own implementation",
+    "parts": "built from native pieces",
+    "portable": "the reference definition, in the library's array functions",
+    "–": "does not run there",
 }
 """How an operator runs in a library when no variant is asked for."""
 

@@ -188,7 +188,7 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
     single = sum(row.outcome == "descriptive" and _bounded(row) and _one_restart(row) for row in rows)
     if single:
         notes.append(
-            f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side of one restart only, so a spread "
+            f"{single} descriptive {'ratio has' if single == 1 else 'ratios have'} a side with only one restart, so a spread "
             f"of {percent(comparison.UNKNOWN_SPREAD)} between restarts is assumed; measure with protocol.restarts=3 or more"
         )
     return notes

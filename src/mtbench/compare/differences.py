@@ -1,4 +1,4 @@
-"""What else differs between two sides, so that a ratio is not taken for the effect of the one thing meant to differ."""
+"""What else differs between two sides, so that a ratio is not credited to the intended difference alone."""
 
 import json
 from collections import Counter

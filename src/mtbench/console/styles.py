@@ -1,4 +1,4 @@
-"""Colours of words in a terminal, and what keeps an old terminal from ending a sweep."""
+"""Colours of words in a terminal, and a guard so that an old terminal does not end a sweep."""
 
 from contextlib import suppress
 from io import TextIOWrapper

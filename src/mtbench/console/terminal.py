@@ -1,4 +1,4 @@
-"""A sweep as seen in a terminal: a live view while it runs, plain lines where nobody can redraw, a table at the end.
+"""A sweep as seen in a terminal: a live view while it runs (plain lines if the output is no terminal), and a table at the end.
 
 The view is drawn inside the callbacks of `Progress` alone, which come between timed blocks. There is no refresh thread:
 it would take a core from whatever is being timed. Everything goes through one Rich console, as `Text` and never as

@@ -199,7 +199,7 @@ def process_peak_kind() -> str:
 
 def process_peak_reset() -> None:
     """Restarts this process's peak resident size, where the kernel can (Linux: proc(5), /proc/pid/clear_refs)."""
-    with suppress(OSError):  # elsewhere the peak stays that of the whole process life
+    with suppress(OSError):  # elsewhere the peak is that of the process since its start
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -48,7 +48,7 @@ class Torch(Framework):
         self.kind = _device_kind(torch, settings.device)
         if self.kind == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
             raise Unsupported(
-                "PYTORCH_ENABLE_MPS_FALLBACK=1 lets operators run on the CPU unseen, under the GPU's name; unset it."
+                "PYTORCH_ENABLE_MPS_FALLBACK=1 silently runs operators on the CPU instead of the GPU; unset it."
             )
         if self.kind == "mps" and settings.matmul_precision == "tf32":
             raise Unsupported(
@@ -59,7 +59,7 @@ class Torch(Framework):
         # "high" is TensorFloat-32 where the hardware has it: torch.set_float32_matmul_precision.
         torch.set_float32_matmul_precision("high" if settings.matmul_precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = settings.matmul_precision == "tf32"
-        # For the life of this process; the worker is single-threaded and the mode is per thread.
+        # Until this process ends; the worker is single-threaded and the mode is per thread.
         torch.inference_mode().__enter__()
         self.xp = _namespace(self.device)
         self.wait = {"cpu": _computed_on_return, "cuda": self._wait_cuda, "mps": self._wait_mps}[self.kind]

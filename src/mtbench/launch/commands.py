@@ -10,24 +10,22 @@ from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Measures transformer operators.", rich_markup_mode=None
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Commands beside measuring.", rich_markup_mode=None)
 
 
 @app.command("list")
 def list_names(
     of_support: Annotated[
-        bool, typer.Option("--support", help="Which operator runs how in which library, and what they say here.")
+        bool, typer.Option("--support", help="How each operator runs in each library, and what works on this machine.")
     ] = False,
-    output: Annotated[str, typer.Option("--format", help="table or markdown, of --support.")] = "table",
+    output: Annotated[str, typer.Option("--format", help="Of --support: table or markdown.")] = "table",
 ) -> None:
-    """What can be measured: every name of every group, with a line on each; with --support, what runs where and how."""
+    """Lists what can be measured, with one line on each name. --support shows what runs where, and how."""
     if output not in ("table", "markdown"):
         typer.echo(f"mtbench list: {unknown('format', output, ('table', 'markdown'))}", err=True)
         sys.exit(2)
     if output != "table" and not of_support:
-        typer.echo(f"mtbench list: --format {output} is that of --support; give both.", err=True)
+        typer.echo(f"mtbench list: --format {output} goes with --support; give both.", err=True)
         sys.exit(2)
     if of_support:
         from mtbench.catalogue import capability, support
@@ -53,13 +51,13 @@ def _title(file: Path) -> str:
 
 @app.command()
 def report(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders with records; multirun where none is given.")
-    ] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders with records. Default: multirun.")] = None,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("reports"),
-    chart_format: Annotated[str | None, typer.Option("--format", help="svg or png: each chart as a file, too.")] = None,
+    chart_format: Annotated[
+        str | None, typer.Option("--format", help="Also write each chart as a file: svg or png.")
+    ] = None,
 ) -> None:
-    """Builds the report: open index.html in its folder; it needs no network."""
+    """Builds the report. Open index.html in its folder; it works offline."""
     from mtbench.report import build
 
     try:
@@ -73,23 +71,30 @@ def report(
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A sweep's folder, or FOLDER:ARM for one arm of it.")],
-    b: Annotated[
-        str | None, typer.Argument(metavar="B", help="Likewise; its times are given relative to those of A.")
-    ] = None,
+    b: Annotated[str | None, typer.Argument(metavar="B", help="The same for B. Ratios are B's time over A's.")] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="Instead of B: an axis of A, such as dtype or operator.params.bits; the first value is A."),
+        typer.Option(
+            help="Instead of B: compare the values of one axis in A, such as dtype or operator.params.bits. "
+            "The first value is A."
+        ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="latency, throughput or device.")] = "latency",
+    metric: Annotated[str, typer.Option(help="Which time: latency, throughput or device.")] = "latency",
     threshold: Annotated[
-        str | None, typer.Option(help="The difference that matters, such as 3%; by default 1 to 3 %, as the noise.")
+        str | None,
+        typer.Option(
+            help="The smallest difference that matters, such as 3%. Default: 1 to 3 %, depending on the noise."
+        ),
     ] = None,
     output: Annotated[str, typer.Option("--format", help="table, markdown, json or csv.")] = "table",
     fail_if_slower: Annotated[
-        str | None, typer.Option(help="Exit with 1 where B is slower by more than this, such as 5%, beyond doubt.")
+        str | None, typer.Option(help="Exit with 1 if B is surely slower by more than this, such as 5%.")
     ] = None,
 ) -> None:
-    """Compares two sweeps, or two arms, cell by cell: with verdicts where they were interleaved, else descriptive."""
+    """Compares two sweeps, or two arms, cell by cell.
+
+    Arms of one sweep were interleaved and get verdicts. Two sweeps get descriptive ratios without a verdict.
+    """
     from mtbench import compare as comparison
     from mtbench.compare import formats, gate
 
@@ -116,10 +121,13 @@ def compare(
 @app.command()
 def doctor(
     report: Annotated[
-        bool, typer.Option("--report", help="As Markdown without private data, to paste into an issue.")
+        bool, typer.Option("--report", help="Print Markdown without private data, to paste into an issue.")
     ] = False,
 ) -> None:
-    """What this machine is, what can run on it and why not, and what would spoil a measurement now, with remedies."""
+    """Describes this machine.
+
+    Shows what can run on it, why the rest cannot, and what would disturb a measurement now, with remedies.
+    """
     from rich.console import Console
 
     from mtbench import machine
@@ -142,16 +150,22 @@ def doctor(
 
 @app.command()
 def selftest(
-    quick: Annotated[bool, typer.Option("--quick", help="A minute and a half, with few trials.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer trials; takes a minute and a half.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     only: Annotated[
-        str, typer.Option(help="Some parts alone: busy_wait, twins, injected, rivals, do_bench, twice, cost.")
+        str,
+        typer.Option(
+            help="Run only these parts, separated by commas: busy_wait, twins, injected, rivals, do_bench, twice, cost."
+        ),
     ] = "",
-    out: Annotated[Path, typer.Option(help="The JSON file to write; the report looks in multirun.")] = Path(
+    out: Annotated[Path, typer.Option(help="The JSON file to write. The report reads those in multirun.")] = Path(
         "multirun/selftest.json"
     ),
 ) -> None:
-    """Proves the instrument on this machine: measures what is known, and beside others. Exits with 1 where a goal is missed."""
+    """Tests the instrument on this machine.
+
+    Measures known times and known differences, and compares with other tools. Exits with 1 if a goal is missed.
+    """
     from rich.console import Console
 
     from mtbench.selftest.outcome import Outcome, write
@@ -159,7 +173,7 @@ def selftest(
     from mtbench.selftest.table import table
 
     parts = [name.strip() for name in only.split(",") if name.strip()]
-    unfinished = out.with_name(f"{out.stem}-unfinished{out.suffix}")  # what is whole must not be lost to what is not
+    unfinished = out.with_name(f"{out.stem}-unfinished{out.suffix}")  # a partial self-test must not replace a whole one
     kept = False
 
     def keep(so_far: Outcome) -> None:
@@ -173,13 +187,13 @@ def selftest(
         typer.echo(f"mtbench selftest: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        finished = f"the parts that were finished are in {unfinished}" if kept else "no part was finished"
+        finished = f"the finished parts are in {unfinished}" if kept else "no part was finished"
         typer.echo(f"Interrupted; {finished}.", err=True)
         sys.exit(130)
     Console().print(table(outcome))
     if outcome.left_out:
-        typer.echo(f"Written to {unfinished}; the report shows whole self-tests alone.")
+        typer.echo(f"Written to {unfinished}. The report shows only complete self-tests.")
     else:
         unfinished.unlink(missing_ok=True)
-        typer.echo(f"Written to {out}, which `python -m mtbench report` shows as how far to trust its numbers.")
+        typer.echo(f'Written to {out}. `python -m mtbench report` shows it under "How far to trust these numbers".')
     sys.exit(0 if outcome.passed else 1)

@@ -42,7 +42,7 @@ def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Se
         protocols.append(configuration.protocol_from(job_config))
         if protocols[-1] != protocols[0]:
             raise ConfigError(
-                "The jobs of a sweep share one protocol, or they could not be compared; run one sweep each."
+                "All jobs of a sweep must share one protocol to be comparable; run one sweep per protocol."
             )
         job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra))
         configs.setdefault(job.id, job_config)

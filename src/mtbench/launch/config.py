@@ -158,7 +158,8 @@ def _job(config: DictConfig, user: Sequence[Path]) -> Job:
     _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
     if config.framework.python is not None and config.framework.requirement is not None:
         raise ConfigError(
-            "framework.python and framework.requirement exclude each other: an environment that exists is left as it is."
+            "framework.python and framework.requirement exclude each other: "
+            "mtbench installs nothing into an existing environment."
         )
     operator_file = _user_file(user, "operator", operator.name)
     framework_file = _user_file(user, "framework", config.framework.name)

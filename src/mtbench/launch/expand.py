@@ -78,7 +78,7 @@ def expand(
         override = given.get(name) or given.get(f"+{name}")
         if override is not None and override.is_sweep_override():
             raise ConfigError(
-                f"{override.input_line}: a {name} brings its own axes, so only one can run; run them in turn."
+                f"{override.input_line}: a {name} has its own axes, so only one can run at a time; run them in turn."
             )
     jobs: dict[tuple[str, ...], None] = {}
     for grid in grids or [{}]:
@@ -93,7 +93,7 @@ def expand(
         jobs |= dict.fromkeys(product(*axes.values()))
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
     if not jobs:
-        raise ConfigError(f"No job is left: no grid of this experiment has {' '.join(arguments)}.")
+        raise ConfigError(f"No job is left: no grid of this experiment contains {' '.join(arguments)}.")
     return [list(job) for job in jobs]
 
 

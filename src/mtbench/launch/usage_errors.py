@@ -1,5 +1,6 @@
-"""Mistakes of the user's, in one line that says what is wrong and what to do: found before Hydra composes anything where that
-can be, and else made of what Hydra and OmegaConf raise."""
+"""Usage errors in one line that says what is wrong and what to do.
+
+Most are found before Hydra composes anything; the others are made from what Hydra and OmegaConf raise."""
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +96,7 @@ def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
     last = len(kinds) - kinds[::-1].index("") if "" in kinds else 0
     if between := [kind for kind in kinds[first:last] if kind]:
         raise ConfigError(
-            f"{between[0]} stands between overrides; put it last: mtbench operator=mha dtype=float16 {between[0]}"
+            f"{between[0]} stands between settings; put it last: mtbench operator=mha dtype=float16 {between[0]}"
         )
     return found
 
@@ -107,7 +108,7 @@ def _parsed(argument: str) -> Override:
         key, given, value = argument.partition("=")
         if given and value and key.replace(".", "").replace("_", "").lstrip("+~").isalnum():
             raise ConfigError(f"{argument} needs quotes for Hydra: '{key}=\"{value}\"'.") from None
-        raise ConfigError(f"'{argument}' is not an override; write key=value, such as shape.seq_len=64,128.") from None
+        raise ConfigError(f"'{argument}' is not a setting; write key=value, such as shape.seq_len=64,128.") from None
 
 
 def _check(
@@ -120,7 +121,7 @@ def _check(
     if key in RENAMED:
         raise ConfigError(f"{key} is called {RENAMED[key]} now.")
     if key == "experiment" and not override.is_add():
-        raise ConfigError("An experiment is added, not chosen: write +experiment=name.")
+        raise ConfigError("Experiments need a plus sign: write +experiment=name.")
     values = [] if override.is_delete() else _values(override)
     if key in groups:
         if override.is_delete() or any(not isinstance(value, str) or not value for value in values):
@@ -140,7 +141,9 @@ def _check(
 def _check_hydras(override: Override, key: str) -> None:
     """Raises ConfigError where one of Hydra's own settings cannot be so."""
     if override.is_delete() or key == "hydra":
-        raise ConfigError(f"{override.input_line} would take away what mtbench runs by; set hydra's keys one by one.")
+        raise ConfigError(
+            f"{override.input_line} would remove settings that mtbench needs; set single keys of hydra instead."
+        )
     if "/" in key or key.split(".")[1] in ("sweeper", "launcher", "job_logging", "hydra_logging", "callbacks"):
         return  # groups, and what has no type of its own
     setting = key.removeprefix("hydra.")
@@ -200,7 +203,7 @@ def _leaves(prefix: str, node: Any) -> list[str]:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for a mistake of the user's; None where the error is not one, but a defect to be seen in full."""
+    """One line for a usage error; None if the error is a defect of mtbench, which should be shown in full."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ConfigError):
@@ -209,7 +212,7 @@ def explain(error: BaseException) -> str | None:
         return _missing(error)
     broken = next((cause for cause in causes if isinstance(cause, yaml.MarkedYAMLError)), None)
     if broken is not None and broken.problem_mark is not None:
-        return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is no YAML: {broken.problem}."
+        return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is not valid YAML: {broken.problem}."
     root = causes[-1]
     if isinstance(root, SyntaxError) and root.filename:
         return f"{root.filename}, line {root.lineno}: {root.msg}."

@@ -1,4 +1,4 @@
-"""What `mtbench doctor` prints: the machine, what can run on it, and what would spoil a measurement."""
+"""What `mtbench doctor` prints: the machine, what can run on it, and what would disturb a measurement."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ def examination(
                 Text(contender.detail + types),
             )
         parts += [able, ""]
-    found = Table(title="What would spoil a measurement", title_justify="left", box=None, show_header=False)
+    found = Table(title="What would disturb a measurement", title_justify="left", box=None, show_header=False)
     for finding in findings:
         said = Text(finding.what)
         if finding.remedy:

@@ -51,7 +51,7 @@ def power_source() -> str:
 
 @cache
 def _lasting() -> dict[str, Any]:
-    """What does not change while a process lives; read once, as a driver may take a second to answer."""
+    """Facts that do not change while a process runs; read once, as a driver may take a second to answer."""
     system = macos if sys.platform == "darwin" else linux
     probes: dict[str, Callable[[], Any]] = {
         "chip": system.chip,

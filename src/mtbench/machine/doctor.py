@@ -1,4 +1,4 @@
-"""What would spoil a measurement now, each finding with its remedy."""
+"""What would disturb a measurement now. Each finding has its remedy."""
 
 import os
 import time
@@ -17,7 +17,7 @@ from mtbench.results.format import size
 
 
 def examine(seconds: float = 0.5) -> list[Finding]:
-    """Looks at the machine for so long, and says what it found, the worst first; nothing wrong is a finding too."""
+    """Watches the machine for `seconds`. Returns the findings, the worst first; that nothing is wrong is a finding, too."""
     description = describe()
     on_macos = description.get("os") == "macOS"
     with Watch() as watch:
@@ -42,11 +42,11 @@ def examine(seconds: float = 0.5) -> list[Finding]:
 
 
 def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """What a look finds; where it fails, that: one odd system call must not cost all the rest."""
+    """The findings of one look, or that it failed: one odd system call must not cost the other findings."""
     try:
         return look()
     except Exception as error:
-        return [Finding("note", f"Of {what} nothing could be found out: {type(error).__name__}.")]
+        return [Finding("note", f"Could not examine {what}: {type(error).__name__}.")]
 
 
 def on_gaps(not_read: Sequence[str]) -> list[Finding]:
@@ -78,22 +78,22 @@ def on_power(reading: Reading, on_macos: bool = False) -> list[Finding]:
 def on_load(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
     """Other work: more runnable tasks than half of the cores, or tasks that wait for a processor."""
     cores = description.get("usable_cores") or 1
-    remedy = "Close what else runs (top shows it), and wait a minute."
+    remedy = "Close other programs (top shows them), and wait a minute."
     if reading.load is not None and reading.load > cores / 2:
-        return [Finding("warning", f"The load is {reading.load:.1f} on {cores} cores, before measuring.", remedy)]
+        return [Finding("warning", f"The load is already {reading.load:.1f} on {cores} cores.", remedy)]
     if reading.cpu_pressure is not None and reading.cpu_pressure > 0.1:
         waited = f"{reading.cpu_pressure:.0%}"
-        return [Finding("warning", f"In {waited} of the last 10 s, something waited for a processor.", remedy)]
+        return [Finding("warning", f"Tasks waited for a processor in {waited} of the last 10 s.", remedy)]
     return [Finding("ok", f"Load: {reading.load:.1f} on {cores} cores.")] if reading.load is not None else []
 
 
 def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
     """Memory pressure, and swap that is in use, or being used more right now."""
-    remedy = "Close what holds memory, or choose smaller shapes."
+    remedy = "Close programs that use much memory, or choose smaller shapes."
     if reading.memory_pressure in ("warning", "critical"):
         return [Finding("warning", f"macOS reports the memory pressure '{reading.memory_pressure}'.", remedy)]
     if reading.swapped_bytes:
-        return [Finding("warning", f"The machine is swapping: {size(reading.swapped_bytes)} just now.", remedy)]
+        return [Finding("warning", f"The machine is swapping now: {size(reading.swapped_bytes)}.", remedy)]
     # A little always stays there after a shortage long past.
     if (reading.swap_used_bytes or 0) > 0.02 * (description.get("memory_bytes") or 0):
         return [Finding("note", f"{size(reading.swap_used_bytes or 0)} are in swap.", remedy)]
@@ -102,7 +102,9 @@ def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]
 
 def on_heat(reading: Reading) -> list[Finding]:
     """Thermal flags."""
-    remedy = "Let it cool; keep it ventilated. protocol=gentle rests it between cells, and waits while it is hot."
+    remedy = (
+        "Let it cool, and keep it ventilated. protocol=gentle rests between cells and waits while the machine is hot."
+    )
     if reading.thermal_flag is not None:
         flag = reading.thermal_flag
         return [Finding("warning", f"Heat slows the machine down: {flag}.", remedy)]
@@ -112,7 +114,12 @@ def on_heat(reading: Reading) -> list[Finding]:
     if any(fact is not None for fact in known) or reading.gpu is not None:
         degrees = reading.cpu_temperature_celsius
         return [Finding("ok", "Heat: no flag" + (f", processor at {degrees:.0f} °C." if degrees is not None else "."))]
-    return [Finding("note", "The system says nothing of heat here: only the canary of a sweep can notice it.")]
+    return [
+        Finding(
+            "note",
+            "The system does not report heat here. Only a sweep's canary can notice that the machine slows down.",
+        )
+    ]
 
 
 def on_gpu(
@@ -140,7 +147,7 @@ def on_gpu(
         findings.append(
             Finding(
                 "note",
-                "The GPU's clocks are fixed: steadier than usual, and not its full speed.",
+                "The GPU's clocks are fixed: times are steadier, but not at full speed.",
                 "nvidia-smi --reset-gpu-clocks frees them.",
             )
         )
@@ -161,8 +168,8 @@ def on_virtual(reading: Reading, description: Mapping[str, Any]) -> list[Finding
         return [
             Finding(
                 "note",
-                "This is a virtual machine: neighbours on the same host can slow it down unseen.",
-                "Choose more rounds (protocol=rigorous), and trust small differences less.",
+                "This is a virtual machine: others on the same host can slow it down unseen.",
+                "Measure more rounds (protocol=rigorous), and trust small differences less.",
             )
         ]
     return []
@@ -175,7 +182,7 @@ def on_compiler(find: Callable[[], str | None] = cxx_compiler) -> list[Finding]:
     return [
         Finding(
             "warning",
-            "There is no C++ compiler, which torch.compile and mx.compile need on the CPU.",
+            "There is no C++ compiler. torch.compile and mx.compile need one on the CPU.",
             f"{HOW[0].upper()}{HOW[1:]}.",
         )
     ]

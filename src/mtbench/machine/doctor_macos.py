@@ -1,4 +1,4 @@
-"""What would spoil a measurement on a Mac and nowhere else."""
+"""What would disturb a measurement on a Mac only."""
 
 import re
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def on_background(background: bool | None) -> list[Finding]:
     return [
         Finding(
             "warning",
-            "This process runs in the background, where macOS gives it efficiency cores alone.",
+            "This process runs in the background, where macOS gives it only efficiency cores.",
             "Start it from a terminal, without taskpolicy -b, and not from a launchd job of ProcessType Background.",
         )
     ]
@@ -78,17 +78,17 @@ def on_tensor_units(chip: str, wheel_tag: str | None) -> list[Finding]:
     findings = [
         Finding(
             "note",
-            "MLX multiplies float32 in TF32 on this chip unless told otherwise, and matmul_precision=highest tells it so: "
-            "slower than what MLX's users get.",
-            "matmul_precision=tf32 measures what they get.",
+            "By default MLX multiplies float32 in TF32 on this chip. matmul_precision=highest turns that off, so times are "
+            "slower than MLX's users see.",
+            "matmul_precision=tf32 measures what they see.",
         )
     ]
     if wheel_tag is not None and "macosx_26" not in wheel_tag:
         findings.append(
             Finding(
                 "warning",
-                f"MLX is installed in a build ({wheel_tag}) that leaves this chip's matrix units unused.",
-                "pip took it because this Python takes macOS for an older one. Use a newer Python, on macOS 26.2 or later.",
+                f"The installed build of MLX ({wheel_tag}) does not use this chip's matrix units.",
+                "pip chose it because this Python reports an older macOS. Use a newer Python, on macOS 26.2 or later.",
             )
         )
     return findings

@@ -1,4 +1,4 @@
-"""How much memory a program can have now without taking it from another: what `available` means on each system.
+"""How much memory is free for a program now, without taking it from others: `available` on each system.
 
 Needs nothing beyond the standard library where it can, since workers ask too.
 """

@@ -1,4 +1,4 @@
-"""Sleep: keeps a Mac awake while it measures, and notices on any system that the machine slept all the same.
+"""Sleep: keeps a Mac awake while it measures, and notices on any system if the machine slept anyway.
 
 `time.monotonic` and `perf_counter` stand still in sleep, so that neither a budget nor a timeout fires, and a Mac that wakes in
 the dark for some seconds runs on at whatever speed that has.

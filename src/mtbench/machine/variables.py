@@ -6,7 +6,7 @@ from mtbench.machine.finding import Finding
 
 # What a variable does to a measurement when it has a value; with "0" and "" none of these is in force.
 _VARIABLES = {
-    "PYTORCH_ENABLE_MPS_FALLBACK": "lets operators run on the CPU unseen, under the GPU's name",
+    "PYTORCH_ENABLE_MPS_FALLBACK": "silently runs operators on the CPU instead of the GPU",
     "MLX_DISABLE_COMPILE": "turns mx.compile off, so that mlx_compiled measures mlx",
     "TORCH_COMPILE_DISABLE": "turns torch.compile off, so that torch_compiled measures torch",
     "TORCHDYNAMO_DISABLE": "turns torch.compile off, so that torch_compiled measures torch",

@@ -1,4 +1,4 @@
-"""Watches the machine during a run: what slows it down, sampled between cells, and never while one is timed."""
+"""Samples what slows the machine down, between cells and never while one is timed."""
 
 import os
 import sys

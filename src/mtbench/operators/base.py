@@ -252,7 +252,7 @@ class Operator(ABC):
         """
         if self.own_forms_only and (variant != "native" or not hasattr(self, library)):
             raise Unsupported(
-                f"{type(self).__name__} has no {variant} form in {library}, and runs in its own forms alone."
+                f"{type(self).__name__} has no {variant} form in {library}; it runs only in the library's own form."
             )
         if variant == "portable":
             return None

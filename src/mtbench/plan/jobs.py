@@ -213,7 +213,7 @@ def check_contenders(contenders: Sequence[str]) -> None:
     for axis in contenders:
         if axis.split(".")[0] in ("shape", "protocol", "model"):
             raise ConfigError(
-                f"contenders: {axis} cannot compete, since times of different work say nothing of each other; "
+                f"contenders: {axis} cannot compete, because different values are different work; "
                 f"what can: {', '.join(known)}, {PARAMS}NAME."
             )
         if axis not in known and not (axis.startswith(PARAMS) and len(axis) > len(PARAMS)):
@@ -255,7 +255,7 @@ def plan(jobs: Iterable[Job], protocol: Protocol) -> Plan:
     """A plan of jobs, each once. Raises ConfigError where they cannot stand in one sweep."""
     given = tuple({each.id: each for each in jobs}.values())
     if any(each.contenders != given[0].contenders for each in given):
-        raise ConfigError("The jobs of a sweep share one list of contenders; run one sweep each.")
+        raise ConfigError("All jobs of a sweep must share one list of contenders; run one sweep per list.")
     competing = given[0].contenders if given else ()
     for axis in competing:
         if axis.startswith(PARAMS) and not any(axis.removeprefix(PARAMS) in dict(each.task.params) for each in given):
@@ -270,7 +270,7 @@ def plan(jobs: Iterable[Job], protocol: Protocol) -> Plan:
     for cell in made.by_cell():
         if len({each.arm for each in cell}) < len(cell):
             raise ConfigError(
-                f"Two jobs of {cell[0].cell} are the same contender; add what they differ in to contenders."
+                f"Two jobs of {cell[0].cell} are the same contender; add the axis in which they differ to contenders."
             )
     return made
 

@@ -17,9 +17,10 @@ class Protocol:
     """The measurement settings. Times end in their unit."""
 
     restarts: int = 5
-    """Lives of the worker processes. Ten starts of one process differed by 5 to 12 % on a shared machine, so one life
-    says little about the next. Student's interval over restarts is 2.5 standard deviations of them to either side for 3,
-    1.2 for 5 and 0.7 for 10; below 3 a deviation of 5 % is assumed, and only large differences get a verdict."""
+    """How often all workers are started afresh. Ten starts of one process differed by 5 to 12 % on a shared machine, so
+    one start says little about the next. Student's interval over restarts reaches 2.5 of their standard deviations to
+    either side for 3 restarts, 1.2 for 5 and 0.7 for 10. Below 3, a deviation of 5 % is assumed, and only large
+    differences get a verdict."""
 
     looks: list[int] = field(default_factory=lambda: [8, 16])
     """Rounds of a visit after which to look whether the interval is narrow enough; the last is the most rounds. Looking
@@ -76,7 +77,7 @@ class Protocol:
     that happens to sit on a worse one was 23 % slower, and 1.5 % with all arms on one core. Threads are limited to these."""
 
     cold_cache: bool = False
-    """Whether calls take turns over so many copies of their inputs that none is in the last-level cache. Weights stay."""
+    """Whether calls cycle through enough copies of their inputs to overflow the last-level cache. Weights stay."""
 
     cold_cache_bytes: int = 64 << 20
     """The last-level cache that is to be overflowed, where the machine does not say."""
@@ -131,7 +132,9 @@ class Protocol:
             if getattr(self, name) < 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")
         if self.warmup_calls < 1 and self.warmup_s <= 0:
-            raise ConfigError("protocol.warmup_calls=0 with protocol.warmup_s=0 leaves no call to size the blocks by.")
+            raise ConfigError(
+                "protocol.warmup_calls=0 with protocol.warmup_s=0 leaves no call from which to size the blocks."
+            )
         if self.seed < 0 or self.cold_cache_bytes < 1 or any(cpu < 0 for cpu in self.cpus):
             raise ConfigError(
                 "protocol.seed and protocol.cpus must not be negative, and protocol.cold_cache_bytes be 1 or more."

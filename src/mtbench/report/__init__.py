@@ -1,4 +1,4 @@
-"""The report: records in, one folder of pages out, which opens offline and asks nothing of any network.
+"""The report: records in, one folder of pages out, which works offline.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
 called and how they are drawn), `roofline` (what shares its limits), `views` and `charts`, `contents` (all that is shown),

@@ -1,4 +1,4 @@
-"""The pages, through Jinja with escaping on: what a record says may hold anything, a traceback or a `</script>`."""
+"""Renders the pages with Jinja. Escaping is on, because a record may hold anything, such as a traceback or `</script>`."""
 
 import json
 import re

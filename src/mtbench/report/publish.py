@@ -1,4 +1,4 @@
-"""Puts a finished report where it belongs: whole files only, and nothing of the user's is replaced or removed."""
+"""Moves a finished report to its folder. Writes whole files only; never replaces or removes a user's files."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def published(out: Path) -> Iterator[Path]:
     one is in the way, ConfigError is raised and nothing has changed. An error while building changes nothing either.
     """
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; give --out a folder for the report.")
+        raise ConfigError(f"{out} is a file; --out needs a folder.")
     target = out.resolve()
     with ExitStack() as stack:
         try:

@@ -108,7 +108,7 @@ def load(folders: Sequence[Path]) -> Tables:
     if found is None and problems:
         raise ConfigError(f"No readable record under {where}: {problems[0]}.")
     if found is None:
-        raise ConfigError(f"No records under {where}. Measure something first: python -m mtbench +experiment=quick -m")
+        raise ConfigError(f"No records under {where}. Measure something first: python -m mtbench +experiment=quick")
     return replace(found, problems=problems)
 
 

@@ -1,4 +1,4 @@
-"""What a chart is given to draw: one section of a page, the overview of a report, or what shares its measured limits."""
+"""The data that a chart draws: one section of a page, the overview of a report, or records with the same measured limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Columns that know how they are shown: a title, a unit and a line of meaning, declared where the record is.
+"""How each column of the record is shown: its title, unit and meaning, declared with the record.
 
 From here come the table of columns in the documentation and the page that shows everything about a job.
 """
@@ -72,8 +72,8 @@ def markdown(record: type) -> str:
     lines = [
         "# Columns of a record",
         "",
-        "One job is one row of one Parquet file, `record.parquet`. Written by `mtbench.results.columns` from the record's",
-        "declaration in `src/mtbench/results/record.py`; a test compares the two. `null` is what was not measured.",
+        "Each job writes one Parquet file with one row, `record.parquet`. `null` means not measured. This page is",
+        "generated from `src/mtbench/results/record.py`; a test compares the two.",
     ]
     group = None
     for one in columns(record):

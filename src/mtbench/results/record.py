@@ -37,54 +37,69 @@ VERSION_1 = {"epochs": "restarts", "epoch_spread": "restart_spread"}
 class Record:
     """One job's result. Times are nanoseconds for one call; None means not measured.
 
-    `latency_ns` is the median over blocks of each block's median call, every call waited for; `throughput_ns` the median
-    over blocks of a block's duration divided by its calls, waited for once. `*_low_ns` and `*_high_ns` bound that median
-    at the confidence in `confidence`. Samples are in order of measurement, [restart][round] and for latency [call].
+    In a latency block every call is waited for; its value is the median call. In a throughput block calls are queued and
+    waited for once; its value is the duration divided by the number of calls. `latency_ns` and `throughput_ns` are medians over
+    restarts of the median of each restart's blocks. `*_low_ns` and `*_high_ns` bound them at the confidence in `confidence`.
+    Samples are in order of measurement: [restart][round], and for latency [call].
     """
 
-    operator: str = column("operator", "the maths under test", of="What was asked for")
-    framework: str = column("framework", "the library that ran it")
+    operator: str = column("operator", "name of the measured operator", of="What was asked for")
+    framework: str = column("framework", "library that ran it")
     mode: str = column("mode", "eager or compiled")
-    variant: str = column("variant", "the form of the operator: native, portable, stock, ...")
-    arm: str = column("arm", "the contender's short name: framework, mode, variant and whatever else was asked of it")
-    device: str = column("device", "cpu or gpu; as asked for (auto) where the worker never got to say")
-    dtype: str = column("dtype", "of inputs and weights")
-    matmul_precision: str = column("float32 products", "highest or tf32")
-    batch_size: int = column("batch size", "sequences in one call")
-    seq_len: int = column("sequence length", "positions of each sequence, or queries")
-    kv_len: int | None = column("key length", "positions that are attended to, where they are not seq_len")
-    params: str = column("parameters", "of the operator, with sorted keys", "JSON")
+    variant: str = column("variant", "implementation of the operator: native, portable, stock, ...")
+    arm: str = column("arm", "short name of the contender: framework, mode, variant, and other settings that compete")
+    device: str = column("device", "cpu or gpu; auto if the worker ended before it could report the device")
+    dtype: str = column("dtype", "data type of inputs and weights")
+    matmul_precision: str = column("float32 products", "precision of float32 matrix products: highest or tf32")
+    batch_size: int = column("batch size", "number of sequences in one call")
+    seq_len: int = column("sequence length", "positions in each sequence; in attention, the number of queries")
+    kv_len: int | None = column("key length", "number of keys, if it differs from seq_len")
+    params: str = column("parameters", "parameters of the operator, keys sorted", "JSON")
     sweep_id: str = column(
-        "sweep", "one run; arms are comparable round by round only within it", of="What it belongs to"
+        "sweep",
+        "identity of one run; only arms of the same sweep can be compared round by round",
+        of="What it belongs to",
     )
-    cell_id: str = column("cell", "the fingerprint of what is held equal between contenders")
-    job_id: str = column("job", "the fingerprint of the cell and the arm")
+    cell_id: str = column("cell", "fingerprint of everything that contenders share")
+    job_id: str = column("job", "fingerprint of cell and arm")
     status: str = column(
         "status", "ok, mismatch, unsupported, oom, timeout, crashed, failed or interrupted", of="How it went"
     )
-    reason: str | None = column("reason", "why there is no result", default=None)
-    warnings: list[str] = column("warnings", "what makes the numbers worth less than they look", default=[])
-    model: str | None = column("model", "the preset that parameters were taken from", default=None)
+    reason: str | None = column("reason", "why there is no result, if there is none", default=None)
+    warnings: list[str] = column("warnings", "reasons to trust these numbers less", default=[])
+    model: str | None = column("model", "model preset that set the parameters", default=None)
     contenders: list[str] = column(
-        "contenders", "the axes that compete; others are held equal", default=list(CONTENDERS)
+        "contenders", "axes that compete; all other axes are held equal", default=list(CONTENDERS)
     )
-    verify_error: float | None = column("error", "of the output, relative: norm(out - ref) / norm(ref)", "error", None)
-    verify_tolerance: float | None = column("tolerance", "the largest error that is allowed", "error", None)
-    verify_row_error: float | None = column("row error", "of the worst row, relative to its size", "error", None)
+    verify_error: float | None = column(
+        "error", "relative error of the output: norm(out - ref) / norm(ref)", "error", None
+    )
+    verify_tolerance: float | None = column("tolerance", "largest error allowed", "error", None)
+    verify_row_error: float | None = column("row error", "relative error of the worst row of the output", "error", None)
     verify_row_tolerance: float | None = column(
-        "row tolerance", "the largest row error; 3x for an element", "error", None
+        "row tolerance", "largest row error allowed; a single element may have three times as much", "error", None
     )
-    verify_element_error: float | None = column("element error", "of the worst value, likewise", "error", None)
+    verify_element_error: float | None = column(
+        "element error", "relative error of the worst element of the output", "error", None
+    )
     check_seed: int | None = column(
-        "seed of checks", "the system's, plus the restart: of checked rows, other inputs", default=None
+        "seed of checks", "random seed of the checks; each restart adds its number", default=None
     )
 
-    latency_ns: float | None = column("latency", "median over blocks of the median call", "ns", None, of="Results")
-    latency_low_ns: float | None = column("latency, low", "lower bound of that median", "ns", None)
-    latency_high_ns: float | None = column("latency, high", "upper bound of that median", "ns", None)
-    throughput_ns: float | None = column("throughput", "median over blocks of the time per queued call", "ns", None)
-    throughput_low_ns: float | None = column("throughput, low", "lower bound of that median", "ns", None)
-    throughput_high_ns: float | None = column("throughput, high", "upper bound of that median", "ns", None)
+    latency_ns: float | None = column(
+        "latency",
+        "time of one call that is waited for: median over restarts of the median of its blocks",
+        "ns",
+        None,
+        of="Results",
+    )
+    latency_low_ns: float | None = column("latency, low", "lower bound of the latency", "ns", None)
+    latency_high_ns: float | None = column("latency, high", "upper bound of the latency", "ns", None)
+    throughput_ns: float | None = column(
+        "throughput", "time per call when calls are queued and waited for once: median as for latency", "ns", None
+    )
+    throughput_low_ns: float | None = column("throughput, low", "lower bound of the throughput time", "ns", None)
+    throughput_high_ns: float | None = column("throughput, high", "upper bound of the throughput time", "ns", None)
     latency_p90_ns: float | None = column(
         "latency, p90", "90th percentile of single calls, if enough were timed", "ns", None
     )
@@ -92,73 +107,102 @@ class Record:
         "latency, p99", "99th percentile of single calls, if enough were timed", "ns", None
     )
     device_ns: float | None = column(
-        "device time", "of one call, by the device's own clock, behind a backlog", "ns", None
+        "device time", "time of one call by the device's own clock, with more calls queued", "ns", None
     )
-    confidence: float | None = column("confidence", "of the bounds; 0 where they bound nothing", "fraction", None)
-    restart_spread: float | None = column("spread of restarts", "range of their medians / median", "fraction", None)
+    confidence: float | None = column(
+        "confidence", "confidence of the bounds; 0 if there were too few blocks for bounds", "fraction", None
+    )
+    restart_spread: float | None = column(
+        "spread of restarts", "(largest - smallest median of a restart) / their median", "fraction", None
+    )
     first_call_ns: int | None = column(
-        "first call", "with compilation; its disk cache as protocol.compiler_cache says", "ns", None
+        "first call", "time of the first call, with compilation; protocol.compiler_cache says if cached", "ns", None
     )
     warmup_ns: int | None = column(
-        "warm-up", "untimed calls until steady and blocks are sized, all restarts", "ns", None
+        "warm-up", "time of untimed calls before measuring, until times are steady, over all restarts", "ns", None
     )
-    floor_ns: float | None = column("floor", "the library's cheapest call, waited for; never subtracted", "ns", None)
-    peak_bytes: int | None = column("peak memory", "see the kind of peak memory", "bytes", None)
-    peak_kind: str | None = column("kind of peak memory", "what was counted", default=None)
-    tokens: int | None = column("tokens", "that one call takes through a language model", default=None)
-    tokens_per_s: float | None = column("tokens per second", "by throughput", "tokens/s", None)
-    time_to_first_token_ns: float | None = column("time to first token", "the latency of a prompt", "ns", None)
-    energy_joule: float | None = column("energy", "of one call, above idle", "joule", None)
-    energy_joule_per_token: float | None = column("energy per token", "by batch_size * seq_len", "joule", None)
-    idle_watt: float | None = column("idle power", "what was taken off", "watt", None)
-    energy_kind: str | None = column("kind of energy", "what the counter counts, or why there is none", default=None)
-    flops: float | None = column("work", "of one call", "FLOP", None)
-    bytes_moved: float | None = column("bytes moved", "the least that one call must move", "bytes", None)
-    flops_per_s: float | None = column("FLOP/s", "achieved: work by throughput", "FLOP/s", None)
-    bytes_per_s: float | None = column("bytes/s", "achieved: bytes moved by throughput", "bytes/s", None)
-    peak_flops_per_s: float | None = column("peak FLOP/s", "best product of any arm in this dtype here", "FLOP/s", None)
-    peak_bytes_per_s: float | None = column("peak bytes/s", "best of any arm for as many bytes", "bytes/s", None)
-    limit_ns: float | None = column("limit", "the shortest time that both peaks allow", "ns", None)
-    limit_fraction: float | None = column("part of the limit", "limit / throughput; 1 is the limit", "fraction", None)
+    floor_ns: float | None = column("floor", "latency of the library's cheapest call; never subtracted", "ns", None)
+    peak_bytes: int | None = column(
+        "peak memory", "largest amount of memory in use; peak_kind says what is counted", "bytes", None
+    )
+    peak_kind: str | None = column("kind of peak memory", "what peak_bytes counts on this device", default=None)
+    tokens: int | None = column("tokens", "tokens that one call of a language model processes", default=None)
+    tokens_per_s: float | None = column("tokens per second", "tokens / throughput time", "tokens/s", None)
+    time_to_first_token_ns: float | None = column("time to first token", "latency of a whole prompt", "ns", None)
+    energy_joule: float | None = column("energy", "energy of one call, idle power subtracted", "joule", None)
+    energy_joule_per_token: float | None = column("energy per token", "energy / (batch_size * seq_len)", "joule", None)
+    idle_watt: float | None = column("idle power", "idle power that was subtracted", "watt", None)
+    energy_kind: str | None = column(
+        "kind of energy", "what the energy counter counts, or why energy was not measured", default=None
+    )
+    flops: float | None = column("work", "floating-point operations of one call", "FLOP", None)
+    bytes_moved: float | None = column("bytes moved", "bytes that one call must read and write at least", "bytes", None)
+    flops_per_s: float | None = column("FLOP/s", "achieved rate: work / throughput time", "FLOP/s", None)
+    bytes_per_s: float | None = column("bytes/s", "achieved rate: bytes moved / throughput time", "bytes/s", None)
+    peak_flops_per_s: float | None = column(
+        "peak FLOP/s",
+        "best measured rate of matrix products in this dtype on this machine, any library",
+        "FLOP/s",
+        None,
+    )
+    peak_bytes_per_s: float | None = column(
+        "peak bytes/s", "best measured rate for moving this many bytes on this machine, any library", "bytes/s", None
+    )
+    limit_ns: float | None = column("limit", "shortest time that both peak rates allow", "ns", None)
+    limit_fraction: float | None = column(
+        "part of the limit", "limit / throughput time; 1 means at the limit", "fraction", None
+    )
 
     outliers: int | None = column(
-        "outliers", "blocks that lie far off; none is dropped", default=None, of="How it was measured"
+        "outliers", "number of blocks far from the others; none is dropped", default=None, of="How it was measured"
     )
-    canary_drift: float | None = column("drift", "largest trend of a fixed product in a restart", "fraction", None)
-    paired: bool | None = column("interleaved", "whether the cell's arms were measured in turns", default=None)
-    rounds: int = column("rounds", "over all restarts", default=0)
-    restarts: int = column("restarts", "fresh starts of all workers", default=0)
-    converged: bool | None = column("converged", "whether the interval is within the target", default=None)
-    calls_per_block: int | None = column("samples per block", "in latency blocks", default=None)
+    canary_drift: float | None = column(
+        "drift", "largest change of the canary (a fixed product) over a restart", "fraction", None
+    )
+    paired: bool | None = column("interleaved", "whether the arms of the cell took turns", default=None)
+    rounds: int = column("rounds", "number of rounds over all restarts", default=0)
+    restarts: int = column("restarts", "number of fresh starts of all workers", default=0)
+    converged: bool | None = column(
+        "converged", "whether the interval became as narrow as protocol.target", default=None
+    )
+    calls_per_block: int | None = column("calls per block", "calls in each latency block", default=None)
     calls_per_sample: int | None = column(
-        "calls per sample", "more than 1 where a clock's tick is too coarse", default=None
+        "calls per sample", "calls timed together; more than 1 where the clock's tick is too coarse", default=None
     )
-    clock_tick_ns: float | None = column("clock tick", "the steps in which the worker's clock moves", "ns", None)
-    throughput_calls: int | None = column("queued calls", "in each throughput block", default=None)
-    latency_samples_ns: list[list[list[int]]] = column("latency samples", "[restart][round][call]", "ns", [])
-    throughput_samples_ns: list[list[float]] = column("throughput samples", "[restart][round]", "ns", [])
+    clock_tick_ns: float | None = column("clock tick", "smallest step of the worker's clock", "ns", None)
+    throughput_calls: int | None = column("queued calls", "calls in each throughput block", default=None)
+    latency_samples_ns: list[list[list[int]]] = column(
+        "latency samples", "time of each call, as [restart][round][call]", "ns", []
+    )
+    throughput_samples_ns: list[list[float]] = column(
+        "throughput samples", "time per call of each block, as [restart][round]", "ns", []
+    )
     conditions: str = column(
-        "conditions", "the machine during each visit", "JSON", "[]"
+        "conditions", "state of the machine during each visit", "JSON", "[]"
     )  # mtbench.machine.watch.Reading
-    protocol: str = column("protocol", "the settings of the measurement", "JSON", "{}")
-    seed: int | None = column("seed", "of orders and inputs", default=None)
-    started_at: datetime | None = column("started", "UTC", default=None)
-    finished_at: datetime | None = column("finished", "UTC", default=None)
+    protocol: str = column("protocol", "settings of the measurement", "JSON", "{}")
+    seed: int | None = column("seed", "random seed of orders and inputs", default=None)
+    started_at: datetime | None = column("started", "start of measuring, UTC", default=None)
+    finished_at: datetime | None = column("finished", "end of measuring, UTC", default=None)
 
-    library_version: str | None = column("version", "of the library", default=None, of="What measured")
+    library_version: str | None = column("version", "version of the library that ran", default=None, of="What measured")
     requirement: str | None = column(
-        "requirement", "what was to be installed for this arm, without address", default=None
+        "requirement", "requested version (framework.requirement), without any address", default=None
     )
-    python_version: str | None = column("Python", "of the worker", default=None)
+    python_version: str | None = column("Python", "version of the worker's Python", default=None)
     device_kind: str | None = column("kind of device", "cpu, cuda, rocm, mps or metal", default=None)
-    device_name: str | None = column("name of the device", "as the library gives it", default=None)
-    threads: int | None = column("threads", "of the library", default=None)
-    blas: str | None = column("BLAS", "the matrix library", default=None)
-    library_details: str = column("library's details", "whatever else it says of itself", "JSON", "{}")
-    machine_id: str = column("machine's identity", "a fingerprint that names nobody", default="")
-    machine: str = column("machine", "chip, cores, memory, system; no person's or host's name", "JSON", "{}")
-    mtbench_version: str = column("mtbench", "the version that measured", default="")
-    schema_version: int = column("schema", "the version of these columns", default=SCHEMA_VERSION)
+    device_name: str | None = column(
+        "name of the device", "name of the device, as the library reports it", default=None
+    )
+    threads: int | None = column("threads", "number of threads the library uses", default=None)
+    blas: str | None = column("BLAS", "matrix library used on the CPU", default=None)
+    library_details: str = column(
+        "library's details", "other facts that the library reports about its build", "JSON", "{}"
+    )
+    machine_id: str = column("machine's identity", "anonymous fingerprint of the machine", default="")
+    machine: str = column("machine", "chip, cores, memory, system; no user or host name", "JSON", "{}")
+    mtbench_version: str = column("mtbench", "version of mtbench that measured", default="")
+    schema_version: int = column("schema", "version of this set of columns", default=SCHEMA_VERSION)
 
     def __post_init__(self) -> None:
         # Polars lets wrong types and unknown statuses through silently; a record that lies about itself must not be written.

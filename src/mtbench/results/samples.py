@@ -1,4 +1,4 @@
-"""Samples, [restart][round][call], and what a block of them comes to: one number, on which all inference works.
+"""Samples, [restart][round][call], and the one number of each block, on which all inference works.
 
 Single calls are never compared: successive ones are autocorrelated. The statistic of a latency block is the median of its
 calls; a throughput block is waited for once, so its sample is one number already, [restart][round].

@@ -1,4 +1,4 @@
-"""What a block's calls come to where the clock ticks too slowly to tell them apart."""
+"""The time of a block when the clock is too coarse to tell its calls apart."""
 
 from collections.abc import Sequence
 from statistics import median

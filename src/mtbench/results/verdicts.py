@@ -1,4 +1,4 @@
-"""What can be said of B against A: the one type of a comparison, and the one vocabulary of its verdicts."""
+"""The one type of a comparison of B with A, and the one vocabulary of its verdicts."""
 
 import math
 from dataclasses import dataclass, replace

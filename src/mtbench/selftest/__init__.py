@@ -1,4 +1,4 @@
-"""`mtbench selftest`: the instrument proves itself on the machine that it stands on.
+"""`mtbench selftest`: tests the instrument on this machine.
 
 Everything is measured through the same controller, workers, blocks and statistics as a user's own sweep: subjects whose
 truth is known (`trials`), the same call timed by others (`rivals`, `agreement`), and whole sweeps from the command line

@@ -135,7 +135,7 @@ def amount(name: str, kind: str, what: str, value: float, jobs: int, unit: str =
 
 
 def different_by_test(found: Sequence[Comparison]) -> int:
-    """How many comparisons have an interval without 1: what the test rejects at 5 %, lives of the workers included."""
+    """How many comparisons have an interval without 1: what the test rejects at 5 %, restarts of the workers included."""
     return sum(one.low > 1 or one.high < 1 for one in found)
 
 

@@ -1,4 +1,4 @@
-"""What the self-test asks of a worker beside all that any worker answers: the same call, timed as others do."""
+"""Additional requests of the self-test to its worker: time the same call as other tools do."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which kind of machine this is now, dedicated or shared with others, as far as it lets itself be seen."""
+"""Whether this machine looks dedicated or shared with others now."""
 
 import os
 import time
@@ -47,7 +47,7 @@ def judge(findings: Sequence[Finding], virtualised: bool, on_gpu: bool) -> Surro
     """
     reasons = [finding.what.rstrip(".") for finding in findings if finding.severity == "warning"]
     if virtualised and not on_gpu:
-        reasons.append("this is a virtual machine, whose neighbours are not seen but felt")
+        reasons.append("this is a virtual machine, and others on its host can slow it down unseen")
     if reasons:
         return Surroundings(SHARED, "; ".join(reasons))
     own = "the work is on the GPU, and nothing was seen that would disturb it"

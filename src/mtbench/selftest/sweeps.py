@@ -1,4 +1,4 @@
-"""Whole sweeps from the command line, as a user starts them: whether they repeat, and where their time goes."""
+"""Whole sweeps from the command line, as a user starts them: whether they repeat, and what they spend their time on."""
 
 import json
 import subprocess
@@ -119,8 +119,8 @@ def different(found: Sequence[float]) -> int:
 def moved_together(found: Sequence[float]) -> str:
     """What all the second times have in common, and how many are different beside that.
 
-    What a process gets from the system it keeps for its life, so that its times are all a little longer or all a little
-    shorter; what differs from job to job is something else.
+    A process keeps what the system gives it at its start, so all its times are a little longer or a little shorter. What
+    differs from job to job is something else.
     """
     common = median(found)
     apart = different([ratio / common for ratio in found])

@@ -31,7 +31,7 @@ WIDTHS = {"cpu": 16, "cuda": 1024, "mps": 512}
 BLOCK_MS = {"cpu": 10.0, "gpu": 20.0}
 """On a CPU shorter than by default, for there are many, but long against a scheduler's time slice of 3 to 4 ms. On a GPU as by
 default: a call takes 5.7 ms there (H200), and a block of one call is the wait for it as well, which came and went by 2 %: with
-four calls, the medians of four lives lay within 0.2 % of each other, with one within 1 %."""
+four calls, the medians of four restarts lay within 0.2 % of each other, with one within 1 %."""
 
 CALL_TIMES_IN_A_LOOK = 1000
 
@@ -53,11 +53,11 @@ class Busy:
 class Series:
     """How often contenders are compared. The budget ends it between two batches.
 
-    Few cells in many batches, since the cells of a batch share the lives of its workers: one pair of unequal lives called 5 of
-    50 equal arms different, and 0 of 50 in the next batch.
+    Few cells in many batches, since the cells of a batch share its workers: one pair of unequal workers called 5 of 50 equal
+    arms different; the next batch called none of 50.
 
-    Several restarts, where time allows: where the system puts a process, and what else runs there, stays for as long as it
-    lives, and tells two equal processes apart for longer than any number of rounds takes.
+    Several restarts, where time allows: a process keeps its place in the system, and the neighbours there, until it ends.
+    This makes two equal processes differ for longer than any number of rounds takes.
     """
 
     restarts: int

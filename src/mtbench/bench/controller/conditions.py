@@ -1,4 +1,4 @@
-"""What happened to the machine in a visit that its records must say, in words."""
+"""Warnings about the machine's state during a visit, for the records of that visit."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -83,7 +83,7 @@ def _of_moment(reading: Reading) -> list[str]:
     if reading.thermal_pressure in ("heavy", "trapping", "sleeping"):
         found.append(f"measured under thermal pressure '{reading.thermal_pressure}'")
     if reading.cpu_throttled:
-        found.append("measured while a processor was slowed down for its heat")
+        found.append("measured while heat slowed a processor down")
     if reading.hot_gpu:
         found.append(f"measured while the GPU's clocks were held back: {', '.join(reading.hot_gpu)}")
     if reading.low_power_mode:

@@ -1,4 +1,4 @@
-"""Heat during a sweep: rests between visits, waits while the machine is too hot, and an end where it gets hotter still."""
+"""Heat during a sweep: rests between visits, waits while the machine is hot, and ends the sweep if it gets too hot."""
 
 import time
 from collections.abc import Callable
@@ -69,6 +69,6 @@ class Cooling:
         if limit is not None and HEAT.index(reading.heat) >= HEAT.index(limit):
             said = reading.thermal_flag or f"its heat is '{reading.heat}'"
             self.progress.warn(
-                f"the sweep ends here, since the machine is too hot (protocol.stop_when_hot={limit}): {said}"
+                f"the machine is too hot, so the sweep ends here (protocol.stop_when_hot={limit}): {said}"
             )
             raise TooHot

@@ -1,4 +1,4 @@
-"""Energy per call: a pass of its own, some seconds of nothing but the call, with the idle power taken off."""
+"""Energy per call: a separate pass that only calls, for some seconds; the idle power is subtracted."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The interpreters that arms run under where that is not ours: another one, or an environment made for one version.
+"""Interpreters of arms that do not run under mtbench's own: a given one, or an environment made for one version.
 
 An environment is made with venv and pip, once, and kept in the user's cache folder. Deleting its folder there is safe: the
 next sweep that asks for it makes it anew.
@@ -160,7 +160,7 @@ def _check(python: str) -> str:
         release, versions = json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or type(error).__name__
-        raise Unsupported(f"its interpreter does not start as a Python 3.11 or newer would: {_told(said)}") from error
+        raise Unsupported(f"its interpreter does not start as Python 3.11 or newer: {_told(said)}") from error
     version = ".".join(map(str, release))
     if tuple(release[:2]) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))

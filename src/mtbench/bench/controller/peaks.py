@@ -1,4 +1,4 @@
-"""The measured roofs: the best rates that any library was measured to reach on this machine, which bound every result.
+"""The measured roofs: the best rates that any library reaches on this machine. They bound every result.
 
 After the roofline model (Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785): a call takes at
 least as long as the machine's best matrix product needs for its FLOPs, and as its best transfer needs for its bytes. The

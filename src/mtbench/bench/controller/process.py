@@ -121,7 +121,7 @@ class Process:
             ) from None
         except Garbled as error:
             self.end()
-            raise Died("crashed", f"something else wrote into the worker's pipe: {error}; it was killed") from None
+            raise Died("crashed", f"another program wrote into the worker's pipe: {error}; it was killed") from None
         except Closed:
             raise self._died() from None
         finally:

@@ -231,7 +231,7 @@ class Controller:
         if not self.told_of_kept_peaks:
             self.told_of_kept_peaks = True
             self.progress.note(
-                f"peak rates as measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them anew"
+                f"peak rates were measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
             )
 
     def _note_peaks(self) -> None:

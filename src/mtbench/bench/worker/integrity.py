@@ -1,4 +1,4 @@
-"""The honesty checks: whether a measured call really did its work, all of it, in the time that was taken.
+"""The honesty checks: whether a measured call did all of its work within the measured time.
 
 They run in the worker, after the blocks, on the very call that was timed. A failed one is a mismatch, or a warning where
 noise could explain it; never silence.

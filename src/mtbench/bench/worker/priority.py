@@ -1,4 +1,4 @@
-"""Which cores macOS gives a worker: its quality of service says so, and one that was inherited may be the background's."""
+"""Sets the quality of service that decides which cores macOS gives a worker; an inherited one may be the background's."""
 
 import ctypes
 import sys

@@ -1,4 +1,4 @@
-"""The charts of a report, one file each: a chart is found by its file, and drawn wherever its kind of view is shown.
+"""The charts of a report, one file each: a chart is found by its file and drawn for every view of its kind.
 
 A file here without a leading underscore has `OF`, the class of the view that it draws (`mtbench.report.views`), `ORDER`, its
 place among the charts of that view, and `draw`, which makes the chart, or None where there is nothing to draw.

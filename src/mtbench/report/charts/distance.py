@@ -32,7 +32,7 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         "y": channel("operator", "nominal", title=None, sort=order, axis=flat(labelLimit=0)),
         "yOffset": channel("label", "nominal", sort=labels, scale={"domain": labels, "paddingInner": 0.15}),
     }
-    title = "part of the limit reached, median over cells; the line is from the farthest cell to the nearest"
+    title = "part of the limit reached, median over cells; the line spans all cells"
 
     def along(field: str, **options: Any) -> Spec:
         return {"x": channel(field, "quantitative", title=title, **options)}

@@ -1,4 +1,4 @@
-"""Every contender against one, by operator: the geometric mean of the ratio, and how many cells it is over."""
+"""Every contender against one, by operator: the geometric mean of the ratio, and the number of its cells."""
 
 import polars as pl
 

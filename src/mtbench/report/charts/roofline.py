@@ -86,7 +86,7 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         },
     ]
     title = f"Roofline, {view.ground.heading}"
-    subtitle = f"The roofs are measured; a point is a contender in one cell, by the time of queued calls. {view.where}"
+    subtitle = f"The roofs are measured. Each point is a contender in one cell, in queued calls. {view.where}"
     spec = {
         "title": {"text": title, "subtitle": subtitle},
         "description": f"{title}. {subtitle}",

@@ -9,7 +9,7 @@ python := ".venv/bin/python"
 default:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
-# Make the environment, or update it where pyproject.toml or constraints.txt changed
+# Make the environment, or update it if pyproject.toml or constraints.txt changed
 setup:
     #!/usr/bin/env sh
     set -eu
@@ -33,7 +33,7 @@ setup:
 quick *args: setup
     {{ python }} -m mtbench +experiment=quick {{ args }} -m; measured=$?; {{ python }} -m mtbench report --out reports && exit $measured
 
-# Run the tests: of the operators side by side, then the others. `--device gpu`: operators on MPS, Metal or CUDA; a path: it alone
+# Run all tests, or those of a path; `--device gpu` runs the operators on MPS, Metal or CUDA
 test *args: setup
     #!/usr/bin/env sh
     set -eu
@@ -50,7 +50,7 @@ test *args: setup
 run *args: setup
     {{ python }} -m mtbench {{ args }}
 
-# Build the report of all records under multirun/, or of the folders given
+# Build the report of all records in multirun/, or of the given folders
 report *args: setup
     {{ python }} -m mtbench report {{ args }}
 
@@ -58,15 +58,15 @@ report *args: setup
 list: setup
     {{ python }} -m mtbench list
 
-# Say what this machine is and what would disturb a measurement; --report: to paste into an issue
+# Show what this machine is and what would disturb a measurement; --report prints it for an issue
 doctor *args: setup
     {{ python }} -m mtbench doctor {{ args }}
 
-# Prove the instrument on this machine; --quick takes a minute or two, else about ten
+# Test the instrument on this machine; ten minutes, or a minute or two with --quick
 selftest *args: setup
     {{ python }} -m mtbench selftest {{ args }}
 
-# Lint and check types, as of Linux and of macOS
+# Lint, and check types for Linux and for macOS
 check: setup
     {{ python }} -m ruff check
     {{ python }} -m ruff format --check

@@ -112,7 +112,7 @@ def test_records_without_peaks_are_left_out_and_the_page_says_why(tmp_path: Path
     write(one, tmp_path / "in")
     build([tmp_path / "in"], tmp_path / "out")
     page = (tmp_path / "out" / "roofline.html").read_text()
-    assert "No record here says how far it is from the limit" in page
+    assert "No record here has a distance from the limit" in page
     assert specs(tmp_path / "out" / "roofline.html") == {}
 
 

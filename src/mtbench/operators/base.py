@@ -89,20 +89,20 @@ class Operator(ABC):
     """
 
     uses_kv_len = False
-    """Whether key length is a size of its own here; elsewhere `shape.kv_len` is refused rather than ignored."""
+    """Whether the operator has a key length of its own. If not, `shape.kv_len` is refused rather than ignored."""
 
     independent_rows = True
-    """Whether each batch row of the output depends on that row of the inputs alone, so that checking some rows is valid.
+    """Whether each batch row of the output depends only on that row of the inputs. If so, checking some rows is enough.
 
-    Axis 0 of every input and output is then the batch. Set it to False for an operator that mixes rows (a sum over the
-    batch, a batch norm, a gather from a table that is an input), or whose inputs or outputs have no batch axis: its reference
-    is then computed of the whole batch, however long that takes. Where it is True and should not be, a job that is too
-    large to be checked whole fails and says so.
+    Axis 0 of every input and output must then be the batch. Set it to False if the operator mixes rows (a sum over the batch,
+    a batch norm, a gather from a table that is an input), or if an input or output has no batch axis. The reference is then
+    computed for the whole batch, however long that takes. If it is True by mistake, a job that is too large to be checked
+    whole fails and says so.
     """
 
     updates_inputs = False
-    """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. Doing
-    so again must change nothing, since a call is repeated on the same inputs."""
+    """Whether the operator writes into its inputs by definition (a cache), so that its result may share their memory. A second
+    call on the same inputs must change nothing, because calls are repeated."""
 
     exact = False
     """Whether an output holds values of the inputs and no others, as they were, so that there is nothing to round: it must be
@@ -113,13 +113,13 @@ class Operator(ABC):
     other values in the same arrays need not be seen. Such an operator is tried with new arrays alone."""
 
     own_forms_only = False
-    """Whether its own native forms alone may run it, since `portable` is a reference here and no contender."""
+    """Whether only its native forms may run it. `portable` is then the reference and no contender."""
 
     brings_modules = False
-    """Whether its forms may be modules of a library that are not set up for the device and the dtype yet."""
+    """Whether its forms may be modules that still have to be moved to the device and dtype."""
 
     counts_tokens = False
-    """Whether a call takes whole tokens through a model, so that rates per token say something."""
+    """Whether a call processes whole tokens, so that rates per token are meaningful."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
@@ -133,10 +133,10 @@ class Operator(ABC):
 
     @classmethod
     def own_form(cls, forms: Mapping[str, T]) -> T | None:
-        """A framework's form of this operator, from its forms by key, or None where it brings none.
+        """A framework's form of this operator, from its forms by key, or None if it has none.
 
-        A class that derives from an operator, in a file of another name, has that operator's form, unless it overrides what
-        the operator computes. A user's operator is never taken for one of ours that has the same name.
+        A subclass of an operator, in a file of another name, uses that operator's form unless it overrides what the operator
+        computes. A user's operator never uses the form of a built-in operator that merely has the same name.
         """
         for base in cls.__mro__:
             if issubclass(base, Operator):
@@ -149,9 +149,9 @@ class Operator(ABC):
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """The operator with parameters by name, the others at their defaults.
+        """The operator with these parameters; all others have their defaults.
 
-        Raises ConfigError where a name is unknown, a value has the wrong type, or values contradict each other.
+        Raises ConfigError if a name is unknown, a value has the wrong type, or values contradict each other.
         """
         known = [parameter.name for parameter in fields(cls)]
         for name in params:
@@ -161,9 +161,9 @@ class Operator(ABC):
 
     @abstractmethod
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        """Draws the inputs in the order in which the timed function takes them; axis 0 is the batch.
+        """Draws the inputs, in the order of the timed function's arguments; axis 0 is the batch.
 
-        float64, which is rounded to the cell's dtype, int64 for indices, which stay integers, or bool for masks.
+        Arrays are float64 (rounded to the cell's dtype later), or int64 for indices, which stay integers, or bool for masks.
         """
 
     def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host] | None:
@@ -187,31 +187,31 @@ class Operator(ABC):
         """The fewest bytes that one call must move: each input and weight read once, each output written once."""
 
     def host_bytes(self, shape: Shape) -> float:
-        """What one copy of inputs, weights and outputs takes in host memory, in float64, while a job is built."""
+        """Bytes of host memory for one copy of inputs, weights and outputs, in float64, while a job is built."""
         return self.bytes_moved(shape, "float64")
 
     def weight_bytes(self, dtype: str) -> float:
-        """What of that are weights, on the device: they lie there once, however many copies of the rest are in use. By their
-        shapes, where the operator has `weight_shapes`; one that keeps them otherwise, packed or on disk, says so itself."""
+        """Bytes of the weights on the device. They are there once, however many copies of the inputs are in use. Computed from
+        `weight_shapes` if the operator has it; an operator with packed weights, or weights on disk, overrides this."""
         shapes: Callable[[], dict[str, Dimensions]] | None = getattr(self, "weight_shapes", None)
         return 0.0 if shapes is None else array_bytes(shapes(), dtype)
 
     def reference_bytes(self, shape: Shape) -> float:
-        """What the reference works in beside inputs, weights and outputs, in float64: little, where intermediates are no
-        larger than those. An operator with larger ones, such as attention with its scores, overrides this."""
+        """Bytes of float64 intermediates that the reference needs besides inputs, weights and outputs. 0 if they are no larger
+        than those; an operator with larger ones, such as attention with its scores, overrides this."""
         return 0.0
 
     def tokens(self, shape: Shape) -> int:
-        """How many tokens one call takes in."""
+        """The number of tokens that one call processes."""
         return shape.batch_size * shape.seq_len
 
     @property
     def gives_first_token(self) -> bool:
-        """Whether a call ends with the first token that a prompt is answered with, so that its latency is the time to it."""
+        """Whether a call ends with the first token of an answer, so that its latency is the time to first token."""
         return False
 
     def caveats(self) -> list[str]:
-        """What a record of this operator has to warn of, whoever ran it."""
+        """Warnings for every record of this operator, in any library."""
         return []
 
     @abstractmethod
@@ -219,8 +219,8 @@ class Operator(ABC):
         """The definition, in array-API functions of the namespace `xp`. On NumPy in float64 it is the reference."""
 
     def definition(self, xp: Any, w: SimpleNamespace) -> Call:
-        """`portable` with its weights. An operator that is composed of others builds them here, once and not in each call:
-        where slicing a weight copies it, as in eager JAX, that would be most of the time."""
+        """`portable` with its weights. An operator that is composed of others builds them here, once. Where
+        slicing a weight copies it, as in eager JAX, building them in each call would take most of the time."""
         return partial(self.portable, xp, w)
 
     def compared(self, outputs: list[Host], inputs: list[Host]) -> list[Host]:
@@ -236,7 +236,7 @@ class Operator(ABC):
         return OUTPUT_AXES.get(axes) or ("batch", *(f"axis {axis}" for axis in range(1, axes)))
 
     def check(self, shape: Shape) -> None:
-        """Raises ConfigError where these parameters and this shape cannot go together."""
+        """Raises ConfigError if these parameters do not fit this shape."""
         if shape.kv_len is not None and not self.uses_kv_len:
             raise ConfigError(f"{type(self).__name__} has no key length of its own; leave shape.kv_len out.")
 
@@ -246,9 +246,9 @@ class Operator(ABC):
         return tuple(name.removeprefix(f"{library}_") for name in dir(cls) if name.startswith(f"{library}_"))
 
     def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
-        """The builder of this operator's form in a library, or None where only `portable` can serve.
+        """The builder of this operator's form in a library, or None if `portable` is to be used.
 
-        Raises KeyError where the library has no form of that variant, Unsupported where it has none that may run.
+        Raises KeyError if the library has no such variant, Unsupported if no form may run there.
         """
         if self.own_forms_only and (variant != "native" or not hasattr(self, library)):
             raise Unsupported(

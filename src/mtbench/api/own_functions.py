@@ -123,7 +123,7 @@ def plan_of(
             str(Path(__file__).resolve()),
         )
         allowed = 2 * usual.jobs[0].tolerance if tolerance is None else tolerance
-        axes = (*CONTENDERS, f"{plans.PARAMS}factory")
+        axes = (*CONTENDERS, "operator.params.factory")
         jobs.append(plans.job(task, plans.named(arms[libraries[name]], name), allowed, axes))
     return plans.plan(jobs, usual.protocol)
 

@@ -73,6 +73,7 @@ class Prepared:
     calls_per_block: int
     throughput_calls: int
     warnings: list[str] = field(default_factory=list)
+    compiled_with: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

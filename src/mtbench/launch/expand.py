@@ -19,19 +19,29 @@ NOT_AXES = ("sweep", "experiment")
 
 PARAMS = "operator.params."
 
+COMPILE = "framework.compile."
+
 LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
 
 VERBATIM = ("framework.requirement", "framework.python")
 """Keys whose values are not in Hydra's grammar, which refuses the = of `mlx==0.31.0` and the ~ of a home folder."""
 
+OPEN = ("framework.env.", "framework.settings.", "framework.compile.options.")
+"""Branches whose names are the user's own, where Hydra would have each added by ++."""
+
 BETWEEN_VALUES = re.compile(r",(?![^\[]*\])(?=\s*[\w.~/'\"])")
 """A comma between values, and not one between extras (`mlx[cpu,dev]`) or bounds (`mlx>=0.31,<0.32`)."""
 
 
 def quoted(argument: str) -> str:
-    """An argument as Hydra's grammar needs it: the values of VERBATIM keys in quotes, all others as they are."""
+    """An argument as Hydra's grammar needs it: the values of VERBATIM keys in quotes, names in OPEN branches added, a GPU's
+    number as the device's name, since there is no YAML for each; all others as they are."""
     key, _, values = argument.partition("=")
+    if key.startswith(OPEN):
+        return f"++{argument}"
+    if key == "device" and ":" in values:
+        return f"device.name={values}"
     if key not in VERBATIM or values.startswith(("choice(", "glob(")):
         return argument
     return f"{key}={','.join(map(_quoted_value, BETWEEN_VALUES.split(values)))}"
@@ -92,6 +102,7 @@ def expand(
             axes[key] = asked
         jobs |= dict.fromkeys(product(*axes.values()))
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
+    jobs = _without_idle_compilers(loader, jobs)
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment has {' '.join(arguments)}.")
     return [list(job) for job in jobs]
@@ -105,11 +116,11 @@ def _without_strange_parameters(
     loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None], given: Sequence[str]
 ) -> dict[tuple[str, ...], None]:
     """The jobs without those given parameters that their operator lacks and another operator of the sweep has."""
-    chosen = {job: dict(override.split("=", 1) for override in job if "=" in override).get("operator") for job in jobs}
+    chosen = {job: _chosen(job, "operator") for job in jobs}
     operators = sorted({operator for operator in chosen.values() if operator is not None})
     if not given or len(operators) < 2:
         return dict(jobs)
-    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+    folders = _folders(loader)
     known = {operator: parameters(operator, folders) for operator in operators}
     anybodys = set().union(*known.values())
 
@@ -121,16 +132,45 @@ def _without_strange_parameters(
     return dict.fromkeys(map(kept, jobs))
 
 
+def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
+    """The jobs without a compiler's settings where their framework runs eager and another one of the sweep is compiled."""
+    folders = _folders(loader)
+    chosen = {job: _chosen(job, "framework") for job in jobs}
+    eager = {name: _declared("framework", name, folders).get("mode") == "eager" for name in {*chosen.values()} if name}
+    if all(eager.values()):
+        return dict(jobs)
+
+    def kept(job: tuple[str, ...]) -> tuple[str, ...]:
+        idle = eager.get(chosen[job] or "", False)
+        return tuple(each for each in job if not (idle and each.lstrip("+").startswith(COMPILE)))
+
+    return dict.fromkeys(map(kept, jobs))
+
+
+def _chosen(job: Sequence[str], group: str) -> str | None:
+    return dict(override.split("=", 1) for override in job if "=" in override).get(group)
+
+
+def _folders(loader: ConfigLoader) -> list[Path]:
+    return [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+
+
 def parameters(operator: str, folders: Sequence[Path]) -> set[str]:
     """The parameters that an operator's YAML declares, in the first of these folders that has it."""
-    file = next((path for folder in folders if (path := folder / "operator" / f"{operator}.yaml").is_file()), None)
+    declared = _declared("operator", operator, folders).get("params")
+    return {str(name) for name in declared} if isinstance(declared, Mapping) else set()
+
+
+def _declared(group: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """What the YAML of a name says, in the first of these folders that has it."""
+    file = next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
-        return set()
+        return {}
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return {str(name) for name in (content or {}).get("params") or {}}
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return set()  # what is wrong with it is said when it is composed
+        return dict(content or {})
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return {}  # what is wrong with it is said when it is composed
 
 
 def _axis(key: str, values: Any) -> Any:

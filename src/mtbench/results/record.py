@@ -131,7 +131,15 @@ class Record:
     started_at: datetime | None = column("started", "UTC", default=None)
     finished_at: datetime | None = column("finished", "UTC", default=None)
 
-    library_version: str | None = column("version", "of the library", default=None, of="What measured")
+    setup: str | None = column(
+        "set-up", "compiler and process, as the arm's name has them: reduce-overhead", default=None, of="What measured"
+    )
+    asked_settings: str = column(
+        "settings asked for", "compiler, threads, environment and library, in full", "JSON", "{}"
+    )
+    compiled_with: str = column("compiled with", "what the library's compiler was told in this job", "JSON", "{}")
+    device_index: int | None = column("number of the GPU", "from 0; none where none was asked for", default=None)
+    library_version: str | None = column("version", "of the library", default=None)
     requirement: str | None = column(
         "requirement", "what was to be installed for this arm, without address", default=None
     )

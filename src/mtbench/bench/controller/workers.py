@@ -12,7 +12,6 @@ from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Settings
 from mtbench.plan.jobs import Arm
 from mtbench.plan.protocol import Protocol
 from mtbench.results import stats
@@ -52,7 +51,9 @@ class Workers:
         requests: dict[Arm, wire.Start] = {}
         for arm in arms:
             with self._failing(arm):
-                process = self.alive[arm] = self.start_process(python=self._interpreter(arm), waiting_s=self.waiting_s)
+                process = self.alive[arm] = self.start_process(
+                    environment=arm.variables, python=self._interpreter(arm), waiting_s=self.waiting_s
+                )
                 process.tell(_start(arm, self.protocol))
                 requests[arm] = _start(arm, self.protocol)
         stats.load()  # while the workers import their libraries
@@ -163,8 +164,7 @@ class Workers:
 
 
 def _start(arm: Arm, protocol: Protocol) -> wire.Start:
-    settings = Settings(device=arm.device, matmul_precision=arm.matmul_precision)
-    return wire.Start(arm.framework, arm.framework_file, arm.mode, settings, protocol)
+    return wire.Start(arm.framework, arm.framework_file, arm.mode, arm.library_settings, protocol)
 
 
 def prepare(state: JobState) -> wire.Prepare:

@@ -84,7 +84,9 @@ class Worker:
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
         raise_priority()  # likewise
-        self.framework = registry.load("framework", request.framework, request.file)(request.settings)
+        chosen: type[Framework] = registry.load("framework", request.framework, request.file)
+        chosen.check_own(request.settings)
+        self.framework = chosen(request.settings)
         self.description = self.framework.describe()
         blocks.settle_collector(set_aside=True)
         return wire.Started(self.description, platform.python_version())
@@ -156,7 +158,9 @@ class Worker:
             warnings=[
                 *([] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"]),
                 *problem.caveats(),
+                *framework.caveats(),
             ],
+            compiled_with=dict(framework.compiled_with) if self.mode == "compiled" else {},
         )
 
     def latency(self, request: wire.TimeLatency) -> wire.LatencyBlock:

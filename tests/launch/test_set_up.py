@@ -33,6 +33,11 @@ def arms(*arguments: str) -> list[str]:
             ],
             ["torch_compiled-dynamic=true-triton.cudagraphs=true"],
         ),
+        (
+            ["operator=sdpa", "framework=torch,mlx_compiled", "operator.variant=glob(*,exclude=portable)"],
+            ["torch", "torch-grouped_rows", "torch-products", "torch-repeated_heads", "mlx_compiled"],
+        ),
+        (["operator=sdpa", "framework=torch", "operator.variant=native,products"], ["torch", "torch-products"]),
         (["framework=numpy", "framework.threads=1,2"], ["numpy-threads=1", "numpy-threads=2"]),
         (["framework=numpy", "framework.env.A=1,x"], ["numpy-A=1", "numpy-A=x"]),
         (
@@ -54,6 +59,7 @@ def test_settings_are_axes(arguments: list[str], names: list[str]) -> None:
         (["framework=torch", "framework.threads=0"], "framework.threads=0 cannot be"),
         (["framework=torch", "framework.threads=many"], "framework.threads=many does not fit"),
         (["framework=torch", "framework.compile.speed=high"], "framework.compile.speed"),
+        (["framework=torch", "operator.variant=glob(*)"], "name both"),
         (["device=gpu:x"], "device 'gpu:x'"),
         (["device=cpu:1"], "device 'cpu:1'"),
     ],

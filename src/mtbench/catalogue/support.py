@@ -13,7 +13,7 @@ from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 
 MEANINGS = {
-    "native": "the best form that the library has for it",
+    "native": "the library's own documented call",
     "parts": "composed as its definition says, of the library's own forms",
     "portable": "its definition, in the library's array functions",
     "–": "not at all: it runs in its own native forms alone",

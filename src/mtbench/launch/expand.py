@@ -10,14 +10,17 @@ from typing import Any
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.plan.protocol import Protocol
 
 NOT_AXES = ("sweep", "experiment")
 
 PARAMS = "operator.params."
+
+VARIANT = "operator.variant"
 
 COMPILE = "framework.compile."
 
@@ -101,6 +104,7 @@ def expand(
                 asked = [value for value in asked if value in axes[key]]
             axes[key] = asked
         jobs |= dict.fromkeys(product(*axes.values()))
+    jobs = _with_variants(loader, jobs, given.get(VARIANT))
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
     jobs = _without_idle_compilers(loader, jobs)
     if not jobs:
@@ -130,6 +134,29 @@ def _without_strange_parameters(
         return tuple(override for override in job if override.split("=", 1)[0] not in strange)
 
     return dict.fromkeys(map(kept, jobs))
+
+
+def _with_variants(
+    loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None], asked: Override | None
+) -> dict[tuple[str, ...], None]:
+    """Where variants are asked for by a glob: the jobs with each that their operator has in their library, of those that it
+    names. Raises ConfigError where a job names neither."""
+    if asked is None or asked.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        return dict(jobs)
+    folders = _folders(loader)
+    glob: Any = asked.value()
+    found: dict[tuple[str, ...], None] = {}
+    for job in jobs:
+        operator, framework = _chosen(job, "operator"), _chosen(job, "framework")
+        if operator is None or framework is None:
+            raise ConfigError(f"{asked.input_line} takes what an operator has in a library; name both.")
+        files = (path for folder in folders if (path := folder / "operator" / f"{operator}.py").is_file())
+        file = next(files, None)
+        declared = _declared("framework", framework, folders).get("name", framework)
+        known = registry.load("operator", operator, None if file is None else str(file)).all_variants(str(declared))
+        rest = [override for override in job if not override.startswith(f"{VARIANT}=")]
+        found |= {(*rest, f"{VARIANT}={name}"): None for name in glob.filter(list(known))}
+    return found
 
 
 def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
@@ -190,6 +217,8 @@ def _key(override: Override) -> str:
 def _values(override: Override) -> list[str]:
     """One override per value of an axis."""
     key = _key(override)
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP and key == VARIANT:
+        return [f"{key}=*"]  # which depends on the job
     if override.is_sweep_override():
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
     if override.is_delete():

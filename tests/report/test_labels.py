@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import polars as pl
-from record_builder import record
 
 from mtbench.report import arms
 from mtbench.results import record as records
+from record_builder import record
 
 
 def test_how_a_library_was_set_up_is_in_the_label(tmp_path: Path) -> None:

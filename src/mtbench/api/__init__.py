@@ -249,7 +249,7 @@ def time(
     own, with the weights by name where it takes them, and returns what is to be timed: a function, a `torch.nn.Module`, an
     `mlx.nn.Module`. That is called with the inputs in their order. `inputs` and `weights` are shapes by name, axis 0 of an
     input being the batch; both are drawn at random, the same for all contenders. `framework` is the library of all
-    (`torch`, `torch_compiled`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or that of each by name.
+    (`torch`, `torch_compiled`, `torch_graphs`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or that of each by name.
 
     There is no reference: all are held to the first one's answer, and the records say so. `tolerance` is relative, twice that
     of the dtype where it is not given. Raises ConfigError for a mistake.
@@ -262,6 +262,8 @@ def time(
     for name in contenders:
         if name not in libraries:
             raise ConfigError(f"framework names no library for the contender '{name}'.")
-    used = sorted(set(libraries.values()))
-    usual = make_plan(operator="softmax", framework=used, dtype=dtype, device=device, protocol=protocol)
+    usual = {
+        one: make_plan(operator="softmax", framework=one, dtype=dtype, device=device, protocol=protocol)
+        for one in sorted(set(libraries.values()))
+    }
     return run(plan_of(contenders, inputs, weights or {}, libraries, usual, tolerance), folder, progress)

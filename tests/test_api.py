@@ -194,6 +194,20 @@ def test_functions_and_modules_of_ones_own_are_timed_against_each_other(own: Pat
     assert by_arm["layer"].paired
 
 
+def test_functions_of_ones_own_are_compiled_as_their_framework_is(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = []
+    monkeypatch.setattr("mtbench.api.run", lambda plan, folder, progress: plans.append(plan))
+    contenders = dict.fromkeys(("graphs", "plain", "eager"), "own.py:softmax")
+    libraries = {"graphs": "torch_graphs", "plain": "torch_compiled", "eager": "torch"}
+    mtbench.time(contenders, {"x": (3, 8)}, framework=libraries)
+    (made,) = plans
+    assert [(arm.name, arm.mode, arm.compile.mode) for arm in made.arms] == [
+        ("graphs", "compiled", "reduce-overhead"),
+        ("plain", "compiled", None),
+        ("eager", "eager", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("contenders", "says"),
     [

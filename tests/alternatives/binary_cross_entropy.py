@@ -7,7 +7,9 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "binary_cross_entropy")):
-    def torch_softplus(self, w: SimpleNamespace) -> Call:
+    torch_softplus = registry.load("operator", "binary_cross_entropy").torch_softplus
+
+    def torch_softplus_in_two(self, w: SimpleNamespace) -> Call:
         from torch.nn import functional as F
 
         return lambda logits, targets: F.softplus(logits) - targets * logits

@@ -15,6 +15,8 @@ class Alternatives(registry.load("operator", "embedding")):
 
         return lambda ids: torch.index_select(w.weight, 0, ids.flatten()).unflatten(0, ids.shape)
 
+    mlx_flattened = registry.load("operator", "embedding").mlx_flattened
+
     def mlx_take(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 

@@ -8,11 +8,10 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "quantized_linear")):
-    """Both of the operator's own ways, of which it takes one by the number of rows, and other ways to dequantise."""
+    """The operator's own variants, and other ways to dequantise."""
 
-    torch_kernel = registry.load("operator", "quantized_linear").torch_kernel
     torch_product = registry.load("operator", "quantized_linear").torch_product
-    mlx_kernel = registry.load("operator", "quantized_linear").mlx_kernel
+    torch_product_in_parts = registry.load("operator", "quantized_linear").torch_product_in_parts
     mlx_product = registry.load("operator", "quantized_linear").mlx_product
 
     def torch_by_pairs(self, w: SimpleNamespace) -> Call:

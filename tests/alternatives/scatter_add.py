@@ -7,10 +7,7 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "scatter_add")):
-    def torch_index_add(self, w: SimpleNamespace) -> Call:
-        import torch
-
-        return lambda base, index, updates: torch.index_add(base, 0, index, updates)
+    torch_scatter = registry.load("operator", "scatter_add").torch_scatter
 
     def torch_index_put(self, w: SimpleNamespace) -> Call:
         import torch

@@ -8,6 +8,12 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "sdpa")):
+    """The operator's own variants, and other ways."""
+
+    torch_products = registry.load("operator", "sdpa").torch_products
+    torch_repeated_heads = registry.load("operator", "sdpa").torch_repeated_heads
+    torch_grouped_rows = registry.load("operator", "sdpa").torch_grouped_rows
+
     def torch_flash(self, w: SimpleNamespace) -> Call:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -40,23 +46,6 @@ class Alternatives(registry.load("operator", "sdpa")):
                 return native(*inputs)
 
         return call
-
-    def torch_repeated_heads(self, w: SimpleNamespace) -> Call:
-        from torch.nn.functional import scaled_dot_product_attention
-
-        def call(q: Any, k: Any, v: Any) -> Any:
-            k, v = (x.repeat_interleave(self.groups, dim=1) for x in (k, v))
-            causal = self.causal and q.shape[2] > 1
-            return scaled_dot_product_attention(q, k, v, is_causal=causal)
-
-        return call
-
-    def torch_shared_heads(self, w: SimpleNamespace) -> Call:
-        from torch.nn.functional import scaled_dot_product_attention
-
-        return lambda q, k, v: scaled_dot_product_attention(
-            q, k, v, is_causal=self.causal and q.shape[2] > 1, enable_gqa=True
-        )
 
     def mlx_repeated_heads(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

@@ -1,9 +1,15 @@
 """Energy per call on a counter and a clock of its own."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from mtbench.bench.controller.energy import Energy, Meter
+from mtbench.bench.controller.job_state import JobState
+from mtbench.bench.controller.sweep import Controller
 from mtbench.machine.energy import Reader
+from mtbench.operators.base import Shape
+from mtbench.plan.jobs import Arm, Task, job
 
 
 class Counter(Reader):
@@ -66,3 +72,10 @@ def test_work_that_failed_has_no_energy():
     meter = world.meter()
     meter.prepare("gpu")
     assert meter.measure("gpu", lambda seconds: None) is None
+
+
+def test_another_gpu_than_the_first_has_no_counter_that_is_read() -> None:
+    task = Task("softmax", (("embed_dim", 8),), "float32", Shape(1, 4))
+    state = JobState(job(task, Arm("torch", device="gpu", device_index=1), 1e-5))
+    Controller._measure_energy(SimpleNamespace(), state)  # type: ignore[arg-type]
+    assert state.energy == "the counter that is read is the first GPU's, and not that of gpu:1"

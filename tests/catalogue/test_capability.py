@@ -85,6 +85,6 @@ def test_a_parameter_that_a_library_cannot_do_is_told_with_its_reason(monkeypatc
     monkeypatch.setattr(registry, "names", known.__getitem__)
     found = capability.probe("torch", "cpu", thorough=True).forms
     assert list(found) == ["quantized_linear"]
-    # of each variant that cannot, and not of `product`, which can
-    assert list(found["quantized_linear"]) == ["native bits=8", "kernel bits=8"]
+    # of the native form, which cannot, and not of `product`, which can
+    assert list(found["quantized_linear"]) == ["native bits=8"]
     assert all("bits=8" in why for why in found["quantized_linear"].values())

@@ -98,3 +98,30 @@ def test_versions_are_an_axis_in_yaml_and_on_the_command_line(loader):
     assert expand(loader, {}, [], [quoted("framework.requirement=mlx==0.30.0")]) == [
         ["framework.requirement='mlx==0.30.0'"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "added"),
+    [
+        ("framework.env.OMP_NUM_THREADS=1,2", "++framework.env.OMP_NUM_THREADS=1,2"),
+        ("framework.settings.cache_limit_bytes=0", "++framework.settings.cache_limit_bytes=0"),
+        ("framework.compile.options.max_autotune=true", "++framework.compile.options.max_autotune=true"),
+        ("framework.compile.mode=default", "framework.compile.mode=default"),
+        ("device=gpu:0,gpu:1", "device.name=gpu:0,gpu:1"),
+        ("device=gpu", "device=gpu"),
+    ],
+)
+def test_names_of_the_users_own_are_added_and_a_gpus_number_is_a_name(argument, added):
+    assert quoted(argument) == added
+
+
+def test_a_compilers_settings_are_left_out_where_another_framework_of_the_sweep_takes_them(loader):
+    asked = ["framework=torch,torch_compiled", "framework.compile.mode=default,reduce-overhead"]
+    assert expand(loader, {}, [], asked) == [
+        ["framework=torch"],
+        ["framework=torch_compiled", "framework.compile.mode=default"],
+        ["framework=torch_compiled", "framework.compile.mode=reduce-overhead"],
+    ]
+    assert expand(loader, {}, [], ["framework=torch", "framework.compile.mode=default"]) == [
+        ["framework=torch", "framework.compile.mode=default"]  # which is refused when it is composed
+    ]

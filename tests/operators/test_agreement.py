@@ -7,6 +7,7 @@ import pytest
 from definitions import table
 from operator_cases import (
     ARMS,
+    DEVICE,
     LIBRARIES,
     ON_GPU,
     OPERATORS,
@@ -25,6 +26,7 @@ from operator_cases import (
     references,
     run,
     shapes,
+    small,
 )
 
 from mtbench.bench.worker import forms
@@ -32,6 +34,7 @@ from mtbench.bench.worker.correctness import rounded
 from mtbench.bench.worker.gate import TELLING
 from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
+from mtbench.frameworks.base import CompileSettings, Framework, Settings
 from mtbench.operators.base import Shape
 
 
@@ -107,6 +110,34 @@ def test_each_form_agrees_when_compiled(
     if ON_GPU:
         pytest.skip(refusal)
     pytest.fail("no parameters are possible")
+
+
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+IN_MODES = [
+    (operator, mode)
+    for operator in OPERATORS
+    for mode in MODES
+    # on the CPU graphs change nothing and tuning takes long, so two operators must do; on a GPU, all through its graphs
+    if operator in ("rms_norm", "gqa") or (DEVICE == "gpu" and mode == "reduce-overhead")
+]
+
+
+@pytest.mark.parametrize(("operator", "mode"), IN_MODES)
+def test_each_mode_of_torchs_compiler_agrees(operator: str, mode: str, compiled_afresh: None) -> None:
+    framework("torch")  # which skips the test where there is none
+    torch: Framework = registry.load("framework", "torch")(Settings(DEVICE, compile=CompileSettings(mode=mode)))
+    problem = small(operator)
+    inputs, weights = draw(problem, next(shapes(problem, Shape(2, 10), Shape(2, 1, 10))), "float32")
+    try:
+        call = forms.compiled(torch, build(problem, "torch", "native", weights, "float32"))
+    except Unsupported as why:
+        pytest.skip(str(why))
+    expected = references(problem, inputs, weights)
+    arrays = [torch.array(values, "float32") for values in inputs]
+    for _ in range(4):  # compiled, recorded, replayed
+        out = call(*arrays)
+        torch.wait(out)
+        assert error([torch.host(leaf) for leaf in torch.leaves(out)], expected) < TOLERANCES["float32"]
 
 
 @pytest.mark.parametrize("variant", ["native", "stock"])

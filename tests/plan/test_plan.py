@@ -9,6 +9,7 @@ import pytest
 
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
+from mtbench.frameworks.base import CompileSettings
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Job, Plan, Task, job, plan
 from mtbench.plan.protocol import Protocol
@@ -160,3 +161,35 @@ def test_jobs_of_one_plan_share_their_contenders() -> None:
 
 def test_plain_values_only() -> None:
     assert json.loads(plan([softmax()], Protocol()).to_json())["jobs"][0]["task"]["shape"]["kv_len"] is None
+
+
+def test_how_a_library_is_set_up_is_part_of_the_arm_of_its_name_and_of_the_plan() -> None:
+    graphs = CompileSettings(mode="reduce-overhead", fullgraph=True)
+    options = CompileSettings(options=(("triton.cudagraphs", True),))
+    arms = [
+        Arm("torch", "compiled"),
+        Arm("torch", "compiled", compile=graphs),
+        Arm("torch", "compiled", compile=options),
+        Arm("torch", threads=4),
+        Arm("torch", env=(("OMP_NUM_THREADS", "1"), ("SOME_FOLDER", "/home/jane/a"))),
+        Arm("torch", device="gpu", device_index=1),
+        Arm("mlx", own=(("cache_limit_bytes", 0),)),
+    ]
+    made = plan([softmax(arm=arm, contenders=("framework", "device")) for arm in arms], Protocol())
+    assert [arm.name for arm in made.arms] == [
+        "torch_compiled",
+        "torch_compiled-reduce-overhead-fullgraph=true",
+        "torch_compiled-triton.cudagraphs=true",
+        "torch-threads=4",
+        "torch-OMP_NUM_THREADS=1-SOME_FOLDER=51c7a4",
+        "torch-gpu1",
+        "mlx-cache_limit_bytes=0",
+    ]
+    assert len(made.by_cell()) == 1
+    assert len({each.id for each in made.jobs}) == len(arms)
+    assert Plan.from_json(made.to_json()) == made
+
+
+def test_a_set_up_that_does_not_compete_makes_cells_of_its_own() -> None:
+    jobs = [softmax(arm=Arm("torch", threads=threads), contenders=("dtype",)) for threads in (1, 2)]
+    assert [str(each.cell) for each in jobs] == [f"softmax b1_s4 torch threads={n} embed_dim=8" for n in (1, 2)]

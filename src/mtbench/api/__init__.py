@@ -260,8 +260,8 @@ def time(
       own. If it takes an argument, it gets the weights as a namespace. It returns what is timed: a function, a
       `torch.nn.Module` or an `mlx.nn.Module`, which is then called with the inputs in their order.
     - `inputs`, `weights`: shapes by name; axis 0 of an input is the batch. Both are random, and equal for all contenders.
-    - `framework`: the library of all contenders (`torch`, `torch_compiled`, `mlx`, `mlx_compiled`, `numpy`, `jax`, ...), or a
-      mapping with the library of each.
+    - `framework`: the library of all contenders (`torch`, `torch_compiled`, `torch_graphs`, `mlx`, `mlx_compiled`, `numpy`,
+      `jax`, ...), or a mapping with the library of each.
     - `tolerance`: the largest relative error; by default twice that of the dtype.
 
     There is no reference, so all answers are checked against that of the first contender; the records say so.
@@ -276,6 +276,8 @@ def time(
     for name in contenders:
         if name not in libraries:
             raise ConfigError(f"framework has no library for the contender '{name}'; add it.")
-    used = sorted(set(libraries.values()))
-    usual = make_plan(operator="softmax", framework=used, dtype=dtype, device=device, protocol=protocol)
+    usual = {
+        one: make_plan(operator="softmax", framework=one, dtype=dtype, device=device, protocol=protocol)
+        for one in sorted(set(libraries.values()))
+    }
     return run(plan_of(contenders, inputs, weights or {}, libraries, usual, tolerance), folder, progress)

@@ -94,15 +94,16 @@ def plan_of(
     inputs: Sizes,
     weights: Sizes,
     libraries: Mapping[str, str],
-    usual: "Plan",
+    usual: "Mapping[str, Plan]",
     tolerance: float | None,
 ) -> "Plan":
-    """The plan of `mtbench.time`. `usual` is one of any operator in the same libraries (by contender), which has what is asked
-    for in the words of a configuration: arms, dtype, protocol, tolerance. Raises ConfigError."""
+    """The plan of `mtbench.time`. `usual` is one of any operator by library, which has what is asked for in the words of a
+    configuration: arm, dtype, protocol, tolerance. Raises ConfigError."""
     from mtbench.plan import jobs as plans
     from mtbench.results.record import CONTENDERS
 
-    arms = {_configured(job.arm): job.arm for job in usual.jobs}
+    arms = {library: made.jobs[0].arm for library, made in usual.items()}
+    as_usual = usual[libraries[next(iter(contenders))]]
     first = next(iter(contenders))
     sizes = [list(shape) for shape in inputs.values()]
     shape = Shape(int(sizes[0][0]) if sizes[0] else 1, int(sizes[0][1]) if len(sizes[0]) > 1 else 1)
@@ -118,18 +119,14 @@ def plan_of(
         task = plans.Task(
             "own_function",
             tuple(sorted(params.items())),
-            usual.jobs[0].task.dtype,
+            as_usual.jobs[0].task.dtype,
             shape,
             str(Path(__file__).resolve()),
         )
-        allowed = 2 * usual.jobs[0].tolerance if tolerance is None else tolerance
-        axes = (*CONTENDERS, f"{plans.PARAMS}factory")
+        allowed = 2 * as_usual.jobs[0].tolerance if tolerance is None else tolerance
+        axes = (*CONTENDERS, "operator.params.factory")
         jobs.append(plans.job(task, plans.named(arms[libraries[name]], name), allowed, axes))
-    return plans.plan(jobs, usual.protocol)
-
-
-def _configured(arm: Any) -> str:
-    return arm.framework if arm.mode == "eager" else f"{arm.framework}_{arm.mode}"
+    return plans.plan(jobs, as_usual.protocol)
 
 
 def _absolute(factory: str) -> str:

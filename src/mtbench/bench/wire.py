@@ -1,8 +1,7 @@
 """The wire between controller and worker: typed messages, one a line in JSON, over two pipes of its own.
 
 A library may print what it likes to standard output; it cannot disturb the messages. JSON, since a worker may run under
-another interpreter with other package versions. Reading blocks in the kernel: a process that waits burns no core while
-another one is timed.
+another interpreter with other package versions. A process that waits for a message blocks in the kernel and burns no core.
 
 Each request is a class below; its `answer` is the class of what comes back, unless the worker refuses. A line that is no
 such message raises Garbled: some library wrote to a descriptor that is not its own.
@@ -80,6 +79,7 @@ class Prepared:
     throughput_calls: int
     calls_per_sample: int = 1
     warnings: list[str] = field(default_factory=list)
+    compiled_with: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

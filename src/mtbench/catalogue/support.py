@@ -13,7 +13,7 @@ from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 
 MEANINGS = {
-    "native": "the library's own implementation",
+    "native": "the library's own documented call",
     "parts": "built from native pieces",
     "portable": "the reference definition, in the library's array functions",
     "–": "does not run there",

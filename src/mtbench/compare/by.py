@@ -16,7 +16,7 @@ from mtbench.results import cells
 from mtbench.results.cells import PARAMS, Held
 from mtbench.results.record import Record, to_json
 
-_OF_A_FRAMEWORK = ("framework", "mode", "library_version", "requirement", "python_version")
+_OF_A_FRAMEWORK = ("framework", "mode", "setup", "library_version", "requirement", "python_version")
 """Columns that are bound to differ where frameworks do."""
 
 _ALIKE = (

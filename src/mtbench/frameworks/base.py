@@ -11,7 +11,7 @@ A framework file defines one class that derives from `Framework`. Requirements, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.errors import Unsupported
+
 Call = Callable[..., Any]
 
 Form = Callable[[Any, SimpleNamespace], Call]
@@ -29,11 +31,36 @@ Form = Callable[[Any, SimpleNamespace], Call]
 
 
 @dataclass(frozen=True)
+class CompileSettings:
+    """How a library's compiler is to be run; what is None is left to the library. Named as torch.compile's arguments are."""
+
+    mode: str | None = None
+    fullgraph: bool | None = None
+    backend: str | None = None
+    dynamic: bool | None = None
+    options: tuple[tuple[str, Any], ...] = ()  # sorted by name
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is set, by name."""
+        options = {"options": dict(self.options)} if self.options else {}
+        return {name: value for name, value in vars(self).items() if name != "options" and value is not None} | options
+
+
+AS_IT_COMES = CompileSettings()
+
+
+@dataclass(frozen=True)
 class Settings:
-    """How a worker is to set its library up. `device`: auto, cpu or gpu; `matmul_precision`: highest or tf32."""
+    """How a worker is to set its library up. `device`: auto, cpu or gpu, `device_index` the number of the GPU, from 0;
+    `matmul_precision`: highest or tf32; `threads`: on the CPU; `own`: settings that this library alone has, by name."""
 
     device: str = "auto"
     matmul_precision: str = "highest"
+    device_index: int | None = None
+    threads: int | None = None
+    compile: CompileSettings = AS_IT_COMES
+    own: tuple[tuple[str, Any], ...] = ()  # sorted by name
 
 
 @dataclass(frozen=True)
@@ -72,11 +99,29 @@ class Framework(ABC):
     each makes the function to be timed from the operator, with its parameters, and its weights. They serve operators that
     derive from it, too (`Operator.own_form`)."""
 
+    own_settings: Collection[str] = ()
+    """The names of the settings that this library alone has (`Settings.own`)."""
+
+    static_outputs: bool = False
+    """Whether what a compiled call returns lies in memory that its next call writes into, so that a result is valid until
+    then and equal addresses are no sign of an old answer: CUDA graphs replay with fixed addresses."""
+
+    compiled_with: Mapping[str, Any] = MappingProxyType({})
+    """What the library's compiler was told when it was last used, by name, as far as that differs from its defaults."""
+
     submit: Call = staticmethod(lambda out: None)
     """submit(out) starts work on a result without waiting for it; most libraries have nothing left to do."""
 
     @abstractmethod
     def __init__(self, settings: Settings) -> None: ...
+
+    @classmethod
+    def check_own(cls, settings: Settings) -> None:
+        """Raises Unsupported for a setting that is said to be this library's own, and is not."""
+        for name, _ in settings.own:
+            if name not in cls.own_settings:
+                known = ", ".join(cls.own_settings) or "none of its own"
+                raise Unsupported(f"{cls.library} has no setting framework.settings.{name}; it has {known}.")
 
     @abstractmethod
     def array(self, host: NDArray[Any], dtype: str) -> Any:
@@ -117,8 +162,16 @@ class Framework(ABC):
         imported. Its own cache elsewhere, which may hold the very code that is to be compiled, is not read."""
 
     @abstractmethod
-    def compile(self, call: Call) -> Call:
-        """The library's own compiler on a call. Raises Unsupported where there is none here."""
+    def compile(self, call: Call, **usual: Any) -> Call:
+        """The library's own compiler on a call. Raises Unsupported where there is none here.
+
+        `usual` are settings, named as in CompileSettings, with which another library compiles such a call by itself; what the
+        arm's settings say counts more. A compiler without settings is not asked for any.
+        """
+
+    def caveats(self) -> list[str]:
+        """What the record of a job that was just built has to warn of."""
+        return []
 
     def synchronize(self) -> None:  # noqa: B027
         """Waits for everything on the device, on any stream; used only to check that `wait` waited."""
@@ -174,6 +227,20 @@ class Framework(ABC):
     @abstractmethod
     def describe(self) -> Description:
         """Versions, device and settings in force, read back from the library and not from what was asked for."""
+
+
+def refuse(settings: Settings, library: str, compiler: bool = False, threads: bool = False, gpus: int = 0) -> None:
+    """Raises Unsupported for settings that a library lacks: a compiler's, a number of threads, or a GPU of so many."""
+    if settings.compile.given and not compiler:
+        asked = ", ".join(f"framework.compile.{name}" for name in settings.compile.given)
+        raise Unsupported(f"{library}'s compiler has no settings; leave {asked} out.")
+    if settings.threads is not None and not threads:
+        raise Unsupported(
+            f"{library} takes no number of threads; leave framework.threads out, or choose processors by protocol.cpus."
+        )
+    if settings.device_index is not None and settings.device_index >= gpus:
+        there = "no GPU by number" if gpus == 0 else f"{gpus} GPU{'s' if gpus > 1 else ''} here, numbered from 0"
+        raise Unsupported(f"{library} has {there}, so no gpu:{settings.device_index}.")
 
 
 def leaves(out: Any, array_type: type) -> list[Any]:

@@ -24,6 +24,7 @@ from mtbench.frameworks.base import (
     process_peak_bytes,
     process_peak_kind,
     process_peak_reset,
+    refuse,
 )
 
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
@@ -198,7 +199,8 @@ class Jax(Framework):
                 raise
             raise Unsupported("JAX is not installed; install it with: pip install 'mtbench[jax]'") from None
         self.jax, self.jnp = jax, jnp
-        self.device = _device(jax, settings.device)
+        self.device = _device(jax, settings.device, settings.device_index or 0)
+        refuse(settings, "JAX", gpus=0 if self.device.platform == "cpu" else len(jax.devices("gpu")))
         self.kind = _device_kind(self.device)
         jax.config.update("jax_default_device", self.device)
         jax.config.update("jax_default_matmul_precision", PRECISIONS[settings.matmul_precision])
@@ -226,7 +228,7 @@ class Jax(Framework):
     def keep_compiled_in(cls, folder: Path) -> None:
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # without it JAX keeps nothing
 
-    def compile(self, call: Call) -> Call:
+    def compile(self, call: Call, **usual: Any) -> Call:
         """jax.jit, with the arrays that the call holds, its weights, as arguments.
 
         A program written for JAX passes its parameters; as constants they would be part of the compiled code, which takes
@@ -313,13 +315,13 @@ class Jax(Framework):
         )
 
 
-def _device(jax: Any, device: str) -> Any:
+def _device(jax: Any, device: str, index: int) -> Any:
     if device == "cpu":
-        # Before any device is used, so that a process on the CPU takes no memory of the GPU.
-        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_platforms", "cpu")  # before any device is used, so that no memory of the GPU is taken
         return jax.devices("cpu")[0]
     try:
-        return jax.devices("gpu")[0]
+        gpus = jax.devices("gpu")
+        return gpus[index if index < len(gpus) else 0]  # whoever asks for one that is not there is refused
     except RuntimeError:
         if device == "auto":
             return jax.devices("cpu")[0]

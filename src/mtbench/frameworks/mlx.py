@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves
+from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, refuse
+
+LIMITS = {
+    "wired_limit_bytes": "set_wired_limit",
+    "cache_limit_bytes": "set_cache_limit",
+    "memory_limit_bytes": "set_memory_limit",
+}
+"""What MLX's users turn, and the functions of mlx.core for it; MLX_METAL_FAST_SYNCH and others are environment variables."""
 
 
 class Mlx(Framework):
     """MLX on its default stream of one device."""
 
     library = "mlx"
+    own_settings = tuple(LIMITS)
 
     def __init__(self, settings: Settings) -> None:
         # Read once, when the first float32 product runs; on by default, which torch's is not.
@@ -42,7 +51,11 @@ class Mlx(Framework):
         self.kind = _device_kind(mx, settings.device)
         if settings.matmul_precision == "tf32" and (lack := _no_tf32(mx, self.kind)) is not None:
             raise Unsupported(f"{lack}; leave matmul_precision at highest.")
-        mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
+        # On the CPU its matrix library reads the environment; a GPU is handed whole kernels.
+        refuse(settings, "MLX", threads=True, gpus=0 if self.kind == "cpu" else _gpus(mx))
+        number = settings.device_index or 0
+        mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.Device(mx.gpu, number))
+        self.limits = _set_limits(mx, dict(settings.own))
         self._streams = _record_streams(mx)
         self._traces = _count_traces(mx)
         self.wait = mx.eval
@@ -90,7 +103,7 @@ class Mlx(Framework):
             stride or side < 2 for stride, side in zip(memoryview(array).strides or (), array.shape, strict=True)
         )
 
-    def compile(self, call: Call) -> Call:
+    def compile(self, call: Call, **usual: Any) -> Call:
         compiled: Call = self.mx.compile(call)
         return compiled
 
@@ -141,6 +154,7 @@ class Mlx(Framework):
             details=details
             | {
                 "MLX_ENABLE_TF32": self.tf32,
+                **{name: str(limit) for name, limit in self.limits.items()},
                 "compile": "disabled by MLX_DISABLE_COMPILE" if "MLX_DISABLE_COMPILE" in os.environ else "enabled",
             },
         )
@@ -209,6 +223,22 @@ def _metal(mx: Any) -> tuple[bool, str | None]:
     except RuntimeError as error:
         return False, f"Metal gives it no device ({str(error).rstrip('.')})"
     return True, None
+
+
+def _gpus(mx: Any) -> int:
+    """How many GPUs MLX numbers; versions that do not say have one."""
+    return int(mx.device_count(mx.gpu)) if hasattr(mx, "device_count") else 1
+
+
+def _set_limits(mx: Any, limits: Mapping[str, Any]) -> dict[str, int]:
+    """Sets limits of memory by name. Raises Unsupported for what MLX refuses."""
+    for name, limit in limits.items():
+        try:
+            getattr(mx, LIMITS[name])(limit)
+        except (TypeError, ValueError, RuntimeError) as error:
+            said = str(error).splitlines()[0]
+            raise Unsupported(f"framework.settings.{name}={limit} cannot be set in MLX: {said}") from None
+    return dict(limits)
 
 
 def _device_info(mx: Any, kind: str) -> dict[str, Any]:

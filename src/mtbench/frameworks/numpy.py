@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, process_peak_kind
+from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, process_peak_kind, refuse
 from mtbench.reference import array_namespace
 
 
@@ -21,6 +21,7 @@ class NumPy(Framework):
             raise Unsupported("NumPy runs on the CPU only.")
         if settings.matmul_precision == "tf32":
             raise Unsupported("NumPy has no TF32.")
+        refuse(settings, "NumPy", threads=True)  # its matrix library reads the environment
         self.xp: SimpleNamespace = array_namespace()
         self.wait = self.submit
 
@@ -43,7 +44,7 @@ class NumPy(Framework):
     def stored_whole(self, array: Any) -> bool:
         return all(stride or side < 2 for stride, side in zip(array.strides, array.shape, strict=True))
 
-    def compile(self, call: Call) -> Call:
+    def compile(self, call: Call, **usual: Any) -> Call:
         raise Unsupported("NumPy has no compiler.")
 
     def same(self, one: Any, other: Any) -> bool:

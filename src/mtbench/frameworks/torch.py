@@ -5,10 +5,10 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,15 @@ from mtbench.frameworks.base import (
     process_peak_bytes,
     process_peak_kind,
     process_peak_reset,
+    refuse,
 )
 
 DEVICE_CALLS = 30
+
+GRAPH_MODES = ("reduce-overhead", "max-autotune")
+"""The modes of torch.compile that replay CUDA graphs (torch._inductor.list_mode_options); the option is GRAPHS."""
+
+GRAPHS = "triton.cudagraphs"
 
 
 class Torch(Framework):
@@ -55,7 +61,16 @@ class Torch(Framework):
                 "MPS has no TF32: torch multiplies float32 there in float32, whatever is asked for; "
                 "leave matmul_precision at highest."
             )
+        refuse(settings, f"torch on {self.kind}", compiler=True, threads=True, gpus=_gpus(torch, self.kind))
         self.device = torch.device(self.kind)
+        if settings.device_index is not None:
+            self.device = torch.device(self.kind, settings.device_index)
+            if self.kind == "cuda":
+                torch.cuda.set_device(self.device)  # which all that names no device goes to, such as waiting
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self.compile_settings = settings.compile.given
+        self._skipped_before = 0
         # "high" is TensorFloat-32 where the hardware has it: torch.set_float32_matmul_precision.
         torch.set_float32_matmul_precision("high" if settings.matmul_precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = settings.matmul_precision == "tf32"
@@ -100,15 +115,45 @@ class Torch(Framework):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
         os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
 
-    def compile(self, call: Call) -> Call:
+    def compile(self, call: Call, **usual: Any) -> Call:
+        """torch.compile, by default in its default mode, with one graph for each shape.
+
+        Tensors that the call holds are marked as a module's parameters are by the compiler itself: CUDA graphs would else copy
+        weights in each call. Inputs are copied into a graph's own, as for any user who hands in new ones.
+        """
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")
         if self.kind == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise Unsupported(
                 "torch.compile on the CPU needs Python's headers; on Debian: apt-get install python3-dev."
             )
-        compiled: Call = self.torch.compile(call, dynamic=False)
+        told = {"dynamic": False} | {name: value for name, value in usual.items() if value is not None}
+        told |= self.compile_settings
+        if {"options", "backend"} & self.compile_settings.keys() and "mode" not in self.compile_settings:
+            told.pop("mode", None)  # torch takes options or a mode, and most backends take none
+        self.compiled_with = told
+        self.static_outputs = self.kind == "cuda" and _replays_graphs(told)
+        if self.static_outputs:
+            self._skipped_before = self._skipped_graphs()
+            for tensor in _held_tensors(self.torch, call):
+                self.torch._dynamo.mark_static_address(tensor)
+        try:
+            compiled: Call = self.torch.compile(call, **told)
+        except (RuntimeError, ValueError, TypeError) as error:
+            said = str(error).strip().splitlines()[0]
+            raise Unsupported(f"torch.compile takes no such settings ({said}); framework.compile is {told}.") from error
         return compiled
+
+    def caveats(self) -> list[str]:
+        if not _replays_graphs(self.compiled_with):
+            return []
+        if self.kind != "cuda":
+            return [f"asked for CUDA graphs, which {self.kind} has not: compiled without"]
+        skipped = self._skipped_graphs() - self._skipped_before
+        return [f"torch skipped {skipped} CUDA graphs, TORCH_LOGS=perf_hints says why"] if skipped else []
+
+    def _skipped_graphs(self) -> int:
+        return int(self.torch._dynamo.utils.counters["inductor"]["cudagraph_skips"])
 
     def _wait_cuda(self, out: Any) -> None:
         self.torch.cuda.synchronize()
@@ -234,6 +279,54 @@ def _device_kind(torch: Any, device: str) -> str:
     if not kinds:
         raise Unsupported(f"torch {torch.__version__} sees no GPU here: neither CUDA nor MPS is available.")
     return str(kinds[0])
+
+
+def _gpus(torch: Any, kind: str) -> int:
+    return int(torch.cuda.device_count()) if kind == "cuda" else int(kind == "mps")
+
+
+def _replays_graphs(told: Mapping[str, Any]) -> bool:
+    """Whether torch.compile, told so, replays CUDA graphs."""
+    backend = told.get("backend", "inductor")
+    by_option = bool(told.get("options", {}).get(GRAPHS, False))
+    return backend == "cudagraphs" or (backend == "inductor" and (told.get("mode") in GRAPH_MODES or by_option))
+
+
+def _held_tensors(torch: Any, call: Any) -> Iterator[Any]:
+    """The tensors that a call holds: in what it closes over and what it was given beforehand, at any depth.
+
+    Those of modules are left out: they are parameters, which the compiler knows.
+    """
+    seen: set[int] = set()
+    waiting = [call]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, torch.nn.Module):
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif isinstance(one, (list, tuple)):
+            waiting += one
+        elif isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, partial):
+            waiting += [one.func, *one.args, *one.keywords.values()]
+        elif isinstance(one, MethodType):
+            waiting += [one.__self__, one.__func__]
+        elif isinstance(one, FunctionType):
+            waiting += [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
+        elif isinstance(one, SimpleNamespace):
+            waiting += vars(one).values()
+
+
+def _is_filled(cell: Any) -> bool:
+    """A cell is empty where the function is defined before what it refers to."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def _computed_on_return(out: Any) -> None:

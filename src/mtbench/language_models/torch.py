@@ -72,7 +72,7 @@ class Decode:
             cache = _static_cache(self._model, arrays, context)
             return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
-        step = compile_call(static)
+        step = compile_call(static, **_as_generate(self._model))
 
         def call(token: Any, keys: Any, values: Any) -> Any:
             return step(token, keys.shape[3], *self._state(self._static_arrays, keys, values))
@@ -109,13 +109,25 @@ class Decode:
 
 def _empty_layers(model: Any, batch: int, length: int) -> list[Any]:
     """Keys and values of each layer of a static cache, in turn."""
+    import torch
     from transformers import StaticCache
 
     config = model.config
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     lengths = [layer.max_cache_len for layer in StaticCache(config=config, max_cache_len=length).layers]
     like = model.get_input_embeddings().weight
-    return [like.new_zeros(batch, config.num_key_value_heads, each, size) for each in lengths for _ in range(2)]
+    arrays = [like.new_zeros(batch, config.num_key_value_heads, each, size) for each in lengths for _ in range(2)]
+    for array in arrays:  # as StaticCache does, since CUDA graphs cannot write into what they would else copy
+        torch._dynamo.mark_static_address(array)
+    return arrays
+
+
+def _as_generate(model: Any) -> dict[str, Any]:
+    """How transformers' `generate` compiles a step with a static cache by itself, and where: on CUDA, with graphs. It leaves
+    prompts alone, whose lengths differ (transformers 5: `_valid_auto_compile_criteria`, `get_compiled_call`)."""
+    from transformers import CompileConfig
+
+    return dict(CompileConfig().to_dict()) if model.device.type == "cuda" else {}
 
 
 def _static_cache(model: Any, arrays: tuple[Any, ...], context: int) -> Any:

@@ -3,8 +3,9 @@
 The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
 """
 
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
+from mtbench.frameworks.base import CompileSettings
 from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
 from mtbench.plan.accuracy import Limits
@@ -54,18 +56,36 @@ class ModelConfig:
 
 
 @dataclass
+class CompileConfig:
+    """How the library's compiler is run, named as the arguments of torch.compile."""
+
+    mode: str | None = None
+    fullgraph: bool | None = None
+    backend: str | None = None
+    dynamic: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class FrameworkConfig:
     """`python` is another interpreter to run under, and `requirement` a version of a package (PEP 508, `mlx==0.31.0`)
-    for which an environment is made; at most one of them."""
+    for which an environment is made; at most one of them. `threads` are the library's on the CPU, `env` environment variables
+    of its worker, and `settings` what this library alone has."""
 
     name: str = MISSING
     mode: str = "eager"
     python: str | None = None
     requirement: str | None = None
+    compile: CompileConfig = field(default_factory=CompileConfig)
+    threads: int | None = None
+    env: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class DeviceConfig:
+    """auto, cpu, gpu, or a GPU by number: gpu:1."""
+
     name: str = "auto"
 
 
@@ -152,7 +172,7 @@ def protocol_from(config: DictConfig) -> Protocol:
 
 def _job(config: DictConfig, user: Sequence[Path]) -> Job:
     operator, dtype = config.operator, config.dtype
-    _one_of("device.name", config.device.name, DEVICES)
+    device, device_index = _device(config.device.name)
     _one_of("dtype.name", dtype.name, DTYPES)
     _one_of("framework.mode", config.framework.mode, MODES)
     _one_of("matmul_precision", config.matmul_precision, PRECISIONS)
@@ -182,14 +202,67 @@ def _job(config: DictConfig, user: Sequence[Path]) -> Job:
         framework=config.framework.name,
         mode=config.framework.mode,
         variant=operator.variant,
-        device=config.device.name,
+        device=device,
+        device_index=device_index,
         matmul_precision=config.matmul_precision,
         framework_file=framework_file,
         python=_interpreter(config.framework.python),
         requirement=_requirement(config.framework.requirement),
+        compile=_compile(config.framework),
+        threads=_threads(config.framework.threads),
+        env=tuple((name, _text(value)) for name, value in _sorted(config.framework.env)),
+        own=_sorted(config.framework.settings),
     )
     limits = limits_of(config)
     return job(task, arm, limits.row, tuple(config.contenders), norm_tolerance=limits.norm)
+
+
+def _device(name: str) -> tuple[str, int | None]:
+    """`gpu:1` as a device and its number."""
+    numbered = re.fullmatch(r"gpu:(\d+)", name)
+    if numbered is None:
+        _one_of("device", name, (*DEVICES, "gpu:NUMBER"))
+        return name, None
+    return "gpu", int(numbered.group(1))
+
+
+def _compile(framework: DictConfig) -> CompileSettings:
+    """Raises ConfigError where a compiler is told something that the arm does not use."""
+    told = framework.compile
+    options = tuple(sorted(_dotted(dict(_sorted(told.options)))))
+    made = CompileSettings(told.mode, told.fullgraph, told.backend, told.dynamic, options)
+    if made.given and framework.mode != "compiled":
+        name = next(iter(made.given))
+        raise ConfigError(f"framework.compile.{name} needs a compiled framework; choose {framework.name}_compiled.")
+    if made.mode is not None and made.options:
+        raise ConfigError("framework.compile.mode and .options exclude each other: a mode is a set of options.")
+    return made
+
+
+def _dotted(values: Mapping[str, Any], branch: str = "") -> Iterator[tuple[str, Any]]:
+    """`triton.cudagraphs`, of which Hydra makes two levels, by its whole name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{branch}{name}.")
+        else:
+            yield branch + name, value
+
+
+def _threads(threads: int | None) -> int | None:
+    if threads is not None and threads < 1:
+        raise ConfigError(f"framework.threads={threads} cannot be; give 1 or more.")
+    return threads
+
+
+def _sorted(values: DictConfig) -> tuple[tuple[str, Any], ...]:
+    found = OmegaConf.to_container(values, resolve=True)
+    assert isinstance(found, dict)
+    return tuple(sorted((str(name), value) for name, value in found.items()))
+
+
+def _text(value: Any) -> str:
+    """An environment variable's value as a shell has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:

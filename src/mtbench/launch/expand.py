@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.plan.protocol import Protocol
 
@@ -19,19 +20,31 @@ NOT_AXES = ("sweep", "experiment")
 
 PARAMS = "operator.params."
 
+VARIANT = "operator.variant"
+
+COMPILE = "framework.compile."
+
 LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
 
 VERBATIM = ("framework.requirement", "framework.python")
 """Keys whose values are not in Hydra's grammar, which refuses the = of `mlx==0.31.0` and the ~ of a home folder."""
 
+OPEN = ("framework.env.", "framework.settings.", "framework.compile.options.")
+"""Branches whose names are the user's own, where Hydra would have each added by ++."""
+
 BETWEEN_VALUES = re.compile(r",(?![^\[]*\])(?=\s*[\w.~/'\"])")
 """A comma between values, and not one between extras (`mlx[cpu,dev]`) or bounds (`mlx>=0.31,<0.32`)."""
 
 
 def quoted(argument: str) -> str:
-    """An argument as Hydra's grammar needs it: the values of VERBATIM keys in quotes, all others as they are."""
+    """An argument as Hydra's grammar needs it: the values of VERBATIM keys in quotes, names in OPEN branches added, a GPU's
+    number as the device's name, since there is no YAML for each; all others as they are."""
     key, _, values = argument.partition("=")
+    if key.startswith(OPEN):
+        return f"++{argument}"
+    if key == "device" and ":" in values:
+        return f"device.name={values}"
     if key not in VERBATIM or values.startswith(("choice(", "glob(")):
         return argument
     return f"{key}={','.join(map(_quoted_value, BETWEEN_VALUES.split(values)))}"
@@ -91,7 +104,9 @@ def expand(
                 asked = [value for value in asked if value in axes[key]]
             axes[key] = asked
         jobs |= dict.fromkeys(product(*axes.values()))
+    jobs = _with_variants(loader, jobs, given.get(VARIANT))
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
+    jobs = _without_idle_compilers(loader, jobs)
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment contains {' '.join(arguments)}.")
     return [list(job) for job in jobs]
@@ -105,11 +120,11 @@ def _without_strange_parameters(
     loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None], given: Sequence[str]
 ) -> dict[tuple[str, ...], None]:
     """The jobs without those given parameters that their operator lacks and another operator of the sweep has."""
-    chosen = {job: dict(override.split("=", 1) for override in job if "=" in override).get("operator") for job in jobs}
+    chosen = {job: _chosen(job, "operator") for job in jobs}
     operators = sorted({operator for operator in chosen.values() if operator is not None})
     if not given or len(operators) < 2:
         return dict(jobs)
-    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+    folders = _folders(loader)
     known = {operator: parameters(operator, folders) for operator in operators}
     anybodys = set().union(*known.values())
 
@@ -121,16 +136,68 @@ def _without_strange_parameters(
     return dict.fromkeys(map(kept, jobs))
 
 
+def _with_variants(
+    loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None], asked: Override | None
+) -> dict[tuple[str, ...], None]:
+    """Where variants are asked for by a glob: the jobs with each that their operator has in their library, of those that it
+    names. Raises ConfigError where a job names neither."""
+    if asked is None or asked.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        return dict(jobs)
+    folders = _folders(loader)
+    glob: Any = asked.value()
+    found: dict[tuple[str, ...], None] = {}
+    for job in jobs:
+        operator, framework = _chosen(job, "operator"), _chosen(job, "framework")
+        if operator is None or framework is None:
+            raise ConfigError(f"{asked.input_line} takes what an operator has in a library; name both.")
+        files = (path for folder in folders if (path := folder / "operator" / f"{operator}.py").is_file())
+        file = next(files, None)
+        declared = _declared("framework", framework, folders).get("name", framework)
+        known = registry.load("operator", operator, None if file is None else str(file)).all_variants(str(declared))
+        rest = [override for override in job if not override.startswith(f"{VARIANT}=")]
+        found |= {(*rest, f"{VARIANT}={name}"): None for name in glob.filter(list(known))}
+    return found
+
+
+def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
+    """The jobs without a compiler's settings where their framework runs eager and another one of the sweep is compiled."""
+    folders = _folders(loader)
+    chosen = {job: _chosen(job, "framework") for job in jobs}
+    eager = {name: _declared("framework", name, folders).get("mode") == "eager" for name in {*chosen.values()} if name}
+    if all(eager.values()):
+        return dict(jobs)
+
+    def kept(job: tuple[str, ...]) -> tuple[str, ...]:
+        idle = eager.get(chosen[job] or "", False)
+        return tuple(each for each in job if not (idle and each.lstrip("+").startswith(COMPILE)))
+
+    return dict.fromkeys(map(kept, jobs))
+
+
+def _chosen(job: Sequence[str], group: str) -> str | None:
+    return dict(override.split("=", 1) for override in job if "=" in override).get(group)
+
+
+def _folders(loader: ConfigLoader) -> list[Path]:
+    return [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+
+
 def parameters(operator: str, folders: Sequence[Path]) -> set[str]:
     """The parameters that an operator's YAML declares, in the first of these folders that has it."""
-    file = next((path for folder in folders if (path := folder / "operator" / f"{operator}.yaml").is_file()), None)
+    declared = _declared("operator", operator, folders).get("params")
+    return {str(name) for name in declared} if isinstance(declared, Mapping) else set()
+
+
+def _declared(group: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """What the YAML of a name says, in the first of these folders that has it."""
+    file = next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
-        return set()
+        return {}
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return {str(name) for name in (content or {}).get("params") or {}}
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return set()  # what is wrong with it is said when it is composed
+        return dict(content or {})
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return {}  # what is wrong with it is said when it is composed
 
 
 def _axis(key: str, values: Any) -> Any:
@@ -150,6 +217,8 @@ def _key(override: Override) -> str:
 def _values(override: Override) -> list[str]:
     """One override per value of an axis."""
     key = _key(override)
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP and key == VARIANT:
+        return [f"{key}=*"]  # which depends on the job
     if override.is_sweep_override():
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
     if override.is_delete():

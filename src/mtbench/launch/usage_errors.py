@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mtbench import paths
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch.config import Config
-from mtbench.launch.expand import PARAMS, as_axis, is_plain, parameters
+from mtbench.launch.expand import OPEN, PARAMS, as_axis, is_plain, parameters
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc",
@@ -130,7 +130,7 @@ def _check(
     leaves = _leaves("", Config())
     if key.startswith(PARAMS):
         _check_parameter(key.removeprefix(PARAMS), operators, folders)
-    elif key not in leaves and not any(leaf.startswith(f"{key}.") for leaf in leaves):
+    elif not key.startswith(OPEN) and key not in leaves and not any(leaf.startswith(f"{key}.") for leaf in leaves):
         kind = "setting" if override.is_add() else "key or group"
         raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves)))
     elif key in leaves:

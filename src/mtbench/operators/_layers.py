@@ -29,6 +29,11 @@ def in_torch(operator: Any, w: SimpleNamespace) -> Call:
     return call
 
 
+def in_torch_variant(variant: str) -> Build:
+    """Parts in a variant of theirs, where they have it."""
+    return lambda operator, w: getattr(operator, f"torch_{variant}", operator.torch)(w)
+
+
 def in_mlx(operator: Any, w: SimpleNamespace) -> Call:
     call: Call = operator.mlx(w)
     return call

@@ -245,6 +245,11 @@ class Operator(ABC):
         """The variants that this operator has in a library, beside native and portable."""
         return tuple(name.removeprefix(f"{library}_") for name in dir(cls) if name.startswith(f"{library}_"))
 
+    @classmethod
+    def all_variants(cls, library: str) -> tuple[str, ...]:
+        """The variants that can be asked for in a library, native and portable among them."""
+        return ("native",) if cls.own_forms_only else ("native", "portable", *cls.variants(library))
+
     def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
         """The builder of this operator's form in a library, or None if `portable` is to be used.
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from mtbench.errors import ConfigError
-from mtbench.operators._layers import Build, in_mlx, in_portable, in_torch, named, part, sharing
+from mtbench.operators._layers import (
+    Build,
+    in_mlx,
+    in_portable,
+    in_torch,
+    in_torch_variant,
+    named,
+    part,
+    sharing,
+)
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Positive, Shape, Size, array_bytes, draw_weights
 from mtbench.operators.linear import Linear
 from mtbench.operators.rms_norm import RmsNorm
@@ -176,12 +185,21 @@ class GroupedQueryAttention(Operator):
         return self.layer(w, build, self.split_projections(w, build, split), concat, merge)
 
     def torch(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch)
+
+    def torch_products(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch_variant("products"))
+
+    def torch_grouped_rows(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch_variant("grouped_rows"))
+
+    def _torch(self, w: SimpleNamespace, build: Build) -> Call:
         import torch
 
         parts = [vars(part(w, name)) for name in self.heads]
         stacked = SimpleNamespace(**{name: torch.cat([weights[name] for weights in parts]) for name in parts[0]})
         counts: Sequence[int] = list(self.heads.values())
-        qkv_proj = in_torch(self.projection(sum(counts)), stacked)
+        qkv_proj = build(self.projection(sum(counts)), stacked)
 
         def project(x: Any) -> Any:
             return qkv_proj(x).unflatten(-1, (sum(counts), -1)).transpose(1, 2).split(counts, dim=1)
@@ -189,7 +207,7 @@ class GroupedQueryAttention(Operator):
         def concat(*parts: Any) -> Any:
             return torch.cat(parts, dim=2)
 
-        return self.layer(w, in_torch, project, concat, lambda x: x.transpose(1, 2).flatten(2))
+        return self.layer(w, build, project, concat, lambda x: x.transpose(1, 2).flatten(2))
 
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtbench.operators._layers import Build, Layer, named, part, residual, sharing
+from mtbench.operators._layers import Build, Layer, in_torch_variant, named, part, residual, sharing
 from mtbench.operators.base import Call, Dimensions, Host, Positive, Shape, Size, array_bytes
 from mtbench.operators.gqa import GroupedQueryAttention
 from mtbench.operators.rms_norm import RmsNorm
@@ -94,3 +94,9 @@ class LlamaBlock(Layer):
         attend = residual(True, norm1, build(self.self_attn, part(w, "self_attn")))
         feed_forward = residual(True, norm2, build(self.mlp, part(w, "mlp")))
         return lambda x, *cache: feed_forward(attend(x, *cache))
+
+    def torch_products(self, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_torch_variant("products"))
+
+    def torch_grouped_rows(self, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_torch_variant("grouped_rows"))

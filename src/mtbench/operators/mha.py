@@ -13,6 +13,7 @@ from mtbench.operators._layers import (
     in_mlx,
     in_portable,
     in_torch,
+    in_torch_variant,
     load_mlx,
     load_torch,
     named,
@@ -139,12 +140,18 @@ class MultiHeadAttention(Operator):
         return self.layer(w, in_portable(xp), split, merge)
 
     def torch(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch)
+
+    def torch_products(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch_variant("products"))
+
+    def _torch(self, w: SimpleNamespace, build: Build) -> Call:
         heads = (self.num_heads, self.head_size)
 
         def split(x: Any, count: int) -> Any:
             return x.unflatten(-1, (count, *heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
-        return self.layer(w, in_torch, split, lambda x: x.transpose(1, 2).flatten(2))
+        return self.layer(w, build, split, lambda x: x.transpose(1, 2).flatten(2))
 
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx

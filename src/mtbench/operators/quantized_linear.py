@@ -1,9 +1,8 @@
 """Linear projection whose weight is integer codes with a scale and an offset for each group of them."""
 
-import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,65 +12,12 @@ from mtbench.operators.base import ITEM_BYTES, Call, Dimensions, Host, Operator,
 WORD_BITS = 32
 """MLX packs codes into words of so many bits, the first code lowest."""
 
-CPU_PART = 2**20
-"""So many weights torch dequantises at a time on a CPU: they stay in its cache, while a whole weight of 32 MiB and more is
-memory that the system must find anew in each call.
-
-Measured as below, at (4096, 4096): in bfloat16 1 row 7.9 ms instead of 30 and 512 rows 59 instead of 67, in float32 1 row 10
-instead of 55.
-"""
+PART = 2**20
+"""So many weights `product_in_parts` dequantises at a time: they stay in a CPU's cache, while a whole weight of 32 MiB and
+more is memory that the system must find anew in each call. On two cores of an AMD EPYC with torch 2.13 at (4096, 4096): in
+bfloat16 1 row 7.9 ms instead of 30 and 512 rows 59 instead of 67, in float32 1 row 10 instead of 55."""
 
 DEQUANTISE = "operator.variant=product dequantises the weight in every call instead"
-
-
-class Crossing(NamedTuple):
-    """From how many rows on a product with a weight that is dequantised first is faster than the library's kernel.
-
-    The kernel unpacks the weight again for every row or few rows, as generating a token wants it. The product dequantises it
-    once, for which the kernel could do so many rows: `rows` where the device's work decides, and `shared / (weights - beyond)`,
-    the more the fewer weights there are, where launching it does. Up to `beyond` weights it never pays.
-    """
-
-    rows: float
-    shared: float = 0.0
-    beyond: float = 0.0
-
-    def fewest(self, weights: int) -> float:
-        return max(self.rows, self.shared / (weights - self.beyond)) if weights > self.beyond else math.inf
-
-
-TORCH_CROSSINGS = {
-    ("cpu", "float32"): Crossing(1.0),
-    ("cpu", "float16"): Crossing(1.0),
-    ("cpu", "bfloat16"): Crossing(56.0, 1e7),
-    ("cuda", "bfloat16"): Crossing(92.0, 5.9e8),
-}
-MLX_CROSSINGS = {
-    ("cpu", "bfloat16", 4): Crossing(6.0),
-    ("cpu", "bfloat16", 8): Crossing(6.0),
-    ("cpu", "float16", 4): Crossing(24.0),
-    ("cpu", "float16", 8): Crossing(24.0),
-    ("cuda", "bfloat16", 4): Crossing(5.0, 5.3e7, 1.02e6),
-    ("cuda", "bfloat16", 8): Crossing(6.0, 4e7, 4.2e6),
-}
-"""By device and dtype, MLX's by bits, too; where nothing was measured, the kernel is taken. Drawn through the sizes below, and
-not measured between them.
-
-Square weights of 4 bits in groups of 64, unless said otherwise; first the kernel's time, then the product's:
-
-On two cores of an AMD EPYC with torch 2.13 and MLX 0.32, in ms. torch in bfloat16, width 256: 128 rows 0.104 and 0.108, 192
-rows 0.155 and 0.130; 1024: 48 rows 0.59 and 0.61, 64 rows 0.78 and 0.68, 512 rows 6.2 and 2.9; 4096: 56 rows 10.9 and 10.9.
-One row in float32, 256: 0.063 and 0.051, 1024: 0.93 and 0.31; in float16, 256: 0.067 and 0.059, 1024: 0.98 and 0.57. MLX in
-bfloat16, 768: 4 rows 2.2 and 2.7, 8 rows 4.3 and 3.3, 64 rows 34 and 18; with 8 bits 4 rows 2.1 and 2.2, 8 rows 4.2 and 3.1;
-in float16 16 rows 8.4 and 9.9, 24 rows 12.6 and 12.5, 32 rows 16.6 and 14.1; with 8 bits 16 rows 8.3 and 9.5, 32 rows 16.5 and
-13.8.
-
-On an H200 with torch 2.11 and MLX 0.32.4, queued, in us. torch, 1024: 512 rows 43 and 41 to 61, 640 rows 52 and 38; 2048: 128
-rows 43 and 51, 160 rows 52 and 49; 4096: 80 rows 100 and 111, 96 rows 119 and 113, 512 rows 602 and 124. MLX, 1024: 1024
-rows 30 and 66, 2048 rows 39 and 36; 2048: 16 rows 32 and 47, 17 rows 47 and 39; 4096: 4 rows 45 and 49, 8 rows 61 and 54,
-512 rows 151 and 64. MLX with 8 bits, 2048: 512 rows 43 and 48; 4096: 4 rows 37 and 8 rows 49, where the product takes 41 for
-1 row and 54 for 512, and by mx.dequantize 72 and 90.
-"""
 
 
 @dataclass(frozen=True)
@@ -88,10 +34,10 @@ class QuantizedLinear(Operator):
     in every dtype on the CPU and on MPS, in bfloat16 alone on CUDA (aten/src/ATen/native/cuda/int4mm.cu). Its kernel for 8
     bits, _weight_int8pack_mm, has one scale for a whole row and no offset, so that it computes something else.
 
-    Two variants in each library: `kernel` is that kernel, and `product` dequantises the weight in each call and multiplies by
-    it, in torch for 8 bits, too. The native form is the faster one for its number of rows, where that was measured (see
-    `Crossing`), else the kernel; where torch has no kernel it is not supported. In torch it keeps the weight packed in both
-    ways, since the kernel's own layout cannot be unpacked.
+    The native form is that kernel; where torch has none it is not supported. `product` dequantises the weight in each call and
+    multiplies by it, in torch for 8 bits, too: the kernel unpacks the weight again for every row or few rows, as generating a
+    token wants it, the product once, so that with many rows it is the faster one. `product_in_parts`, in torch, does so with a
+    part of the rows of the weight at a time; `product_of_bytes`, in MLX for 8 bits, without mx.dequantize, in one kernel.
     """
 
     embed_dim: Size = 768
@@ -153,23 +99,6 @@ class QuantizedLinear(Operator):
         return x @ xp.reshape(weight, (self.out_features, self.embed_dim)).T
 
     def torch(self, w: SimpleNamespace) -> Call:
-        crossing = TORCH_CROSSINGS.get((w.codes.device.type, str(w.scales.dtype).removeprefix("torch.")))
-        if crossing is None:
-            return self.torch_kernel(w)
-        fewest = crossing.fewest(self.out_features * self.embed_dim)
-        if self.bits == 4 and fewest <= 1:
-            return self.torch_product(w)
-        return self._torch_kernel(w, fewest, self.torch_product(w))
-
-    def torch_kernel(self, w: SimpleNamespace) -> Call:
-        """By torch's kernel alone."""
-        return self._torch_kernel(w)
-
-    def _torch_kernel(self, w: SimpleNamespace, fewest: float = math.inf, product: Call | None = None) -> Call:
-        """By torch's kernel, and from `fewest` rows on by the product.
-
-        One function for both, since a call of few rows takes microseconds, of which another one would be 2 %.
-        """
         import torch
 
         device, dtype = w.codes.device.type, w.scales.dtype
@@ -188,20 +117,24 @@ class QuantizedLinear(Operator):
 
         def call(x: Any) -> Any:
             batch, seq, _ = x.shape
-            rows = batch * seq
-            if product is not None and rows >= fewest:
-                return product(x)
-            out = multiply(x.reshape(rows, embed_dim).contiguous(), packed, group_size, scales_and_zeros)
+            out = multiply(x.reshape(batch * seq, embed_dim).contiguous(), packed, group_size, scales_and_zeros)
             return out.view(batch, seq, out_features)
 
         return call
 
     def torch_product(self, w: SimpleNamespace) -> Call:
         """By a plain product, with the weight unpacked and dequantised in each call."""
+        return self._torch_product(w, self.out_features)
+
+    def torch_product_in_parts(self, w: SimpleNamespace) -> Call:
+        """The same, PART weights at a time."""
+        return self._torch_product(w, max(1, PART // self.embed_dim))
+
+    def _torch_product(self, w: SimpleNamespace, rows: int) -> Call:
         import torch
         from torch.nn.functional import linear
 
-        on_cuda, rows = w.codes.is_cuda, max(1, CPU_PART // self.embed_dim) if w.codes.is_cpu else self.out_features
+        on_cuda = w.codes.is_cuda
         unpacked, *stored = self._torch_stored(torch, w)
 
         def dequantised(packed: Any, scales: Any, biases: Any) -> Any:
@@ -260,29 +193,7 @@ class QuantizedLinear(Operator):
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
-        packed, device = self._mlx_packed(w), _mlx_device(mx)
-        crossing = MLX_CROSSINGS.get((device, str(w.scales.dtype).removeprefix("mlx.core."), self.bits))
-        kernel = self._mlx_kernel(w, packed)
-        if crossing is None:
-            return kernel
-        product = self._mlx_product(w, packed, device)
-        fewest = crossing.fewest(self.out_features * self.embed_dim) * self.embed_dim
-        return lambda x: kernel(x) if x.size < fewest else product(x)
-
-    def mlx_kernel(self, w: SimpleNamespace) -> Call:
-        """By MLX's kernel alone."""
-        return self._mlx_kernel(w, self._mlx_packed(w))
-
-    def mlx_product(self, w: SimpleNamespace) -> Call:
-        """By a plain product, with the weight dequantised in each call."""
-        import mlx.core as mx
-
-        return self._mlx_product(w, self._mlx_packed(w), _mlx_device(mx))
-
-    def _mlx_kernel(self, w: SimpleNamespace, packed: Any) -> Call:
-        import mlx.core as mx
-
-        on_cpu = _mlx_device(mx) == "cpu"
+        packed, on_cpu = self._mlx_packed(w), mx.default_device().type == mx.DeviceType.cpu
         # On the CPU the kernel sums in x's dtype: a row of 768 comes out 3 % wrong in bfloat16. On GPUs it sums in float32.
         scales, biases = (each.astype(mx.float32) if on_cpu else each for each in (w.scales, w.biases))
         mx.eval(scales, biases)
@@ -294,14 +205,22 @@ class QuantizedLinear(Operator):
             return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
         return multiply
 
-    def _mlx_product(self, w: SimpleNamespace, packed: Any, device: str) -> Call:
+    def mlx_product(self, w: SimpleNamespace) -> Call:
+        """By a plain product, with the weight dequantised in each call."""
         import mlx.core as mx
 
-        scales, biases = w.scales, w.biases
-        if device == "cuda" and self.bits == 8:  # where mx.dequantize takes twice as long as this one fused kernel
-            dequantize = mx.compile(self._mlx_from_bytes)
-            return lambda x: x @ dequantize(packed, scales, biases).T
+        packed, scales, biases = self._mlx_packed(w), w.scales, w.biases
         return lambda x: x @ mx.dequantize(packed, scales, biases, group_size=self.group_size, bits=self.bits).T
+
+    def mlx_product_of_bytes(self, w: SimpleNamespace) -> Call:
+        """The same with bytes for codes, in one kernel of MLX's compiler."""
+        import mlx.core as mx
+
+        if self.bits != 8:
+            raise Unsupported("operator.variant=product_of_bytes takes a byte for a code; it can do bits=8.")
+        packed, scales, biases = self._mlx_packed(w), w.scales, w.biases
+        dequantize = mx.compile(self._mlx_from_bytes)
+        return lambda x: x @ dequantize(packed, scales, biases).T
 
     def _mlx_from_bytes(self, packed: Any, scales: Any, biases: Any) -> Any:
         import mlx.core as mx
@@ -323,9 +242,3 @@ class QuantizedLinear(Operator):
 def _in_pairs(torch: Any, codes: Any) -> Any:
     """Two neighbouring 4-bit codes of a row in each byte, the first one high, as torch's kernel for CUDA is given them."""
     return (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8).contiguous()
-
-
-def _mlx_device(mx: Any) -> str:
-    if mx.default_device().type == mx.DeviceType.cpu:
-        return "cpu"
-    return "metal" if mx.metal.is_available() else "cuda"

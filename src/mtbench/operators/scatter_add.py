@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 from mtbench.operators._scatter import Scatter
 from mtbench.operators.base import Call
@@ -22,12 +21,13 @@ class ScatterAdd(Scatter):
     def torch(self, w: SimpleNamespace) -> Call:
         import torch
 
-        def call(base: Any, index: Any, updates: Any) -> Any:
-            if base.is_cuda:  # half the time of index_add's kernel there (H200)
-                return torch.scatter_add(base, 0, index[:, None].expand_as(updates), updates)
-            return torch.index_add(base, 0, index, updates)
+        return lambda base, index, updates: torch.index_add(base, 0, index, updates)
 
-        return call
+    def torch_scatter(self, w: SimpleNamespace) -> Call:
+        """By an index for each number: half the time of index_add's kernel on CUDA (H200)."""
+        import torch
+
+        return lambda base, index, updates: torch.scatter_add(base, 0, index[:, None].expand_as(updates), updates)
 
     def mlx(self, w: SimpleNamespace) -> Call:
         return lambda base, index, updates: base.at[index].add(updates)

@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators._layers import head_groups, head_size, mlx_causal_mask, torch_causal_mask
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes
 
 SCORES_HELD = 3
 """By `portable`, at its peak: the scores, their exponentials, and the weights that these become."""
-
-FEWEST_KEYS = 128
-"""From so many keys on, plain products are faster on a CPU for one query in half precision than torch's fused attention: with 8
-heads of 96 and 512 keys in bfloat16, 124 against 331 us, with 12 of 64 and 2048 keys 287 against 1357, in float16 1567 against
-2277 (torch 2.13, AMD EPYC); with 64 keys 66 against 42."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,8 @@ class ScaledDotProductAttention(Operator):
 
     q: (batch, heads, seq, head_dim), k and v: (batch, kv_heads, kv_len, head_dim) -> out as q. `head_dim` is
     embed_dim / num_heads where it is not given. Scores, mask, softmax and the second product are one fused call in both
-    libraries.
+    libraries. Variants in torch: `products` makes two products and a softmax of it, as is faster for one query in half
+    precision on some CPUs; where heads are shared, `repeated_heads` and `grouped_rows` give kernels without groups equal heads.
 
     - `num_kv_heads` (num_heads where it is not given): query heads h g to h g + g - 1 share head h of keys and values, where
       g = num_heads / num_kv_heads: grouped-query attention (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245);
@@ -158,12 +154,72 @@ class ScaledDotProductAttention(Operator):
         return xp.reshape(xp.reshape(weights, (*rows, keys)) @ v, q.shape)
 
     def torch(self, w: SimpleNamespace) -> Call:
+        from torch.nn.functional import scaled_dot_product_attention
+
+        shared = {"enable_gqa": True} if self.groups > 1 else {}
+        return self._torch(partial(scaled_dot_product_attention, **shared) if shared else scaled_dot_product_attention)
+
+    def torch_repeated_heads(self, w: SimpleNamespace) -> Call:
+        """Each head of keys and values repeated for its group, for kernels that take no groups."""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        self._refuse_ungrouped("repeated_heads")
+        groups = self.groups
+
+        def attend(q: Any, k: Any, v: Any, **mask: Any) -> Any:
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+            return scaled_dot_product_attention(q, k, v, **mask)
+
+        return self._torch(attend)
+
+    def torch_grouped_rows(self, w: SimpleNamespace) -> Call:
+        """The queries of a group as rows of one head: those of a single position are as good as so many queries."""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        self._refuse_ungrouped("grouped_rows")
+        groups = self.groups
+
+        def attend(q: Any, k: Any, v: Any, attn_mask: Any = None) -> Any:
+            batch, _, queries, size = q.shape
+            rows = (batch, k.shape[1], groups * queries)
+            if attn_mask is not None and attn_mask.dim() == 2:
+                attn_mask = attn_mask.repeat(groups, 1)
+            elif attn_mask is not None:
+                attn_mask = attn_mask.reshape(*rows, -1)
+            return scaled_dot_product_attention(q.reshape(*rows, size), k, v, attn_mask=attn_mask).reshape(q.shape)
+
+        return self._torch(attend, masks_are_arrays=True)
+
+    def torch_products(self, w: SimpleNamespace) -> Call:
+        """Two products with a softmax between them."""
+        import torch
+
+        groups, scale = self.groups, self.head_size**-0.5
+
+        def attend(q: Any, k: Any, v: Any, attn_mask: Any = None) -> Any:
+            batch, heads, queries, size = q.shape
+            rows = (batch, heads // groups, groups * queries)
+            scores = torch.matmul((q * scale).reshape(*rows, size), k.mT).view(batch, heads, queries, -1)
+            if attn_mask is not None:
+                masked = attn_mask.dtype == torch.bool
+                scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
+            return torch.matmul(torch.softmax(scores, -1).view(*rows, -1), v).view(q.shape)
+
+        return self._torch(attend, masks_are_arrays=True)
+
+    def _refuse_ungrouped(self, variant: str) -> None:
+        if self.groups == 1:
+            raise Unsupported(
+                f"operator.variant={variant} is a way for query heads that share keys; give num_kv_heads."
+            )
+
+    def _torch(self, attend: Call, masks_are_arrays: bool = False) -> Call:
+        """The call of what attends as torch's own function does: attend(q, k, v, attn_mask, is_causal). `masks_are_arrays`
+        where it takes no other way to be told of a mask."""
         import torch
         from torch.compiler import is_compiling
         from torch.nn.attention.bias import causal_lower_right
 
-        attend = _torch_attention(self.groups)
-        attend_unmade = attend if self.groups == 1 else partial(attend, made=False)
         seen, hidden = torch_causal_mask(True, self.window), torch_causal_mask(False, self.window)
         lower_right = cache(causal_lower_right)
 
@@ -174,12 +230,13 @@ class ScaledDotProductAttention(Operator):
             queries, keys = q.shape[2], k.shape[2]
             if bias is not None:
                 return attend(q, k, v, attn_mask=bias.masked_fill(hidden(queries, keys, q.device), -torch.inf))
-            if causal and queries == keys:  # elsewhere wrong: torch aligns is_causal top-left
+            if masks_are_arrays or not causal:
+                return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
+            if queries == keys:  # elsewhere wrong: torch aligns is_causal top-left
                 return attend(q, k, v, is_causal=True)
-            if causal and q.is_cuda:
-                # flash kernels know this mask without its being made: a third faster than a boolean mask (H100)
+            if q.is_cuda:  # flash kernels know this mask without its being made; elsewhere torch makes it in each call
                 mask = causal_lower_right if is_compiling() else lower_right  # the compiler traces through no cache
-                return attend_unmade(q, k, v, attn_mask=mask(queries, keys))
+                return attend(q, k, v, attn_mask=mask(queries, keys))
             return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
 
         return call
@@ -200,34 +257,3 @@ class ScaledDotProductAttention(Operator):
             return scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
 
         return call
-
-
-def _torch_attention(groups: int) -> Call:
-    """torch's fused attention, where as many query heads share a head of keys and values, in the way that is fastest.
-
-    `made`, an argument where heads are shared, says that a mask is an array, which flash kernels on CUDA do not take.
-    """
-    import torch
-    from torch.nn.functional import scaled_dot_product_attention
-
-    def grouped(q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False, made: bool = True) -> Any:
-        # Of the kernels that torch chooses on CUDA, flash alone takes groups, and neither float32 nor a mask that is an array.
-        flash = q.is_cuda and q.dtype != torch.float32 and not (made and attn_mask is not None)
-        if not flash and q.shape[2] == 1:
-            # One query of each head: those of a group are as good as queries of one head. Flash, which divides the keys among
-            # the processors, took a third of the time of that (H200, 8192 keys).
-            rows = (q.shape[0], k.shape[1], groups)
-            mask = None if attn_mask is None else attn_mask.reshape(*rows, -1)
-            return scaled_dot_product_attention(q.reshape(*rows, -1), k, v, attn_mask=mask).reshape(q.shape)
-        if q.is_cuda and not flash:  # with enable_gqa it would fall back to plain products
-            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-            return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal)
-        return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal, enable_gqa=True)
-
-    def alone(q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False) -> Any:
-        if q.is_cpu and q.dtype != torch.float32 and q.shape[2] == 1 and k.shape[2] >= FEWEST_KEYS:
-            scores = torch.matmul(q * q.shape[3] ** -0.5, k.mT)
-            return torch.matmul(torch.softmax(scores if attn_mask is None else scores + attn_mask, -1), v)
-        return scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal)
-
-    return alone if groups == 1 else grouped

@@ -5,7 +5,6 @@ another machine, or made without Hydra.
 """
 
 import json
-import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -19,6 +18,8 @@ from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import from_plain, to_plain
 from mtbench.plan.accuracy import Limits
+from mtbench.plan.arm import PARAMS, library_axes
+from mtbench.plan.arm import Arm as Arm
 from mtbench.plan.protocol import Protocol
 from mtbench.results.record import CONTENDERS, to_json
 
@@ -27,8 +28,6 @@ DIGITS = 10
 
 USUAL = {"operator.variant": "native", "device": "auto", "matmul_precision": "highest"}
 """Settings that go without saying."""
-
-PARAMS = "operator.params."
 
 FILE_NAME = "plan.json"
 
@@ -59,48 +58,6 @@ class Task:
             "shape": asdict(self.shape),
         }
         return plain.fingerprint(identity | ({} if self.model is None else {"model": self.model}), DIGITS)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One contender: a library, how it is set up, and what else of its own it brings. One worker process serves one arm.
-
-    `contended` holds the values of those competing axes that are the task's: dtype, operator, parameters.
-    """
-
-    framework: str
-    mode: str = "eager"  # or compiled
-    variant: str = "native"
-    device: str = "auto"  # as asked for: auto, cpu, gpu
-    matmul_precision: str = "highest"
-    framework_file: str | None = None  # a user's own Python file
-    python: str | None = None  # another interpreter to run under, an absolute path; None: this one
-    requirement: str | None = None  # what to install into an environment of its own (PEP 508); None: run in this one
-    contended: tuple[tuple[str, Any], ...] = ()
-    label: str | None = None  # what the user calls it
-
-    @property
-    def name(self) -> str:
-        """Short and fit for a folder: what differs from the defaults is named, the rest is silent.
-
-        Two arms of a sweep never share a name. A path may name a person, so it is named by its fingerprint.
-        """
-        if self.label is not None:
-            return re.sub(r"[^\w.+-]", "_", self.label)
-        parts = [self.framework if self.mode == "eager" else f"{self.framework}_{self.mode}"]
-        parts += [] if self.variant == "native" else [self.variant]
-        parts += [] if self.device == "auto" else [self.device]
-        parts += [] if self.matmul_precision == "highest" else [self.matmul_precision]
-        parts += [] if self.python is None else [f"python-{plain.fingerprint({'python': self.python}, 6)}"]
-        parts += [] if self.requirement is None else [_requirement_name(self.requirement, self.framework)]
-        parts += [_axis_name(axis, value) for axis, value in self.contended]
-        return "-".join(parts)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All but what is contended of the task."""
-        label = {} if self.label is None else {"label": self.label}
-        return {name: value for name, value in vars(self).items() if name not in ("contended", "label")} | label
 
 
 @dataclass(frozen=True)
@@ -161,7 +118,7 @@ class Job:
         task, competing = self.task, set(self.contenders)
         names = [name for name, _ in task.params] if self.shared is None else list(self.shared)
         held = [(name, value) for name, value in task.params if name in names and PARAMS + name not in competing]
-        settings = {axis: value for axis, value in _library_axes(self.arm).items() if axis not in competing}
+        settings = {axis: value for axis, value in library_axes(self.arm).items() if axis not in competing}
         operator = registry.load("operator", task.operator, task.operator_file)
         usual = {each.name: each.default for each in fields(operator)}
         return Cell(
@@ -293,33 +250,3 @@ def _with_shared_parameters(jobs: Sequence[Job]) -> tuple[Job, ...]:
         return replace(made, folder=made.usual_folder) if one.folder == one.usual_folder else made
 
     return tuple(map(told, jobs))
-
-
-def _library_axes(arm: Arm) -> dict[str, str]:
-    """The values of the axes that are the library's, in the words of a configuration."""
-    framework = arm.framework if arm.mode == "eager" else f"{arm.framework}_{arm.mode}"
-    versions = {"framework.python": arm.python, "framework.requirement": arm.requirement}
-    asked = [f"{name}={value}" for name, value in versions.items() if value is not None]
-    return {
-        "framework": " ".join([framework, *asked]),
-        "operator.variant": arm.variant,
-        "device": arm.device,
-        "matmul_precision": arm.matmul_precision,
-    }
-
-
-def _axis_name(axis: str, value: Any) -> str:
-    """`bfloat16`, `quantized_linear`, `bits=4`."""
-    text = re.sub(r"[^\w.+-]", "_", str(value))
-    return f"{axis.removeprefix(PARAMS)}={text}" if axis.startswith(PARAMS) else text
-
-
-def _requirement_name(requirement: str, framework: str) -> str:
-    """`mlx==0.31.0` is mlx-0.31.0, of which the framework's own name is left out; anything less plain gets a
-    fingerprint, since `mlx<1` and `mlx>=1` must not be named alike, and an address may hold a person's name."""
-    exact = re.fullmatch(r"([\w.-]+) *== *([\w.+!-]+)", requirement)
-    if exact is None:
-        package = re.match(r"[\w.-]*", requirement)
-        return f"{package.group() if package else ''}-{plain.fingerprint({'requirement': requirement}, 6)}"
-    package_name, version = exact.groups()
-    return version if package_name == framework else f"{package_name}-{version}"

@@ -1,7 +1,8 @@
 """What the contenders are called in a report, and how each is drawn: the same on every page.
 
 A contender is an arm as it turned out: with the device it got, the library's version and the machine. Its label names
-the framework, the mode and what else competes, and of the rest only what tells it apart from the other contenders.
+the framework, the mode, how it was set up and what else competes, and of the rest only what tells it apart from the other
+contenders.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import polars as pl
 
 IDENTITY = (
-    "framework", "mode", "contender", "variant", "device", "matmul_precision", "library_version", "machine_id", "arm",
+    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version", "machine_id", "arm",
 )  # fmt: skip
 """The columns that make a contender; `contender` is what else competes, such as its dtype."""
 
@@ -116,6 +117,7 @@ def device_name(row: Mapping[str, Any]) -> str:
 def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | None, ...]]]) -> str:
     mode = contender["mode"]
     parts = [f"{contender['framework']}" if mode in ("eager", None) else f"{contender['framework']} {mode}"]
+    parts += [contender["setup"]] if contender["setup"] else []
     parts += [contender["contender"]] if contender["contender"] else []
     for name, groups in _NAMED_WHERE_THEY_DIFFER.items():
         value = contender[name]

@@ -136,7 +136,8 @@ def named(params: dict[str, Any], model: str | None) -> dict[str, Any]:
 def value(row: Row, axis: str) -> Any:
     """What a record has on an axis, by the name of its setting; None where it has none. Raises KeyError for no axis."""
     if axis == "framework":
-        return row["framework"] if row["mode"] == "eager" else f"{row['framework']}_{row['mode']}"
+        framework = row["framework"] if row["mode"] == "eager" else f"{row['framework']}_{row['mode']}"
+        return " ".join([framework, *([row["setup"]] if row["setup"] else [])])
     if axis.startswith(PARAMS):
         return json.loads(row["params"]).get(axis.removeprefix(PARAMS))
     return row[COLUMNS[axis]]

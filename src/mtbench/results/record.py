@@ -185,7 +185,19 @@ class Record:
     started_at: datetime | None = column("started", "start of measuring, UTC", default=None)
     finished_at: datetime | None = column("finished", "end of measuring, UTC", default=None)
 
-    library_version: str | None = column("version", "version of the library that ran", default=None, of="What measured")
+    setup: str | None = column(
+        "set-up", "settings of compiler and process, as in the arm's name", default=None, of="What measured"
+    )
+    asked_settings: str = column(
+        "settings asked for", "settings of compiler, threads, environment and library, in full", "JSON", "{}"
+    )
+    compiled_with: str = column(
+        "compiled with", "options that the library's compiler was given in this job", "JSON", "{}"
+    )
+    device_index: int | None = column(
+        "number of the GPU", "number of the GPU, from 0, if one was asked for", default=None
+    )
+    library_version: str | None = column("version", "version of the library that ran", default=None)
     requirement: str | None = column(
         "requirement", "requested version (framework.requirement), without any address", default=None
     )

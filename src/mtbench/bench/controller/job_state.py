@@ -167,6 +167,9 @@ class JobState:
             paired=self.paired,
             floor_ns=self.floor_ns,
             canary_drift=self.canary_drift,
+            setup=" ".join(arm.setup) or None,
+            asked_settings=nameless(to_json(arm.asked)),  # a variable's value may be a path
+            device_index=arm.device_index,
             requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
             machine_id=sweep.machine_id,
             machine=to_json(dict(sweep.machine)),
@@ -192,6 +195,7 @@ class JobState:
             first, last = self.prepared[0], self.prepared[-1]
             record.first_call_ns = first.first_call_ns
             record.warmup_ns = sum(each.warmup_ns for each in self.prepared)
+            record.compiled_with = to_json(last.compiled_with)
             record.flops, record.bytes_moved = last.flops, last.bytes_moved
             record.calls_per_block, record.throughput_calls = last.calls_per_block, last.throughput_calls
             record.calls_per_sample = last.calls_per_sample

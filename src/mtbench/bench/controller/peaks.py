@@ -31,7 +31,8 @@ little to pay for noticing."""
 class Peaks:
     """The rates that each library was measured to reach with each dtype, and the best of those that compute alike.
 
-    Arms of one library that differ in mode or variant alone have the same products and copies, so one is measured for all.
+    Arms of one library that differ in mode, variant or compiler alone have the same products and copies, so one is measured for
+    all.
     """
 
     measured: dict[tuple[Any, ...], tuple[tuple[str, str, str], Rates]] = field(default_factory=dict)
@@ -60,13 +61,18 @@ class Peaks:
 
 
 def _alike(state: JobState) -> tuple[str, str, str]:
-    return state.device, state.job.task.dtype, state.job.arm.matmul_precision
+    number = state.job.arm.device_index
+    return (
+        state.device if number is None else f"{state.device}:{number}",
+        state.job.task.dtype,
+        state.job.arm.matmul_precision,
+    )
 
 
 def _source(state: JobState) -> tuple[Any, ...]:
     arm = state.job.arm
     library = (arm.framework, arm.framework_file, arm.python, arm.requirement)
-    return (*library, arm.device, arm.matmul_precision, state.job.task.dtype)
+    return (*library, arm.device_name, arm.matmul_precision, state.job.task.dtype, arm.threads, arm.env, arm.own)
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ class Store:
         """All that decides on a peak, as far as it can be read."""
         arm = state.job.arm
         file = arm.framework_file and plain.fingerprint_of_bytes(Path(arm.framework_file).read_bytes())
-        return {
+        setup = {name: value for name, value in arm.asked.items() if name != "compile"}
+        setup |= {} if arm.device_index is None else {"device_index": arm.device_index}
+        return setup | {
             "method": METHOD,
             "machine_id": self.machine_id,
             "cpus": self.cpus,

@@ -194,6 +194,10 @@ class Controller:
             self._measure_energy(state)
 
     def _measure_energy(self, state: JobState) -> None:
+        if state.job.arm.device_index:
+            state.energy = f"the counter that is read is the first GPU's, and not that of {state.job.arm.device_name}"
+            return
+
         def work(seconds: float) -> int | None:
             answer = self.workers.ask_aside(state, wire.Work(seconds))
             return None if answer is None else answer.calls

@@ -13,7 +13,6 @@ from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Settings
 from mtbench.plan.jobs import Arm
 from mtbench.plan.protocol import Protocol
 from mtbench.results import stats
@@ -55,7 +54,9 @@ class Workers:
         requests: dict[Arm, wire.Start] = {}
         for arm in arms:
             with self._failing(arm):
-                process = self.alive[arm] = self.start_process(python=self._interpreter(arm), waiting_s=self.waiting_s)
+                process = self.alive[arm] = self.start_process(
+                    environment=arm.variables, python=self._interpreter(arm), waiting_s=self.waiting_s
+                )
                 requests[arm] = _start(arm, self.protocol, self._compiler_cache(arm))
                 process.tell(requests[arm])
         stats.load()  # while the workers import their libraries
@@ -177,8 +178,7 @@ class Workers:
 
 
 def _start(arm: Arm, protocol: Protocol, compiler_cache: str | None) -> wire.Start:
-    settings = Settings(device=arm.device, matmul_precision=arm.matmul_precision)
-    return wire.Start(arm.framework, arm.framework_file, arm.mode, settings, protocol, compiler_cache)
+    return wire.Start(arm.framework, arm.framework_file, arm.mode, arm.library_settings, protocol, compiler_cache)
 
 
 def prepare(state: JobState, restart: int) -> wire.Prepare:

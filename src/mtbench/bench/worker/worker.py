@@ -88,10 +88,11 @@ class Worker:
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
         raise_priority()  # likewise
-        framework_class: type[Framework] = registry.load("framework", request.framework, request.file)
+        chosen: type[Framework] = registry.load("framework", request.framework, request.file)
+        chosen.check_own(request.settings)
         if request.compiler_cache is not None:
-            framework_class.keep_compiled_in(Path(request.compiler_cache))
-        self.framework = framework_class(request.settings)
+            chosen.keep_compiled_in(Path(request.compiler_cache))
+        self.framework = chosen(request.settings)
         self.description = self.framework.describe()
         self.tick_ns = blocks.clock_tick_ns(time.perf_counter_ns, time.get_clock_info("perf_counter").resolution * 1e9)
         blocks.settle_collector(set_aside=True)
@@ -169,7 +170,9 @@ class Worker:
             warnings=[
                 *([] if warmth.steady else [f"not steady after {self.protocol.warmup_cap_s:g} s of warm-up"]),
                 *problem.caveats(),
+                *framework.caveats(),
             ],
+            compiled_with=dict(framework.compiled_with) if self.mode == "compiled" else {},
         )
 
     def latency(self, request: wire.TimeLatency) -> wire.LatencyBlock:

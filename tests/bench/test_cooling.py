@@ -122,7 +122,7 @@ def hot_gpu() -> Reading:
         (HEAVY, COOL, ["measured under thermal pressure 'heavy'"]),
         (COOL, Reading(thermal_state="serious"), ["measured under thermal state 'serious'"]),
         (COOL, Reading(thermal_state="fair", thermal_pressure="moderate"), []),
-        (COOL, Reading(cpu_throttled=True), ["measured while a processor was slowed down for its heat"]),
+        (COOL, Reading(cpu_throttled=True), ["measured while heat slowed a processor down"]),
         (COOL, hot_gpu(), ["measured while the GPU's clocks were held back: thermal, by software"]),
         (COOL, Reading(low_power_mode=True), ["measured in low-power mode"]),
         (COOL, Reading(memory_pressure="critical"), ["measured under memory pressure 'critical'"]),

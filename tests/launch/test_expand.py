@@ -116,11 +116,12 @@ def test_names_of_the_users_own_are_added_and_a_gpus_number_is_a_name(argument, 
 
 
 def test_a_compilers_settings_are_left_out_where_another_framework_of_the_sweep_takes_them(loader):
-    asked = ["framework=torch,torch_compiled", "framework.compile.mode=default,reduce-overhead"]
+    asked = ["framework=torch,torch_compiled,mlx_compiled", "framework.compile.mode=default,reduce-overhead"]
     assert expand(loader, {}, [], asked) == [
         ["framework=torch"],
         ["framework=torch_compiled", "framework.compile.mode=default"],
         ["framework=torch_compiled", "framework.compile.mode=reduce-overhead"],
+        ["framework=mlx_compiled"],
     ]
     assert expand(loader, {}, [], ["framework=torch", "framework.compile.mode=default"]) == [
         ["framework=torch", "framework.compile.mode=default"]  # which is refused when it is composed

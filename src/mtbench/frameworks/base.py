@@ -102,6 +102,9 @@ class Framework(ABC):
     own_settings: Collection[str] = ()
     """The names of the settings that this library alone has (`Settings.own`)."""
 
+    compiler_has_settings: bool = False
+    """Whether `Settings.compile` means anything to this library."""
+
     static_outputs: bool = False
     """Whether what a compiled call returns lies in memory that its next call writes into, so that a result is valid until
     then and equal addresses are no sign of an old answer: CUDA graphs replay with fixed addresses."""

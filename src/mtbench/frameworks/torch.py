@@ -40,6 +40,7 @@ class Torch(Framework):
     """PyTorch in inference mode, without autocast."""
 
     library = "torch"
+    compiler_has_settings = True
 
     def __init__(self, settings: Settings) -> None:
         # One process compiles; torch would otherwise keep a pool of helper processes alive while blocks are timed.

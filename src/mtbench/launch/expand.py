@@ -160,18 +160,27 @@ def _with_variants(
 
 
 def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
-    """The jobs without a compiler's settings where their framework runs eager and another one of the sweep is compiled."""
+    """The jobs without a compiler's settings where their framework takes none and another one of the sweep does."""
     folders = _folders(loader)
     chosen = {job: _chosen(job, "framework") for job in jobs}
-    eager = {name: _declared("framework", name, folders).get("mode") == "eager" for name in {*chosen.values()} if name}
-    if all(eager.values()):
+    takes = {name: _takes_settings(_declared("framework", name, folders)) for name in {*chosen.values()} if name}
+    if not any(takes.values()):
         return dict(jobs)
 
     def kept(job: tuple[str, ...]) -> tuple[str, ...]:
-        idle = eager.get(chosen[job] or "", False)
+        idle = not takes.get(chosen[job] or "", True)
         return tuple(each for each in job if not (idle and each.lstrip("+").startswith(COMPILE)))
 
     return dict.fromkeys(map(kept, jobs))
+
+
+def _takes_settings(declared: Mapping[str, Any]) -> bool:
+    """Whether a framework's YAML is of a compiler that has settings; one that is not ours may."""
+    library = str(declared.get("name"))
+    ours = library in registry.names("framework")
+    return declared.get("mode") == "compiled" and (
+        not ours or bool(registry.load("framework", library).compiler_has_settings)
+    )
 
 
 def _chosen(job: Sequence[str], group: str) -> str | None:

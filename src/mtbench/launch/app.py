@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import signal
-import stat
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,9 +31,6 @@ def main(arguments: Sequence[str]) -> None:
     configuration.register()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
-        signal.signal(signal.SIGHUP, _hang_up)
     try:
         sys.argv[1:] = for_hydra([quoted(argument) for argument in arguments])  # where Hydra reads them
         _accept_hydras_help()
@@ -127,18 +122,3 @@ def _run(plan: Plan, folder: Path) -> None:
         raise SystemExit(EXIT_INTERRUPTED)
     if any(record.status not in ("ok", "unsupported") for record in outcome.records):
         raise SystemExit(EXIT_FAILED)
-
-
-def _interrupt(*_: object) -> None:
-    """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
-    raise KeyboardInterrupt
-
-
-def _hang_up(*_: object) -> None:
-    """So does SIGHUP, when the terminal is closed. What is still to be said has nobody to read it then, and writing it to a
-    terminal that is gone would be an error, before all records are kept."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        if stat.S_ISCHR(os.fstat(output).st_mode):  # isatty denies it of a terminal that is gone
-            os.dup2(nowhere, output)
-    _interrupt()

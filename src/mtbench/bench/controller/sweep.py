@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mtbench import interrupts
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.conditions import contended, contention, joined, warnings_of
@@ -16,6 +17,7 @@ from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.keeping import Keeping
 from mtbench.bench.controller.peaks import Kept, Peaks, Store
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Extent, Progress
@@ -24,7 +26,7 @@ from mtbench.bench.controller.workers import StartProcess, Workers, prepare
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.jobs import Arm, Plan
-from mtbench.results.record import FILE_NAME, Record, write
+from mtbench.results.record import FILE_NAME, Record
 from mtbench.results.samples import block_statistic
 
 INTERRUPTED_WRITING_S = 1.0
@@ -63,6 +65,7 @@ class Controller:
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         self.folder = folder
+        self.keeping = Keeping(folder, self.progress)
         arms = self.plan.arms
         by_id = {state.job.id: state for state in self.states}
         cells = [[by_id[job.id] for job in cell] for cell in self.plan.by_cell()]
@@ -78,6 +81,7 @@ class Controller:
         finally:
             self.workers.end()
             self.meter.close()
+        self.unwritten = self.keeping.finish()
         records = [self.records[state.job.id] for state in self.states if state.job.id in self.records]
         self.progress.sweep_finished(records, interrupted)
         return records, interrupted
@@ -159,7 +163,8 @@ class Controller:
             shared = contended(reading, state.visit_disturbance)
             state.warnings = joined(state.warnings, [*warnings_of(before, reading), *shared])
             if not state.failed:
-                state.end_visit()
+                with interrupts.held():
+                    state.end_visit()
             self.workers.ask_aside(state, wire.Release())
             self._record(state)
         self.cooling.seen(reading)
@@ -292,8 +297,8 @@ class Controller:
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
         record = state.record(self.sweep)
-        write(record, self.folder / state.job.folder)
         self.records[state.job.id] = record
+        self.keeping.write(record, state.job.folder)
         self.progress.job_recorded(record)
 
     def _record_unfinished(self) -> None:

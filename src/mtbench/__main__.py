@@ -4,7 +4,7 @@ import sys
 
 from mtbench import interrupts
 
-COMMANDS = ("list", "report", "compare", "doctor", "selftest")
+COMMANDS = ("list", "report", "compare", "resume", "doctor", "selftest")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
@@ -22,6 +22,9 @@ from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
 from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan.jobs import Plan, plan
+
+if TYPE_CHECKING:
+    from mtbench.engines.resume import Rest
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -89,9 +92,12 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     folder = Path(str(config.hydra.sweep.dir))
     sweep = compose(config, loader, job_overrides)
     _make("hydra.sweep.dir", folder)
-    OmegaConf.save(config, folder / "multirun.yaml")
-    for job in sweep.plan.jobs:
-        _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+    try:
+        OmegaConf.save(config, folder / "multirun.yaml")
+        for job in sweep.plan.jobs:
+            _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+    except OSError as error:
+        raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
     _run(sweep.plan, folder)
 
 
@@ -114,11 +120,24 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
 
 
 def _run(plan: Plan, folder: Path) -> None:
+    from mtbench.engines import resume
+
+    rest = resume.continued(plan, folder)
+    if rest is None:
+        rest = resume.Rest(plan, plan.protocol, plan.jobs)
+    else:
+        print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
+    run_rest(rest, folder)
+
+
+def run_rest(rest: "Rest", folder: Path) -> None:
+    """Measures what is left of a sweep, in a terminal. Exits with a code where not all went well."""
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
 
-    outcome = local.run(plan, folder, Terminal())
+    nothing = local.Outcome(rest.begun.kept, interrupted=False)
+    outcome = local.run_rest(rest, folder, Terminal()) if rest.jobs else nothing
     if outcome.interrupted:
         raise SystemExit(EXIT_INTERRUPTED)
-    if any(record.status not in ("ok", "unsupported") for record in outcome.records):
+    if outcome.unwritten or any(record.status not in ("ok", "unsupported") for record in outcome.records):
         raise SystemExit(EXIT_FAILED)

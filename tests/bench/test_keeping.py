@@ -75,15 +75,16 @@ def test_a_newer_record_of_a_job_takes_the_place_of_the_one_that_waits(disk, tmp
     assert frame["restarts"].to_list() == [2]
 
 
-def test_what_is_lost_in_the_end_is_said_with_its_folder(disk, tmp_path):
-    disk.refusals = 100
+@pytest.mark.parametrize(("before", "says"), [(False, ""), (True, "; of 1 an earlier state is there")])
+def test_what_is_lost_in_the_end_is_said_with_its_folder(disk, tmp_path, before, says):
     progress = Noting()
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)
+    if before:
+        kept.write(record(), Path("a"))
+    disk.refusals = 100
     kept.write(record(), Path("a"))
     assert kept.finish() == 1
-    assert progress.warnings[-1] == (
-        f"1 record could not be written into {tmp_path} (No space left on device) and is lost"
-    )
+    assert progress.warnings[-1] == f"1 record could not be written into {tmp_path} (No space left on device){says}"
 
 
 def test_a_disk_that_is_too_small_is_named_before_the_sweep(tmp_path):

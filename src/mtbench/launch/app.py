@@ -81,7 +81,8 @@ def run_one(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     job = configuration.job_from(config, configuration.user_folders(hydra_config))
     one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
-    _run(one, Path(hydra_config.runtime.output_dir))
+    folder = Path(hydra_config.runtime.output_dir)
+    run_rest(_rest(one, folder), folder)
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -91,6 +92,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     """
     folder = Path(str(config.hydra.sweep.dir))
     sweep = compose(config, loader, job_overrides)
+    rest = _rest(sweep.plan, folder)
     _make("hydra.sweep.dir", folder)
     try:
         OmegaConf.save(config, folder / "multirun.yaml")
@@ -98,7 +100,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
             _save_hydra_files(sweep.configs[job.id], folder / job.folder)
     except OSError as error:
         raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
-    _run(sweep.plan, folder)
+    run_rest(rest, folder)
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -119,15 +121,15 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
     OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
 
 
-def _run(plan: Plan, folder: Path) -> None:
+def _rest(plan: Plan, folder: Path) -> "Rest":
+    """What is left to be measured of a plan: all of it, unless the folder holds the same sweep, which is said."""
     from mtbench.engines import resume
 
     rest = resume.continued(plan, folder)
     if rest is None:
-        rest = resume.Rest(plan, plan.protocol, plan.jobs)
-    else:
-        print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
-    run_rest(rest, folder)
+        return resume.Rest(plan, plan.protocol, plan.jobs)
+    print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
+    return rest
 
 
 def run_rest(rest: "Rest", folder: Path) -> None:

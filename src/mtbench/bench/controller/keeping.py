@@ -9,7 +9,7 @@ from mtbench import interrupts
 from mtbench.bench.controller.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results.format import plural
-from mtbench.results.record import Record, write
+from mtbench.results.record import FILE_NAME, Record, write
 
 PAUSES_S = (0.0, 0.1, 0.5)
 """Before each try of one write: a network's file system may fail for a moment."""
@@ -41,9 +41,10 @@ class Keeping:
         """Tries once more what waits. How many records could not be written, of which the last word is a warning."""
         self._write_waiting()
         if left := len(self.waiting):
+            older = sum((self.folder / place / FILE_NAME).is_file() for place in self.waiting)
             self.progress.warn(
-                f"{left} {plural(left, 'record')} could not be written into {self.folder.absolute()} ({self.reason}) and "
-                f"{'is' if left == 1 else 'are'} lost"
+                f"{left} {plural(left, 'record')} could not be written into {self.folder.absolute()} ({self.reason})"
+                + (f"; of {older} an earlier state is there" if older else "")
             )
         return left
 

@@ -162,6 +162,7 @@ def test_more_restarts_come_to_what_all_of_them_at_once_come_to(world, cells, tm
 
 
 def test_a_cell_that_lacks_an_arm_is_measured_whole_and_others_stay(world, cells, tmp_path):
+    tmp_path = tmp_path / "run[1]"
     local.run(cells, tmp_path)
     before = times(cells, tmp_path)
     file_of(cells.jobs[3], tmp_path).unlink()
@@ -189,7 +190,17 @@ def test_an_interrupted_sweep_goes_on_with_the_restart_that_it_was_in(world, cel
         "0 of 4 jobs are done; 4 in 2 cells are left (2 cells have some restarts already)"
     )
     world.timed.clear()
-    go(tmp_path)
+    recorded: list[tuple[int, str]] = []
+
+    class Noting(Progress):
+        def restart_started(self, restart):
+            self.restart = restart
+
+        def job_recorded(self, record):
+            recorded.append((self.restart, record.job_id))
+
+    go(tmp_path, progress=Noting())
+    assert {job for restart, job in recorded if restart == 1} == {job.id for job in cells.jobs[2:]}
     assert [record.restarts for record in read(cells, tmp_path)] == [3] * 4
     assert len(world.timed) == (2 * 1 + 2 * 2) * 8
 

@@ -229,6 +229,7 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(integer_cast="upcast"),
             include_file_paths="path",
+            glob=False,  # a folder may be called run[1]
         )
         return (
             found.with_columns(

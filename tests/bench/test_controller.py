@@ -103,6 +103,43 @@ def test_kill_9_in_the_middle_of_a_cell_costs_one_job(misbehaving, brief, contro
     assert "SIGKILL" in results[0].reason
 
 
+class DiesAtItsStart(Process):
+    """A worker that is killed while it starts, as often as `times` says."""
+
+    times = 1
+
+    def answer(self, request, timeout_s):
+        if isinstance(request, Start) and self.times:
+            type(self).times -= 1
+            os.kill(self.pid, signal.SIGKILL)
+        return super().answer(request, timeout_s)
+
+
+@pytest.mark.parametrize(("deaths", "status"), [(1, "ok"), (2, "crashed")])
+def test_a_worker_that_dies_at_its_start_is_started_once_more(
+    misbehaving, brief, control, tmp_path, deaths, status, monkeypatch
+):
+    monkeypatch.setattr(DiesAtItsStart, "times", deaths)
+    ((record,), _) = control([misbehaving("well")], brief, start_process=DiesAtItsStart).run(tmp_path)
+    assert record.status == status
+    assert _workers() == []
+
+
+def test_a_death_at_a_later_start_keeps_the_speed_of_earlier_restarts(
+    misbehaving, brief, control, tmp_path, monkeypatch
+):
+    brief.restarts = 3
+
+    class Deadly(Progress):
+        def restart_started(self, restart):
+            DiesAtItsStart.times = 2 if restart == 1 else 0
+
+    monkeypatch.setattr(DiesAtItsStart, "times", 0)
+    ((record,), _) = control([misbehaving("well")], brief, Deadly(), start_process=DiesAtItsStart).run(tmp_path)
+    assert (record.status, record.restarts) == ("ok", 1)
+    assert any(warning.startswith("ended early: crashed in restart 2") for warning in record.warnings)
+
+
 def test_later_restarts_sharpen_the_record(misbehaving, brief, measure):
     brief.restarts = 3
     job = misbehaving("well")
@@ -196,7 +233,9 @@ def test_an_interrupt_spares_the_records_of_an_earlier_sweep_in_the_same_folder(
     assert frame["status"].to_list() == ["ok", "ok"]
 
 
-def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehaving, brief, control, tmp_path):
+def test_a_death_in_a_later_restart_keeps_the_speed_of_earlier_ones_and_is_written_by_an_interrupt(
+    misbehaving, brief, control, tmp_path
+):
     brief.restarts = 2
     jobs = [misbehaving("well"), misbehaving("well", framework="plain", framework_file=PLAIN)]
 
@@ -214,9 +253,12 @@ def test_a_failure_that_was_not_written_yet_is_written_by_an_interrupt(misbehavi
     controller = control(jobs, brief, KillThenInterrupt())
     results, interrupted = controller.run(tmp_path)
     assert interrupted
-    assert [record.status for record in results] == ["crashed", "ok"]
+    assert [(record.status, record.restarts) for record in results] == [("ok", 1), ("ok", 1)]
     frame, _ = records.read([tmp_path / jobs[0].folder / records.FILE_NAME])
-    assert frame["status"].to_list() == ["crashed"]
+    (warnings,) = frame["warnings"].to_list()
+    says = "ended early: crashed in restart 2: the worker was ended by SIGKILL"
+    assert [warning.startswith(says) for warning in warnings].count(True) == 1
+    assert frame["latency_ns"].item() > 0
 
 
 def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, control, tmp_path):

@@ -154,6 +154,25 @@ def test_a_pipe_gets_one_line_per_visit_and_no_control_characters(monkeypatch: p
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", pipe.file.getvalue())
 
 
+def test_time_left_counts_no_restart_that_another_run_measured() -> None:
+    pipe = Pipe()
+    pipe.view.sweep_started(Extent(1, [TORCH], 1, 4, Path("multirun/a"), begun=2))
+    pipe.view.restart_started(2)
+    pipe.view.cell_started(cell(), [TORCH])
+    pipe.seconds.now += 5
+    pipe.view.cell_finished(cell())
+    assert pipe.lines[-1].endswith("(0:05 elapsed, about 0:05 left)")
+
+
+def test_an_interrupted_sweep_says_how_to_go_on() -> None:
+    pipe = Pipe(folder=Path("multirun/a b"))
+    pipe.view.sweep_finished([record(TORCH)], True)
+    assert "Go on:   python -m mtbench resume 'multirun/a b'" in pipe.lines
+    pipe = Pipe()
+    pipe.view.sweep_finished([record(TORCH)], False)
+    assert not [line for line in pipe.lines if line.startswith("Go on")]
+
+
 def test_a_pipe_gets_each_problem_once_with_its_brackets() -> None:
     pipe = Pipe()
     reason = "MLX is not installed; install it with: pip install 'mlx[cpu]'"

@@ -106,7 +106,7 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
 
 
 @contextmanager
-def sweep_that_hangs(folder: Path, *before: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A sweep of which one cell has been measured and the next one never will. What is done to it here must end it, with its
     records kept and no worker left behind."""
     command = [*before, sys.executable, "-m", "mtbench", "--config-dir", str(USER), "operator=misbehaving"]
@@ -129,7 +129,7 @@ def sweep_that_hangs(folder: Path, *before: str, **options: Any) -> Iterator[sub
         workers = psutil.Process(process.pid).children(recursive=True)
         assert workers
         yield process
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=60) == code
         assert sorted(read(folder / "out")["status"]) == ["interrupted", "interrupted", "ok"]
         assert psutil.wait_procs(workers, timeout=30)[1] == []
     finally:
@@ -140,10 +140,12 @@ def sweep_that_hangs(folder: Path, *before: str, **options: Any) -> Iterator[sub
                 worker.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_way_to_end_a_sweep_keeps_its_records_and_shows_them(tmp_path, number):
-    with sweep_that_hangs(tmp_path, stdout=subprocess.PIPE) as process:
-        process.send_signal(number)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_each_way_to_end_a_sweep_keeps_its_records_and_shows_them(tmp_path, number, code):
+    with sweep_that_hangs(tmp_path, code=code, stdout=subprocess.PIPE) as process:
+        for _ in range(5):  # however often
+            process.send_signal(number)
+            time.sleep(0.02)
         assert process.stdout is not None
         assert b"interrupted" in process.stdout.read()
 
@@ -164,7 +166,7 @@ def test_a_closed_terminal_ends_a_sweep(tmp_path):
     streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     environment = {**os.environ, "TERM": "xterm-256color"}
     try:
-        with sweep_that_hangs(tmp_path, sys.executable, "-c", own, **streams, env=environment):
+        with sweep_that_hangs(tmp_path, sys.executable, "-c", own, code=129, **streams, env=environment):
             closing.set()
             window.join()
             os.close(terminal)
@@ -174,7 +176,7 @@ def test_a_closed_terminal_ends_a_sweep(tmp_path):
 
 
 def test_nohup_lets_a_sweep_go_on(tmp_path):
-    with sweep_that_hangs(tmp_path, "nohup", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with sweep_that_hangs(tmp_path, "nohup", code=143, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         process.send_signal(signal.SIGHUP)
         time.sleep(0.5)
         assert process.poll() is None

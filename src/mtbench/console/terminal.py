@@ -9,6 +9,7 @@ import atexit
 import json
 import math
 import re
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -153,8 +154,10 @@ class Terminal(Progress):
         )
         if self.plan and records:
             folder = self.plan.folder.absolute()
-            shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+            shown = shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
             self._line(f"Records: {shown}")
+            if interrupted:
+                self._line(f"Go on:   python -m mtbench resume {shown}")
             self._line(f"Report:  python -m mtbench report {shown}, then open reports/index.html")
 
     def _visit(self, cell: Cell) -> str:
@@ -175,7 +178,9 @@ class Terminal(Progress):
     def _times(self) -> str:
         elapsed = self.seconds() - self.started
         done, visits = self._visits()
-        if done == 0:
+        begun = self.plan.begun * self.plan.cells if self.plan else 0  # another run's time
+        done, visits = done - begun, visits - begun
+        if done <= 0:
             return f"{clock(elapsed)} elapsed"
         return f"{clock(elapsed)} elapsed, about {clock(elapsed / done * (visits - done))} left"
 

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbench import machine
 from mtbench.bench.controller.job_state import Sweep
+from mtbench.bench.controller.keeping import check_space
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
+from mtbench.engines.resume import Rest
+from mtbench.errors import ConfigError
 from mtbench.machine.sleep import kept_awake
 from mtbench.machine.watch import Watch
+from mtbench.paths import write_atomically
 from mtbench.plan import jobs as plans
 from mtbench.plan.jobs import Plan
 from mtbench.results.record import Record
@@ -21,16 +26,25 @@ TIMING = "timing.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last record of each job that has one, and whether the user interrupted."""
+    """The last record of each job that has one, whether the user interrupted, and how many records could not be written."""
 
     records: Sequence[Record]
     interrupted: bool
+    unwritten: int = 0
 
 
 def run(plan: Plan, folder: Path, progress: Progress | None = None) -> Outcome:
-    """Measures a plan's jobs. Records go into the jobs' folders below `folder` as they come, the plan beside them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / plans.FILE_NAME).write_text(plan.to_json(), encoding="utf-8")
+    """Measures a plan's jobs. Records go into the jobs' folders below `folder` as they come, the plan beside them.
+
+    Raises ConfigError where the folder cannot be written."""
+    return run_rest(Rest(plan, plan.protocol, plan.jobs), folder, progress)
+
+
+def run_rest(rest: Rest, folder: Path, progress: Progress | None = None) -> Outcome:
+    """Measures what is left of a plan. Raises ConfigError where its folder cannot be written, or where a library is not what
+    it was when the sweep was begun."""
+    plan = replace(rest.plan, jobs=rest.jobs, protocol=rest.protocol)
+    _write_plan(rest.plan, folder)
     description = machine.describe()
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, plan.protocol.cold_cache_bytes)
     protocol = replace(plan.protocol, cold_cache_bytes=cache_bytes)
@@ -39,7 +53,21 @@ def run(plan: Plan, folder: Path, progress: Progress | None = None) -> Outcome:
     with Watch() as watch, kept_awake() as sleepy:
         if sleepy is not None:
             progress.warn(sleepy)
-        controller = Controller(plan, sweep, progress, watch)
+        if (tight := check_space(folder, len(plan.jobs), protocol)) is not None:
+            progress.warn(tight)
+        controller = Controller(plan, sweep, progress, watch, begun=rest.begun)
         records, interrupted = controller.run(folder)
-    (folder / TIMING).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
-    return Outcome(records, interrupted)
+    with suppress(OSError):  # it is of no use to a result
+        (folder / TIMING).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
+    return Outcome(records, interrupted, controller.unwritten)
+
+
+def _write_plan(plan: Plan, folder: Path) -> None:
+    file, text = folder / plans.FILE_NAME, plan.to_json()
+    try:
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            write_atomically(file, text)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written ({error.strerror}); name another folder, or make room."
+        ) from error

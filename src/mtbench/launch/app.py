@@ -2,14 +2,12 @@
 
 import argparse
 import os
-import signal
-import stat
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
@@ -25,6 +23,9 @@ from mtbench.launch.expand import quoted
 from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan.jobs import Plan, plan
 
+if TYPE_CHECKING:
+    from mtbench.engines.resume import Rest
+
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -33,9 +34,6 @@ def main(arguments: Sequence[str]) -> None:
     configuration.register()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would otherwise print at length
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
-        signal.signal(signal.SIGHUP, _hang_up)
     try:
         sys.argv[1:] = for_hydra([quoted(argument) for argument in arguments])  # where Hydra reads them
         _accept_hydras_help()
@@ -83,7 +81,8 @@ def run_one(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     job = configuration.job_from(config, configuration.user_folders(hydra_config))
     one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
-    _run(one, Path(hydra_config.runtime.output_dir))
+    folder = Path(hydra_config.runtime.output_dir)
+    run_rest(_rest(one, folder), folder)
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -93,11 +92,15 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     """
     folder = Path(str(config.hydra.sweep.dir))
     sweep = compose(config, loader, job_overrides)
+    rest = _rest(sweep.plan, folder)
     _make("hydra.sweep.dir", folder)
-    OmegaConf.save(config, folder / "multirun.yaml")
-    for job in sweep.plan.jobs:
-        _save_hydra_files(sweep.configs[job.id], folder / job.folder)
-    _run(sweep.plan, folder)
+    try:
+        OmegaConf.save(config, folder / "multirun.yaml")
+        for job in sweep.plan.jobs:
+            _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+    except OSError as error:
+        raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
+    run_rest(rest, folder)
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -118,27 +121,25 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
     OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
 
 
-def _run(plan: Plan, folder: Path) -> None:
+def _rest(plan: Plan, folder: Path) -> "Rest":
+    """What is left to be measured of a plan: all of it, unless the folder holds the same sweep, which is said."""
+    from mtbench.engines import resume
+
+    rest = resume.continued(plan, folder)
+    if rest is None:
+        return resume.Rest(plan, plan.protocol, plan.jobs)
+    print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
+    return rest
+
+
+def run_rest(rest: "Rest", folder: Path) -> None:
+    """Measures what is left of a sweep, in a terminal. Exits with a code where not all went well."""
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
 
-    outcome = local.run(plan, folder, Terminal())
+    nothing = local.Outcome(rest.begun.kept, interrupted=False)
+    outcome = local.run_rest(rest, folder, Terminal()) if rest.jobs else nothing
     if outcome.interrupted:
         raise SystemExit(EXIT_INTERRUPTED)
-    if any(record.status not in ("ok", "unsupported") for record in outcome.records):
+    if outcome.unwritten or any(record.status not in ("ok", "unsupported") for record in outcome.records):
         raise SystemExit(EXIT_FAILED)
-
-
-def _interrupt(*_: object) -> None:
-    """SIGTERM ends a sweep as Ctrl-C does: workers ended, records kept."""
-    raise KeyboardInterrupt
-
-
-def _hang_up(*_: object) -> None:
-    """So does SIGHUP, when the terminal is closed. What is still to be said has nobody to read it then, and writing it to a
-    terminal that is gone would be an error, before all records are kept."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        if stat.S_ISCHR(os.fstat(output).st_mode):  # isatty denies it of a terminal that is gone
-            os.dup2(nowhere, output)
-    _interrupt()

@@ -1,4 +1,4 @@
-"""The commands beside measuring: list, report, compare, doctor, selftest."""
+"""The commands beside measuring: list, report, compare, resume, doctor, selftest."""
 
 import sys
 from pathlib import Path
@@ -116,6 +116,35 @@ def compare(
     for failure in formats.failures(table):
         typer.echo(f"mtbench compare: {failure}", err=True)
     sys.exit(1 if table.failures else 0)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep, or of a single run.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 ends in time."
+        ),
+    ] = None,
+    retry: Annotated[str, typer.Option(help="Measure these again: failed,crashed,oom,timeout,mismatch.")] = "",
+    only_inconclusive: Annotated[
+        bool,
+        typer.Option(
+            "--only-inconclusive", help="Only cells with an open verdict, by default with twice the restarts."
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is left, and measure nothing.")] = False,
+) -> None:
+    """Goes on with a sweep where it was: what is whole stays, what is missing is measured."""
+    from mtbench.launch.going_on import go_on
+
+    try:
+        statuses = [status.strip() for status in retry.split(",") if status.strip()]
+        go_on(folder, settings or [], statuses, only_inconclusive, dry_run, say=typer.echo)
+    except ConfigError as error:
+        typer.echo(f"mtbench resume: {error}", err=True)
+        sys.exit(2)
 
 
 @app.command()

@@ -92,6 +92,9 @@ class Protocol:
     """The level of heat at which the sweep ends as if by Ctrl-C, and keeps what it has: `heavy`, from which on a Mac slows
     down, or `trapping`, the next; where a processor or NVIDIA's GPU is slowed down for its heat, that counts as heavy."""
 
+    stop_after: float = 0.0
+    """Seconds after which the sweep ends as if by Ctrl-C, and keeps what it has; 0 for none. `mtbench resume` goes on."""
+
     energy_s: float = 0.0
     """Length of the energy pass of each job, and of the idle measurement before; 0 for none. Counters move in steps of
     0.1 s, so some seconds are needed."""
@@ -128,6 +131,7 @@ class Protocol:
             "warmup_cap_s",
             "cooldown_fraction",
             "cooldown_cap_s",
+            "stop_after",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,12 +246,15 @@ def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":
 
 
 def write(record: Record, folder: Path) -> Path:
-    """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half."""
+    """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half.
+    Raises OSError where that cannot be."""
     import polars as pl
 
     columns = schema()
     frame = pl.DataFrame({name: [getattr(record, name)] for name in columns}, schema=columns, strict=True)
-    write_atomically(folder / FILE_NAME, lambda file: frame.write_parquet(file, compression="zstd"))
+    content = BytesIO()  # so that what the file system says is an OSError, and not Polars's error
+    frame.write_parquet(content, compression="zstd")
+    write_atomically(folder / FILE_NAME, content.getvalue())
     return folder / FILE_NAME
 
 
@@ -281,6 +285,7 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(integer_cast="upcast"),
             include_file_paths="path",
+            glob=False,  # a folder may be called run[1]
         )
         return (
             found.with_columns(

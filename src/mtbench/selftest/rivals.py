@@ -4,13 +4,14 @@ Started as `python -m mtbench.selftest.rivals READ_FD WRITE_FD`. All else is the
 warms up, and the blocks that the rivals are held against, of the same call in the same process.
 """
 
+import sys
 import time
 from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
 from mtbench.bench.wire import REQUESTS, CallTime
-from mtbench.bench.worker import blocks
+from mtbench.bench.worker import blocks, lifeline
 from mtbench.bench.worker.worker import Worker, serve
 from mtbench.errors import Unsupported
 from mtbench.selftest import rival_requests
@@ -89,4 +90,5 @@ def softmax_loop(torch: Any, x: Any, calls: int, synchronize: Any) -> list[int]:
 
 
 if __name__ == "__main__":
+    lifeline.hold(int(sys.argv[1]))
     serve(Rivals())

@@ -24,6 +24,12 @@ ROOF_UNSURE = (
     "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
 )
 
+DEATHS = ("crashed", "oom", "timeout")
+"""Statuses of a worker that died, or had to be ended."""
+
+ENDED_EARLY = "ended early: "
+"""How the warning begins of a record that has fewer restarts than asked for, since its worker died; its status follows."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -63,6 +69,7 @@ class JobState:
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
     peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
+    ended_early: bool = False  # its worker died in a later restart: no more is measured, and what there is stays
 
     @property
     def device(self) -> str:
@@ -86,10 +93,17 @@ class JobState:
 
     @property
     def failed(self) -> bool:
-        return self.status is not None
+        """Whether no more can be measured."""
+        return self.status is not None or self.ended_early
 
     def fail(self, status: str, reason: str, errors: Errors | None = None) -> None:
-        """Something final happened. Samples of finished visits stay in the record, but give no speed any more."""
+        """Something final happened. Samples of finished visits stay in the record, but give no speed any more: except where
+        the worker died, which says nothing against what it measured in earlier restarts."""
+        if status in DEATHS and self.latency_ns:
+            said = nameless(reason).splitlines()[0]
+            self.ended_early = True
+            self.warnings.append(f"{ENDED_EARLY}{status} in restart {len(self.latency_ns) + 1}: {said}")
+            return
         self.status, self.failed_errors = status, errors
         self.reason = nameless(reason)  # tracebacks name the user's folders
 

@@ -10,13 +10,15 @@ from mtbench.results.record import Record
 
 @dataclass(frozen=True)
 class Extent:
-    """What is about to be measured. `visits` is how often a cell is visited in all: cells times restarts."""
+    """What is about to be measured. `visits` is how often a cell is visited in all: cells times restarts, of which some may
+    have been measured before: `begun`, in restarts."""
 
     cells: int
     arms: Sequence[Arm]
     jobs: int
     restarts: int
     folder: Path  # where the records go
+    begun: int = 0
 
     @property
     def visits(self) -> int:

@@ -4,18 +4,22 @@ After the first restart every job has a result, which later restarts sharpen. Wh
 that it was to measure, and nothing else.
 """
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mtbench import interrupts
 from mtbench.bench import wire
 from mtbench.bench.controller import memory
+from mtbench.bench.controller.begun import Begun
 from mtbench.bench.controller.conditions import contended, contention, joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.controller.keeping import Keeping
 from mtbench.bench.controller.peaks import Kept, Peaks, Store
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Extent, Progress
@@ -24,7 +28,7 @@ from mtbench.bench.controller.workers import StartProcess, Workers, prepare
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.jobs import Arm, Plan
-from mtbench.results.record import FILE_NAME, Record, write
+from mtbench.results.record import FILE_NAME, Record
 from mtbench.results.samples import block_statistic
 
 INTERRUPTED_WRITING_S = 1.0
@@ -42,13 +46,15 @@ class Controller:
         meter: Meter | None = None,
         free: Callable[[int | None, int | None], memory.Free] = memory.free,
         start_process: StartProcess = Process,
+        begun: Begun | None = None,
     ) -> None:
         self.plan = plan
         self.sweep = sweep
         self.watch = watch
         self.protocol = sweep.protocol
         self.progress = progress
-        self.states = [JobState(job) for job in plan.jobs]
+        self.begun = begun or Begun()
+        self.states = [self.begun.states.get(job.id) or JobState(job) for job in plan.jobs]
         self.workers = Workers(self.states, self.protocol, progress, self._record, start_process)
         self.records: dict[str, Record] = {}
         self.peaks = Peaks()
@@ -60,17 +66,24 @@ class Controller:
         self.cooling = Cooling(self.protocol, watch, progress)
         self.told_of_gaps: set[str] = set()
         self.check_seed = secrets.randbits(31)  # nobody can know beforehand what will be checked
+        self.visited: set[str] = set()  # the jobs that the current restart has measured
+        self.ends_at = math.inf
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
+        """Measures, and gives the records of all jobs that have one, and whether it was interrupted."""
         self.folder = folder
+        self.keeping = Keeping(folder, self.progress)
+        if self.protocol.stop_after > 0:
+            self.ends_at = time.monotonic() + self.protocol.stop_after
         arms = self.plan.arms
         by_id = {state.job.id: state for state in self.states}
         cells = [[by_id[job.id] for job in cell] for cell in self.plan.by_cell()]
-        self.progress.sweep_started(Extent(len(cells), arms, len(self.states), self.protocol.restarts, folder))
+        first = min((self._begun_restarts(cell) for cell in cells), default=0)
+        self.progress.sweep_started(Extent(len(cells), arms, len(self.states), self.protocol.restarts, folder, first))
         interrupted = False
         try:
-            for restart in range(self.protocol.restarts):
-                self._run_restart(restart, arms, cells)
+            for restart in range(first, self.protocol.restarts):
+                self._run_restart(restart, arms, [cell for cell in cells if self._begun_restarts(cell) <= restart])
         except KeyboardInterrupt:
             interrupted = True
             self.workers.end()
@@ -78,16 +91,21 @@ class Controller:
         finally:
             self.workers.end()
             self.meter.close()
-        records = [self.records[state.job.id] for state in self.states if state.job.id in self.records]
+        self.unwritten = self.keeping.finish()
+        measured = [self.records[state.job.id] for state in self.states if state.job.id in self.records]
+        records = self.begun.with_kept(measured)
         self.progress.sweep_finished(records, interrupted)
         return records, interrupted
 
     def _run_restart(self, restart: int, arms: Sequence[Arm], cells: Sequence[Sequence[JobState]]) -> None:
-        wanted = [arm for arm in arms if any(t.job.arm == arm and not t.failed for t in self.states)]
+        states = [state for cell in cells for state in cell]
+        wanted = [arm for arm in arms if any(t.job.arm == arm and not t.failed for t in states)]
         if not wanted:
             return
+        self.visited.clear()
         self.progress.restart_started(restart)
         self.workers.start(wanted)
+        self.begun.check(states)
         if restart == 0 and self.protocol.energy_s > 0:
             for device in {state.device for state in self.states if not state.failed}:
                 self.meter.prepare(device)
@@ -106,9 +124,11 @@ class Controller:
     def _visit(self, restart: int, states: Sequence[JobState]) -> None:
         """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
         cell = states[0].job.cell
+        self._end_in_time()
         live = [state for state in states if not state.failed]
         if not live:
             return
+        self.visited.update(state.job.id for state in live)
         self.progress.cell_started(cell, [state.job.arm for state in live])
         self.workers.start_missing(live)
         groups = self._groups([state for state in live if not state.failed])
@@ -159,7 +179,8 @@ class Controller:
             shared = contended(reading, state.visit_disturbance)
             state.warnings = joined(state.warnings, [*warnings_of(before, reading), *shared])
             if not state.failed:
-                state.end_visit()
+                with interrupts.held():
+                    state.end_visit()
             self.workers.ask_aside(state, wire.Release())
             self._record(state)
         self.cooling.seen(reading)
@@ -260,7 +281,8 @@ class Controller:
         """Marks the records of a restart in which the machine's own speed had a trend."""
         for device, drift in self.canary.drifts().items():
             for state in self.states:
-                if state.device == device and state.latency_ns and not state.failed:
+                was_there = state.job.id in self.visited and state.latency_ns and not state.failed
+                if state.device == device and was_there:
                     state.note_drift(drift, self.protocol.drift)
                     self._record(state)
 
@@ -281,6 +303,7 @@ class Controller:
                     state.visit_latency_ns.append(latency.samples_ns)
                     state.visit_throughput_ns.append(throughput.call_ns)
                     state.visit_disturbance.append(throughput.disturbance)
+            self._end_in_time()
             self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}
             self.progress.round_finished(
@@ -296,8 +319,8 @@ class Controller:
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
         record = state.record(self.sweep)
-        write(record, self.folder / state.job.folder)
         self.records[state.job.id] = record
+        self.keeping.write(record, state.job.folder)
         self.progress.job_recorded(record)
 
     def _record_unfinished(self) -> None:
@@ -310,6 +333,16 @@ class Controller:
         for state in missed + new + [state for state in self.states if self._has_old_peaks(state)]:
             if time.monotonic() < deadline:
                 self._record(state)
+
+    def _begun_restarts(self, cell: Sequence[JobState]) -> int:
+        return self.begun.restarts.get(cell[0].job.cell.id, 0)
+
+    def _end_in_time(self) -> None:
+        """Raises KeyboardInterrupt where the sweep's time is over, or a signal came that nothing here has heard of."""
+        interrupts.check()
+        if time.monotonic() > self.ends_at:
+            self.progress.warn(f"the sweep ends here, after protocol.stop_after={self.protocol.stop_after:g} s")
+            raise KeyboardInterrupt
 
     def _recorded_status(self, state: JobState) -> str | None:
         record = self.records.get(state.job.id)

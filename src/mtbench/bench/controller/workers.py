@@ -25,9 +25,9 @@ StartProcess = Callable[..., Process]
 class Workers:
     """The workers that are alive, by arm.
 
-    A worker that dies or refuses fails its jobs' states, which are handed to `record` where all of an arm's are concerned;
-    a job that fails while it is asked for is recorded when its visit ends. `waiting_s` adds up, by request, how long they were
-    waited for.
+    A worker that dies or refuses fails its jobs' states, of which those with finished visits keep their speed. They are handed
+    to `record` where all of an arm's are concerned; a job that fails while it is asked for is recorded when its visit ends.
+    `waiting_s` adds up, by request, how long they were waited for.
     """
 
     def __init__(
@@ -48,9 +48,18 @@ class Workers:
         self.waiting_s: dict[str, float] = defaultdict(float)
         self._caches: tempfile.TemporaryDirectory[str] | None = None  # removed with this object
         self._cache_of: dict[Arm, str] = {}
+        self.fallen: list[Arm] | None = None  # whose workers died while they started, where they get a second try
 
     def start(self, arms: Sequence[Arm]) -> None:
-        """Starts workers side by side; importing a library takes seconds."""
+        """Starts workers side by side; importing a library takes seconds. One that dies meanwhile is started once more."""
+        self.fallen = []
+        self._start_all(arms)
+        if again := self.fallen:
+            self.fallen = None
+            self._start_all(again)
+        self.fallen = None
+
+    def _start_all(self, arms: Sequence[Arm]) -> None:
         requests: dict[Arm, wire.Start] = {}
         for arm in arms:
             with self._failing(arm):
@@ -61,6 +70,8 @@ class Workers:
                 process.tell(requests[arm])
         stats.load()  # while the workers import their libraries
         for arm, request in requests.items():
+            if arm not in self.alive:
+                continue
             with self._failing(arm):
                 answer = self.alive[arm].answer(request, self.protocol.timeout_s)
                 started = self._accept(arm, answer)
@@ -162,7 +173,13 @@ class Workers:
         try:
             yield
         except Died as death:
-            self._give_up(arm, death.status, str(death))
+            if self.fallen is not None and death.status == "crashed":
+                self.fallen.append(arm)
+                self.progress.note(f"the worker of {arm.name} died while it started; it is started again")
+                if arm in self.alive:
+                    self.alive.pop(arm).end()
+            else:
+                self._give_up(arm, death.status, str(death))
         except Unsupported as error:
             self._give_up(arm, "unsupported", str(error))
 

@@ -1,0 +1,91 @@
+"""What an earlier run left of a sweep that goes on: its whole records, and the restarts that others of them hold.
+
+Restarts are independent of each other, so those measured today stand beside yesterday's as if they had been measured at once.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mtbench.bench.controller.energy import Energy
+from mtbench.bench.controller.job_state import ENDED_EARLY, ROOF_UNSURE, JobState
+from mtbench.bench.wire import Finished, Prepared
+from mtbench.errors import ConfigError
+from mtbench.machine.watch import Reading
+from mtbench.plain import from_plain
+from mtbench.plan.accuracy import Errors
+from mtbench.plan.jobs import Job
+from mtbench.results.record import Record
+
+OF_RESULTS = ("restarts disagree", "not converged", "overhead_bound", ROOF_UNSURE)
+"""How the warnings begin that follow from all samples and from the roofs, and are made anew with them."""
+
+NO_ENERGY = "not available here: "
+
+
+@dataclass(frozen=True)
+class Begun:
+    """`states` of jobs that have restarts already, by job; `restarts` that a cell has, by cell; `kept` are records that
+    nothing is added to; `libraries` the version and the kind of device that each arm was measured with, by its name; `order`
+    the jobs of the whole plan.
+    """
+
+    states: Mapping[str, JobState] = field(default_factory=dict)
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    kept: Sequence[Record] = ()
+    libraries: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    order: Sequence[str] = ()
+
+    def with_kept(self, measured: Sequence[Record]) -> list[Record]:
+        """The records of the whole sweep, in the plan's order: the first arm of a cell is what others are compared with."""
+        places = {job: number for number, job in enumerate(self.order)}
+        return sorted([*self.kept, *measured], key=lambda record: places.get(record.job_id, 0))
+
+    def check(self, states: Sequence[JobState]) -> None:
+        """Raises ConfigError where a worker's library is another than the records' one: times of both must not be mixed."""
+        for state in states:
+            before = self.libraries.get(state.arm)
+            if before is None or state.worker is None:
+                continue
+            ran = state.worker.description
+            if (ran.version, ran.device_kind) != before:
+                raise ConfigError(
+                    f"The records of {state.arm} are of version {before[0]} on {before[1]}, and here is {ran.version} on "
+                    f"{ran.device_kind}: install that version to go on, or measure into another folder."
+                )
+
+
+def state_of(job: Job, record: Record, restarts: int) -> JobState:
+    """A job's state as it was after so many of its record's restarts."""
+    state = JobState(job)
+    state.latency_ns = [list(rounds) for rounds in record.latency_samples_ns[:restarts]]
+    state.throughput_ns = [list(rounds) for rounds in record.throughput_samples_ns[:restarts]]
+    state.conditions = [from_plain(Reading, reading) for reading in json.loads(record.conditions)[:restarts]]
+    state.warnings = [warning for warning in record.warnings if not warning.startswith((*OF_RESULTS, ENDED_EARLY))]
+    state.floor_ns, state.paired, state.canary_drift = record.floor_ns, record.paired, record.canary_drift
+    state.started_at = record.started_at
+    state.energy = _energy(record)
+    state.check_seed = record.check_seed
+    errors = Errors(record.verify_error or 0.0, record.verify_row_error or 0.0, record.verify_element_error or 0.0)
+    prepared = Prepared(
+        first_call_ns=record.first_call_ns or 0,
+        warmup_ns=record.warmup_ns or 0,
+        errors=errors,
+        flops=record.flops or 0.0,
+        bytes_moved=record.bytes_moved or 0.0,
+        calls_per_block=record.calls_per_block or 0,
+        throughput_calls=record.throughput_calls or 0,
+        calls_per_sample=record.calls_per_sample or 1,
+    )
+    finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes)
+    # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.
+    state.prepared = [prepared, *[replace(prepared, warmup_ns=0)] * (restarts - 1)]
+    state.finished = [finished] * restarts
+    return state
+
+
+def _energy(record: Record) -> Energy | str | None:
+    if record.energy_joule is not None:
+        return Energy(record.energy_joule, record.idle_watt or 0.0, record.energy_kind or "")
+    said = record.energy_kind
+    return None if said is None else said.removeprefix(NO_ENERGY)

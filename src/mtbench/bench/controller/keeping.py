@@ -1,0 +1,86 @@
+"""Keeps records: on the disk where that can be, and else in memory until it can. A full disk must not cost a night's sweep."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mtbench import interrupts
+from mtbench.bench.controller.progress import Progress
+from mtbench.plan.protocol import Protocol
+from mtbench.results.format import plural
+from mtbench.results.record import FILE_NAME, Record, write
+
+PAUSES_S = (0.0, 0.1, 0.5)
+"""Before each try of one write: a network's file system may fail for a moment."""
+
+JOB_BYTES = 65_536
+"""Of one job beside its samples: a record without any has 30 kB, and Hydra's four files take whole blocks."""
+
+BLOCK_BYTES = 64
+"""Of the samples of one block in a record: zstd leaves 2 to 4 bytes a call, of which a block has five to some hundreds."""
+
+
+class Keeping:
+    """Writes records below a folder. What cannot be written waits, and is tried again when something else was."""
+
+    def __init__(self, folder: Path, progress: Progress, rest: Callable[[float], None] | None = None) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.rest = rest or time.sleep
+        self.waiting: dict[Path, Record] = {}
+        self.reason = ""  # of the last failure
+
+    def write(self, record: Record, place: Path) -> None:
+        """Writes a record into `place` below the folder, or keeps it in memory; a signal waits until that is done."""
+        self.waiting[place] = record
+        if self._write(place, PAUSES_S if len(self.waiting) == 1 else PAUSES_S[:1]) and self.waiting:
+            self._write_waiting()
+
+    def finish(self) -> int:
+        """Tries once more what waits. How many records could not be written, of which the last word is a warning."""
+        self._write_waiting()
+        if left := len(self.waiting):
+            older = sum((self.folder / place / FILE_NAME).is_file() for place in self.waiting)
+            self.progress.warn(
+                f"{left} {plural(left, 'record')} could not be written into {self.folder.absolute()} ({self.reason})"
+                + (f"; of {older} an earlier state is there" if older else "")
+            )
+        return left
+
+    def _write_waiting(self) -> None:
+        for place in list(self.waiting):
+            if not self._write(place, PAUSES_S[:1]):
+                return
+
+    def _write(self, place: Path, pauses: tuple[float, ...]) -> bool:
+        for pause in pauses:
+            if pause:
+                self.rest(pause)
+            try:
+                with interrupts.held():
+                    write(self.waiting[place], self.folder / place)
+                    del self.waiting[place]
+                return True
+            except OSError as error:
+                self.reason = error.strerror or str(error)
+        self.progress.warn(
+            f"a record cannot be written into {self.folder.absolute()} ({self.reason}); the sweep goes on, and keeps in memory "
+            "what it cannot write"
+        )
+        return False
+
+
+def check_space(folder: Path, jobs: int, protocol: Protocol) -> str | None:
+    """A line where the folder's disk has less space than the records of so many jobs will take; None where it has enough."""
+    needed = jobs * (JOB_BYTES + protocol.restarts * protocol.rounds * protocol.block_calls * BLOCK_BYTES)
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free >= needed:
+        return None
+    return (
+        f"the disk of {folder.absolute()} has {free / 1e6:,.1f} MB free, and the records of {jobs:,} {plural(jobs, 'job')} may "
+        f"take {needed / 1e6:,.1f} MB"
+    )

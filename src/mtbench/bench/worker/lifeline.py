@@ -1,0 +1,60 @@
+"""Ends a worker with its controller, even in a call that hangs: one that waits for a request sees its pipe closed, one that
+computes would go on for ever, on a processor that nobody knows is taken."""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2), Linux."""
+
+LOOKS_S = 1.0
+"""Between two looks for the controller, where the system can only be asked."""
+
+
+def hold(pipe: int) -> None:
+    """From now on this process ends when its parent does. `pipe` is the descriptor of which the parent has the other end."""
+    parent = os.getppid()
+    if not _told_by_linux():
+        threading.Thread(target=_wait, args=(parent,), daemon=True).start()
+    if _is_closed(pipe):  # the parent ended before we could say so
+        os._exit(1)
+
+
+def _told_by_linux() -> bool:
+    """Has the kernel kill us with the thread that started us, whatever we are doing. False where it cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def _wait(parent: int) -> None:
+    """Waits for the parent's end in the kernel, where there is a kqueue (macOS), and else looks now and then. It needs the GIL
+    in the end, so a call that never gives it back is beyond it."""
+    system: Any = select  # of which mypy sees this machine's part
+    if hasattr(system, "kqueue"):
+        queue = system.kqueue()
+        ends = system.kevent(parent, system.KQ_FILTER_PROC, system.KQ_EV_ADD, system.KQ_NOTE_EXIT)
+        try:
+            while not queue.control([ends], 1):
+                pass
+        except ProcessLookupError:  # it is gone
+            pass
+    else:
+        while os.getppid() == parent:
+            time.sleep(LOOKS_S)
+    os._exit(1)
+
+
+def _is_closed(pipe: int) -> bool:
+    asked = select.poll()
+    asked.register(pipe, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in asked.poll(0))

@@ -1,0 +1,241 @@
+"""Going on with a sweep: what its folder holds, what is left to be measured, and what stands in the way of measuring it.
+
+The plan in the folder decides. A cell goes on with the restart that one of its arms lacks, so that its arms stay interleaved:
+with the first one where an arm has no record at all. Everything else stays as it is on the disk.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from mtbench import machine
+from mtbench.bench.controller.begun import Begun, state_of
+from mtbench.bench.controller.job_state import ENDED_EARLY
+from mtbench.errors import ConfigError, unknown
+from mtbench.plan import jobs as plans
+from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.protocol import Protocol
+from mtbench.results import record as records
+from mtbench.results.format import plural
+from mtbench.results.record import SCHEMA_VERSION, STATUSES, Record, to_json
+
+CHANGEABLE = ("restarts", "stop_after", "stop_when_hot")
+"""Settings that a sweep may go on with another value of. Of any other, its samples would not be of one kind."""
+
+OF_THE_WHOLE = (*CHANGEABLE, "cell_budget_s", "baseline", "cold_cache_bytes")
+"""Settings in which records of one sweep may differ. The budget is that of a visit times restarts; the cache the machine's."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left of a sweep: `jobs`, measured by `protocol`. `plan` is what its folder is to hold."""
+
+    plan: Plan
+    protocol: Protocol
+    jobs: tuple[Job, ...]
+    begun: Begun = field(default_factory=Begun)
+
+    @property
+    def cells(self) -> int:
+        return len({job.cell.id for job in self.jobs})
+
+    def __str__(self) -> str:
+        """`9 of 12 jobs are done; 3 in 2 cells are left, 1 of these with restarts that stay`."""
+        total, left = len(self.plan.jobs), len(self.jobs)
+        failed = sum(record.status not in ("ok", "unsupported") for record in self.begun.kept)
+        told = f" ({failed:,} without a result, which --retry measures again)" if failed else ""
+        if not left:
+            return f"all {total:,} {plural(total, 'job')} are done{told}; nothing is left"
+        begun = sum(count > 0 for count in self.begun.restarts.values())
+        cells = f"{self.cells:,} {plural(self.cells, 'cell')}"
+        said = f"{total - left:,} of {total:,} jobs are done{told}; {left:,} in {cells} are left"
+        there = f" ({begun:,} {'cell has' if begun == 1 else 'cells have'} some restarts already)"
+        return said + (there if begun else "")
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of the sweep in a folder. Raises ConfigError where there is none."""
+    file = folder / plans.FILE_NAME
+    if not file.is_file():
+        raise ConfigError(f"{folder} is no folder of a sweep: it has no {plans.FILE_NAME}.")
+    try:
+        return Plan.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def continued(plan: Plan, folder: Path) -> Rest | None:
+    """What is left where the folder holds a sweep of the same jobs; None where it does not, so that all is to be measured.
+
+    Raises ConfigError where it was measured in another way.
+    """
+    try:
+        before = read_plan(folder)
+    except ConfigError:
+        return None
+    if _identities(before) != _identities(plan):
+        return None
+    if said := _differing(asdict(before.protocol), asdict(plan.protocol)):
+        raise ConfigError(f"{folder} holds these jobs with another {said}; name another folder.")
+    protocol = sharpened(before.protocol, plan.protocol.restarts, plan.protocol)
+    return rest(replace(before, protocol=protocol), folder)
+
+
+def _identities(plan: Plan) -> set[tuple[str, str, Path]]:
+    return {(job.id, job.cell.id, job.folder) for job in plan.jobs}
+
+
+def changed(plan: Plan, settings: Sequence[str]) -> Protocol:
+    """The plan's protocol with `protocol.restarts=10`, for instance. Raises ConfigError."""
+    values: dict[str, float | int | str | None] = {}
+    for setting in settings:
+        key, given, text = setting.partition("=")
+        name = key.removeprefix("protocol.")
+        if not given or not key.startswith("protocol.") or name not in CHANGEABLE:
+            known = ", ".join(f"protocol.{each}" for each in CHANGEABLE)
+            raise ConfigError(f"{setting} cannot be changed in a sweep that was begun; what can: {known}.")
+        kinds: Mapping[str, type[int] | type[float] | type[str]] = {"restarts": int, "stop_after": float}
+        try:
+            values[name] = None if text == "null" else kinds.get(name, str)(text)
+        except ValueError:
+            raise ConfigError(f"{setting} does not fit: {name} is a number.") from None
+        if values[name] is None and name != "stop_when_hot":
+            raise ConfigError(f"{setting} does not fit: {name} is a number.")
+    made = replace(plan.protocol, **values)  # type: ignore[arg-type]  # each has been read as its own type
+    return sharpened(plan.protocol, made.restarts, made)
+
+
+def sharpened(before: Protocol, restarts: int, protocol: Protocol | None = None) -> Protocol:
+    """The protocol with more restarts, whose visits are as long as those before: the budget is that of all of them."""
+    if restarts < before.restarts:
+        raise ConfigError(f"protocol.restarts={restarts} is less than the {before.restarts} that the sweep has.")
+    same = restarts == before.restarts
+    budget_s = before.cell_budget_s if same else before.visit_budget_s * restarts
+    return replace(protocol or before, restarts=restarts, cell_budget_s=budget_s)
+
+
+def read_records(plan: Plan, folder: Path) -> dict[str, Record]:
+    """The records of the plan that can be read, by job. One of another sweep in the same place is none of its own."""
+    by_path = {(folder / job.folder / records.FILE_NAME).absolute(): job for job in plan.jobs}
+    frame, _ = records.read([path for path in by_path if path.is_file()])
+    found = zip(map(Path, frame["path"]), records.of_rows(frame), strict=True)
+    return {
+        record.job_id: record
+        for path, record in found
+        if record.sweep_id == plan.id and record.job_id == by_path[path.absolute()].id
+    }
+
+
+def rest(
+    plan: Plan,
+    folder: Path,
+    retry: Collection[str] = (),
+    only: Collection[str] | None = None,
+    protocol: Protocol | None = None,
+) -> Rest:
+    """What is left of a sweep.
+
+    `retry` are statuses whose cells are measured again, `only` the cells (their id) that alone are measured, `protocol` how,
+    where the plan's own is not to change. Raises ConfigError where its records are of another machine, or not of one kind.
+    """
+    for status in retry:
+        if status not in STATUSES[1:]:
+            raise ConfigError(unknown("status for --retry", status, STATUSES[1:]))
+    protocol = protocol or plan.protocol
+    found = read_records(plan, folder)
+    left: list[Job] = []
+    begun: dict[str, int] = {}
+    for cell in plan.by_cell():
+        going, restarts = _left_of(cell, found, retry, protocol.restarts)
+        if going and (only is None or cell[0].cell.id in only):
+            left += going
+            begun[cell[0].cell.id] = restarts
+    measured = {job.id for job in left}
+    states = {job.id: state_of(job, found[job.id], restarts) for job in left if (restarts := begun[job.cell.id])}
+    kept = [found[job.id] for job in plan.jobs if job.id in found and job.id not in measured]
+    _check(protocol, [*kept, *(found[job] for job in states)])
+    libraries = {
+        record.arm: (record.library_version, record.device_kind)
+        for record in [*kept, *(found[job] for job in states)]
+        if record.status == "ok"
+    }
+    order = tuple(job.id for job in plan.jobs)
+    jobs = tuple(job for job in plan.jobs if job.id in measured)
+    return Rest(plan, protocol, jobs, Begun(states, begun, kept, libraries, order))
+
+
+def _left_of(
+    cell: Sequence[Job], found: Mapping[str, Record], retry: Collection[str], restarts: int
+) -> tuple[list[Job], int]:
+    """The arms of a cell that are to be measured, and how many restarts they have already."""
+    outcomes = {job.id: _outcome(found.get(job.id)) for job in cell}
+    timed = [job for job in cell if job.id in found and found[job.id].status == "ok"]
+    whole = [job for job in cell if job in timed or outcomes[job.id] in (*retry, "interrupted")]
+    if any(outcomes[job.id] in (*retry, "interrupted") for job in cell):
+        return whole, 0
+    sound = [found[job.id] for job in timed if outcomes[job.id] == "ok"]
+    ended = [found[job.id] for job in timed if outcomes[job.id] != "ok"]
+    if not sound or all(record.restarts >= restarts for record in sound):
+        return [], restarts
+    there = _restarts_together(sound, ended)
+    return (whole, 0) if there == 0 else ([job for job in timed if outcomes[job.id] == "ok"], there)
+
+
+def _restarts_together(sound: Sequence[Record], ended: Sequence[Record]) -> int:
+    """In how many of their first restarts these arms of a cell were interleaved: there, all have the same reading of the
+    machine. A run that was killed between two records leaves one arm with a restart that the others lack, or another one.
+
+    `ended` are arms to which nothing is added: 0 where they have a restart that the others would measure again.
+    """
+    fewest = min(record.restarts for record in sound)
+    every = [*sound, *ended]
+    if any(record.paired is False for record in every):
+        return fewest
+    readings = [json.loads(record.conditions) for record in every]
+
+    def alike(restart: int) -> bool:
+        there = [one for one, record in zip(readings, every, strict=True) if restart < record.restarts]
+        return len({to_json(one[restart]) if restart < len(one) else "" for one in there}) == 1
+
+    together = next((restart for restart in range(fewest) if not alike(restart)), fewest)
+    return 0 if any(record.restarts > together for record in ended) else together
+
+
+def _outcome(record: Record | None) -> str:
+    """How a job ended: its status, or what ended it after its first restart."""
+    if record is None:
+        return "interrupted"
+    early = [warning.removeprefix(ENDED_EARLY) for warning in record.warnings if warning.startswith(ENDED_EARLY)]
+    return early[0].split(" ")[0] if early and record.status == "ok" else record.status
+
+
+def _check(protocol: Protocol, staying: Sequence[Record]) -> None:
+    """Raises ConfigError where what stays and what is measured now would be mixed and must not be."""
+    here = machine.describe()
+    identity = machine.identity(here)
+    for record in staying:
+        if record.schema_version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"The records of this sweep are of schema {record.schema_version} (mtbench {record.mtbench_version}), and "
+                f"today's are of {SCHEMA_VERSION}: measure into another folder."
+            )
+        if record.machine_id != identity:
+            chip = json.loads(record.machine).get("chip") or "another processor"
+            raise ConfigError(
+                f"The records of this sweep were measured on another machine ({chip}; here is "
+                f"{here.get('chip') or 'an unknown processor'}): go on there, or measure into another folder."
+            )
+        before = {**asdict(protocol), **json.loads(record.protocol)}
+        if said := _differing(before, asdict(protocol)):
+            raise ConfigError(
+                f"The records of {record.arm} were measured with another {said}: measure into another folder."
+            )
+
+
+def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> str | None:
+    """The first setting of the measurement in which two protocols differ, with both values."""
+    for name, value in now.items():
+        if name not in OF_THE_WHOLE and before[name] != value:
+            return f"protocol.{name} ({before[name]} there, {value} here)"
+    return None

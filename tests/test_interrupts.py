@@ -86,6 +86,20 @@ def test_a_signal_that_somebody_caught_is_noticed_and_an_impatient_one_ends_at_o
     assert (result.stdout, result.returncode) == ("noticed\n", 130)
 
 
+def test_a_signal_while_a_text_is_executed_leaves_the_exit_code_to_us(tmp_path):
+    """As where a dataclass is made: Python remembers a plain KeyboardInterrupt there, and ends a module by SIGINT for it."""
+    (tmp_path / "executing.py").write_text(
+        "import os, signal\n"
+        "from mtbench import interrupts\n"
+        "interrupts.install()\n"
+        "try:\n"
+        "    exec('os.kill(os.getpid(), signal.SIGINT)')\n"
+        "except KeyboardInterrupt:\n"
+        "    raise SystemExit(interrupts.exit_code())\n"
+    )
+    assert subprocess.run([sys.executable, "-m", "executing"], cwd=tmp_path, timeout=60).returncode == 130
+
+
 def test_what_is_ignored_stays_ignored():
     result = run(
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"

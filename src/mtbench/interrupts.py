@@ -1,8 +1,8 @@
 """Ctrl-C, `kill` and a closed terminal: one handler for all, from the program's first line on.
 
-The first signal raises KeyboardInterrupt where the program is, or behind what must not be interrupted (`held`). What follows
-it in the next seconds is the same wish again, and would only cut the tidying short. Later ones end the program at once: records
-are whole at any moment, and workers end with their controller.
+The first signal raises Interrupted, a KeyboardInterrupt, where the program is, or behind what must not be interrupted
+(`held`). What follows it in the next seconds is the same wish again, and would only cut the tidying short. Later ones end the
+program at once: records are whole at any moment, and workers end with their controller.
 
 This needs the standard library's smallest parts alone, since it is loaded before everything else.
 """
@@ -24,6 +24,11 @@ _first: signal.Signals | None = None
 _first_at = 0.0
 _holding = 0
 _pending = False
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came. A plain KeyboardInterrupt that passes through `exec` of a text, as where a dataclass is made, would have
+    Python end by SIGINT in the end, even if it was caught and another code was asked for."""
 
 
 def install() -> None:
@@ -48,7 +53,7 @@ def check() -> None:
     """Raises KeyboardInterrupt where a signal came: a library, or an object that was just being freed, may have caught the
     first one."""
     if _first is not None and not _holding:
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 @contextmanager
@@ -62,7 +67,7 @@ def held() -> Iterator[None]:
         _holding -= 1
     if _pending and not _holding:
         _pending = False
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 def _handle(number: int, frame: object) -> None:
@@ -77,7 +82,7 @@ def _handle(number: int, frame: object) -> None:
     if _holding:
         _pending = True
         return
-    raise KeyboardInterrupt
+    raise Interrupted
 
 
 def _write_nowhere() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from mtbench.results import record as records
+from mtbench.results.estimates import estimate
+from mtbench.results.samples import tick_of
 
 SWEEP = [
     "operator=softmax", "framework=numpy", "shape.seq_len=1,2,3,4,5,6,7,8", "sweep=none", "protocol=quick",
@@ -92,9 +94,8 @@ def test_a_single_run_is_sharpened_for_real(tmp_path):
     assert (before["restarts"], after["restarts"]) == (2, 4)
     assert after["latency_samples_ns"][:2] == before["latency_samples_ns"]
     assert after["sweep_id"] == before["sweep_id"]
-    from mtbench.results.estimates import estimate
-
-    found = estimate(after["latency_samples_ns"], after["throughput_samples_ns"], target=0.03)
+    samples = after["latency_samples_ns"], after["throughput_samples_ns"]
+    found = estimate(*samples, target=0.03, tick_ns=tick_of(after))
     assert (after["latency_low_ns"], after["latency_high_ns"]) == (found.latency_low_ns, found.latency_high_ns)
 
 

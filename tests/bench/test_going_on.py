@@ -47,7 +47,7 @@ class World:
 class Simulated:
     """A worker whose times follow from its library, its restart, the cell and the round alone."""
 
-    def __init__(self, world: World, python: str | None = None, waiting_s: object = None) -> None:
+    def __init__(self, world: World, **options: object) -> None:
         self.world, self.pid = world, next(world.pids)
         self.rounds: Counter[str] = Counter()
 

@@ -4,12 +4,12 @@ import errno
 from pathlib import Path
 
 import pytest
-from tests.record_builder import record
 
 from mtbench.bench.controller import keeping
 from mtbench.bench.controller.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
+from record_builder import record
 
 
 class Noting(Progress):

@@ -76,6 +76,7 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         calls_per_block=record.calls_per_block or 0,
         throughput_calls=record.throughput_calls or 0,
         calls_per_sample=record.calls_per_sample or 1,
+        compiled_with=json.loads(record.compiled_with),
     )
     finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes)
     # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.

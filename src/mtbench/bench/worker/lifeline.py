@@ -3,9 +3,9 @@ computes would go on for ever, on a processor that nobody knows is taken."""
 
 import ctypes
 import os
+import platform
 import select
 import signal
-import sys
 import threading
 import time
 from typing import Any
@@ -28,7 +28,7 @@ def hold(pipe: int) -> None:
 
 def _told_by_linux() -> bool:
     """Has the kernel kill us with the thread that started us, whatever we are doing. False where it cannot."""
-    if not sys.platform.startswith("linux"):
+    if platform.system() != "Linux":
         return False
     try:
         return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)

@@ -98,6 +98,34 @@ def test_one_value_of_a_long_row_is_seen_by_the_elements_error_alone() -> None:
         compare(Linear(), out, ref)
 
 
+def rounded_logits(error: float, width: int = 50_000) -> tuple[Host, Host]:
+    """A row of logits, and the same with rounding errors of this root mean square, relative to the row's."""
+    ref = np.random.default_rng(0).standard_normal((1, width))
+    return ref + error * np.random.default_rng(1).standard_normal(ref.shape), ref
+
+
+def test_the_largest_of_many_rounding_errors_is_no_mistake() -> None:
+    # 50,000 logits that are off by 0.7 of what a row may be: the largest error is 4.2 times the root mean square
+    out, ref = rounded_logits(0.7 * 2e-2)
+    limits = Limits(2e-2, 2e-2)
+    found = compare(Linear(), out, ref, limits)
+    assert found.row < limits.row
+    assert found.element > limits.element
+    # nor is it in a result of few elements, where it is smaller
+    assert limits.element_among(64, 0.7 * 2e-2) < limits.element_among(50_000, 0.7 * 2e-2)
+    assert limits.element_among(64, 0.3 * 2e-2) == limits.element
+
+
+@pytest.mark.parametrize("error", [0.1, 0.3, 0.7])
+def test_a_wrong_logit_among_many_is_seen_beside_their_rounding(error: float) -> None:
+    out, ref = rounded_logits(error * 2e-2)
+    limits = Limits(2e-2, 2e-2)
+    compare(Linear(), out, ref, limits)
+    ref[0, 1234], out[0, 1234] = 0.5, 0.61
+    with pytest.raises(correctness.Mismatch, match=r"an element's error 0.11 .* 1234: 0.61 instead of 0.5"):
+        compare(Linear(), out, ref, limits)
+
+
 def test_rows_too_short_to_have_a_size_are_taken_together() -> None:
     # one value near 0 is no row: its error would be judged by its own size
     ref = np.array([[1.0, -1.0, 1e-6, 1.0]] * 8)[..., None]

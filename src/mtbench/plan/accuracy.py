@@ -1,10 +1,14 @@
 """How far an answer may be from the reference, and how far it is, in three measures. Read by worker and controller alike."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 ELEMENT_FACTOR = 3
 """An element may be off by so many times what a row may. Of 675 right results the worst element was off by 1.3 to 3.7 times
 what the worst row was, and by less than 1.9 times the row's limit."""
+
+FALSE_ALARM = 1e-6
+"""The chance that a right result is refused since the largest of its many rounding errors is large."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,15 @@ class Limits:
     @property
     def element(self) -> float:
         return ELEMENT_FACTOR * self.row
+
+    def element_among(self, count: int, error: float) -> float:
+        """What one of `count` elements may be off by, whose root mean square error is `error`.
+
+        The more elements there are, the larger the largest of their rounding errors is: of 50,000 logits some 4.3 times the
+        root mean square. It is taken for one of them up to the quantile of a normal distribution that `count` of them exceed
+        with the chance of `FALSE_ALARM` (union bound).
+        """
+        return max(self.element, -NormalDist().inv_cdf(FALSE_ALARM / (2 * max(count, 1))) * error)
 
     def times(self, factor: float) -> "Limits":
         return Limits(factor * self.norm, factor * self.row, self.exact)

@@ -78,7 +78,10 @@ class Record:
     verify_tolerance: float | None = column("tolerance", "largest error allowed", "error", None)
     verify_row_error: float | None = column("row error", "relative error of the worst row of the output", "error", None)
     verify_row_tolerance: float | None = column(
-        "row tolerance", "largest row error allowed; a single element may have three times as much", "error", None
+        "row tolerance",
+        "largest row error allowed; an element may have three times as much, or more among many",
+        "error",
+        None,
     )
     verify_element_error: float | None = column(
         "element error", "relative error of the worst element of the output", "error", None

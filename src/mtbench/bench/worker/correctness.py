@@ -157,10 +157,12 @@ def compare(
             f"relative error {errors.norm:.2g} exceeds the tolerance {limits.norm:.2g}, worst {where(index)}", errors
         )
     for index, each in enumerate(found):
-        if each.element > limits.element:
+        allowed = limits.element_among(
+            expected[index].size, float(np.sqrt(np.mean(each.rows**2))) if each.rows.size else 0
+        )
+        if each.element > allowed:
             raise Mismatch(
-                f"an element's error {each.element:.2g} exceeds the tolerance {limits.element:.2g}, {where(index)}",
-                errors,
+                f"an element's error {each.element:.2g} exceeds the tolerance {allowed:.2g}, {where(index)}", errors
             )
         if (worst := float(each.rows.max(initial=0.0))) > limits.row:
             wrong_rows = np.count_nonzero(each.rows > limits.row)

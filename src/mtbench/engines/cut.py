@@ -1,0 +1,62 @@
+"""Cuts a plan into parts that take about as long as each other: whole cells, by the time that they are estimated to take."""
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from mtbench.plan.jobs import Job
+from mtbench.plan.protocol import Protocol
+
+PREPARE_S = 1.5
+"""To build one arm of a cell, check its answer and bring it down to memory; seen for small operators on two cores."""
+
+COMPILE_S = 10.0
+"""Of an arm that is compiled, once a sweep: torch.compile takes 5 to 20 s for a small operator."""
+
+FLOPS_PER_S, BYTES_PER_S = 2e11, 2e10
+"""Of a modest processor. What matters is which cells take longer than others; a faster machine takes all of them to the
+shortest block."""
+
+
+def seconds(cell: Sequence[Job], protocol: Protocol) -> float:
+    """About how long a cell takes with all its restarts: rounds up to the budget, and what stands before them."""
+    block_s = sum(_block_s(job, protocol) for job in cell)
+    rounds_s = min(protocol.visit_budget_s, 2 * protocol.rounds * block_s)  # each round has two blocks of an arm
+    before_s = len(cell) * (PREPARE_S + protocol.warmup_s)
+    compiled = sum(job.arm.mode == "compiled" for job in cell)
+    return protocol.restarts * (rounds_s + before_s) * (1 + protocol.cooldown_fraction) + compiled * COMPILE_S
+
+
+def parts_of(total_s: float, part_s: float, cells: int) -> int:
+    """How many parts of about so many seconds; each has a cell at least."""
+    return max(1, min(cells, round(total_s / part_s)))
+
+
+def cut(
+    cells: Sequence[Sequence[Job]], parts: int, weigh: Callable[[Sequence[Job]], float]
+) -> list[list[Sequence[Job]]]:
+    """The cells in at most so many parts, none of them empty, each in the order given.
+
+    The longest cell first, always to the part that is shortest so far, which takes at most 4/3 of the best time (Graham 1969,
+    https://doi.org/10.1137/0117039). The same cells always make the same parts.
+    """
+    weights = [weigh(cell) for cell in cells]
+    taken: list[list[int]] = [[] for _ in range(min(parts, len(cells)))]
+    shortest = [(0.0, part) for part in range(len(taken))]
+    for number in sorted(range(len(cells)), key=lambda number: (-weights[number], number)):
+        so_far, part = heapq.heappop(shortest)
+        taken[part].append(number)
+        heapq.heappush(shortest, (so_far + weights[number], part))
+    return [[cells[number] for number in sorted(part)] for part in taken]
+
+
+def _block_s(job: Job, protocol: Protocol) -> float:
+    shortest_s = protocol.block_ms / 1e3
+    try:
+        problem = job.task.problem
+        call_s = max(
+            problem.flops(job.task.shape) / FLOPS_PER_S,
+            problem.bytes_moved(job.task.shape, job.task.dtype) / BYTES_PER_S,
+        )
+    except Exception:  # a user's own operator, whose failure will be its record's
+        return shortest_s
+    return max(shortest_s, call_s, min(protocol.block_calls * call_s, protocol.block_cap_s))

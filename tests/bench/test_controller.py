@@ -321,7 +321,7 @@ def test_workers_are_kept_on_the_processors_that_the_protocol_names(misbehaving,
 def test_without_an_energy_counter_the_record_says_why(misbehaving, brief, control, tmp_path):
     brief.energy_s = 0.2
     job = misbehaving("well")
-    meter = Meter(0.2, open_reader=lambda device: "no counter")
+    meter = Meter(0.2, open_reader=lambda device, gpu: "no counter")
     (record,), _ = control([job], brief, meter=meter).run(tmp_path)
     assert record.status == "ok"
     assert record.energy_joule is None

@@ -1,6 +1,7 @@
 """Heat and sleep in a sweep: rests and waits on a clock of their own, an end that keeps what there is, honest records."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling, TooHot
 from mtbench.bench.controller.progress import Progress
 from mtbench.machine import nvidia
+from mtbench.machine.nvidia import FIRST, Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plan.protocol import Protocol
 
@@ -27,9 +29,15 @@ class Machine:
         self.not_read = not_read or []
         self.samples = 0
 
-    def sample(self) -> Reading:
+    def sample_with(self, gpus: Sequence[Ordinal]) -> list[Reading]:
         self.samples += 1
-        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+        self.gpus = gpus
+        return [self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]] * len(gpus)
+
+    def identity_of(self, gpu: Ordinal) -> None: ...
+
+    def sample(self) -> Reading:
+        return self.sample_with([FIRST])[0]
 
 
 class Told(Progress):
@@ -60,7 +68,7 @@ def test_a_rest_follows_each_visit_but_the_last():
     world = World(Machine(COOL), cooldown_fraction=0.5)
     for _ in range(3):
         world.cooling.before_visit()
-        world.cooling.seen(COOL)
+        world.cooling.seen([COOL])
         world.cooling.visited(10.0)
     assert world.rests == [5.0, 5.0]
     assert world.told.lines == []
@@ -70,7 +78,7 @@ def test_a_rest_follows_each_visit_but_the_last():
 def test_after_a_thermal_flag_the_sweep_waits_until_it_is_gone_or_the_cap_is_reached(hot_samples, waits):
     world = World(Machine(COOL, *[HEAVY] * min(hot_samples, 50), HEAVY if hot_samples > 50 else COOL))
     world.cooling.before_visit()
-    world.cooling.seen(HEAVY)
+    world.cooling.seen([HEAVY])
     world.cooling.before_visit()
     assert len(world.told.lines) == waits
     assert "cool down" in world.told.lines[0]
@@ -88,10 +96,10 @@ def test_the_sweep_ends_at_its_limit(limit, ends):
     world = World(Machine(COOL), stop_when_hot=limit)
     if ends:
         with pytest.raises(TooHot):
-            world.cooling.seen(HEAVY)
+            world.cooling.seen([HEAVY])
         assert f"stop_when_hot={limit}" in world.told.lines[-1]
     else:
-        world.cooling.seen(HEAVY)
+        world.cooling.seen([HEAVY])
 
 
 def test_a_machine_that_gets_hotter_while_it_is_waited_for_ends_the_sweep():

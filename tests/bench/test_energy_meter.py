@@ -1,13 +1,11 @@
 """Energy per call on a counter and a clock of its own."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from mtbench.bench.controller.energy import Energy, Meter
 from mtbench.bench.controller.job_state import JobState
-from mtbench.bench.controller.sweep import Controller
 from mtbench.machine.energy import Reader
+from mtbench.machine.nvidia import Ordinal
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Task, job
 
@@ -39,7 +37,7 @@ class World:
         return calls
 
     def meter(self) -> Meter:
-        return Meter(3.0, lambda device: Counter(self), lambda: self.now, self.pass_time)
+        return Meter(3.0, lambda device, gpu: Counter(self), lambda: self.now, self.pass_time)
 
 
 def test_the_idle_power_is_taken_off():
@@ -62,7 +60,7 @@ def test_idle_is_measured_once_a_device():
 
 
 def test_without_a_counter_the_reason_is_passed_on_and_no_time_is_spent():
-    meter = Meter(3.0, lambda device: "no counter in a virtual machine")
+    meter = Meter(3.0, lambda device, gpu: "no counter in a virtual machine")
     meter.prepare("cpu")
     assert meter.measure("cpu", lambda seconds: pytest.fail("worked for nothing")) == "no counter in a virtual machine"
 
@@ -74,8 +72,19 @@ def test_work_that_failed_has_no_energy():
     assert meter.measure("gpu", lambda seconds: None) is None
 
 
-def test_another_gpu_than_the_first_has_no_counter_that_is_read() -> None:
+def test_each_gpu_has_a_counter_of_its_own() -> None:
+    world, opened = World(), []
+
+    def open_reader(device: str, gpu: Ordinal) -> Counter:
+        opened.append((device, gpu))
+        return Counter(world)
+
+    meter = Meter(3.0, open_reader, lambda: world.now, world.pass_time)
     task = Task("softmax", (("embed_dim", 8),), "float32", Shape(1, 4))
-    state = JobState(job(task, Arm("torch", device="gpu", device_index=1), 1e-5))
-    Controller._measure_energy(SimpleNamespace(), state)  # type: ignore[arg-type]
-    assert state.energy == "the counter that is read is the first GPU's, and not that of gpu:1"
+    for number in (None, 0, 1, 1):
+        state = JobState(job(task, Arm("torch", device="gpu", device_index=number), 1e-5))
+        meter.prepare("gpu", state.gpu)
+    assert opened == [("gpu", Ordinal(0)), ("gpu", Ordinal(1))]
+    found = meter.measure("gpu", world.work, Ordinal(1))
+    assert isinstance(found, Energy)
+    assert found.joule == pytest.approx(2.0)

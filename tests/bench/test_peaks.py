@@ -308,7 +308,7 @@ def measured(monkeypatch) -> Callable[..., list[bool]]:
             return left.pop(0) if len(left) > 1 else left[0]
 
         monkeypatch.setattr(Workers, "ask_peaks", ask_peaks)
-        monkeypatch.setattr(sweep, "contention", lambda reading: "load 10" if busy else None)
+        monkeypatch.setattr(sweep, "contention", lambda reading, processors: "load 10" if busy else None)
         return asked
 
     return set_up

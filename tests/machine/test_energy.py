@@ -43,7 +43,7 @@ def advance(root, **microjoules):
 
 @linux_only
 def test_packages_and_memory_count_once(powercap):
-    counter = energy.reader("cpu", powercap)
+    counter = energy.reader("cpu", root=powercap)
     before = counter.read_joule()
     advance(powercap, rapl_0=5_000_000, rapl_0_0=3_000_000, rapl_0_1=1_000_000, rapl_1=2_000_000, rapl_2=9_000_000)
     advance(powercap, rapl_mmio_0=5_000_000)  # the first package again, by another way
@@ -53,7 +53,7 @@ def test_packages_and_memory_count_once(powercap):
 
 @linux_only
 def test_a_counter_that_wraps_does_not_run_backwards(powercap):
-    counter = energy.reader("cpu", powercap)
+    counter = energy.reader("cpu", root=powercap)
     advance(powercap, rapl_0=262143328850 - 1_500_000)
     before = counter.read_joule()
     advance(powercap, rapl_0=4_000_000)
@@ -66,15 +66,15 @@ def test_a_counter_for_root_only_says_how_to_open_it(powercap, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(energy.RaplEnergy, "_read", refuse)
-    reason = energy.reader("cpu", powercap)
+    reason = energy.reader("cpu", root=powercap)
     assert "root only" in reason
     assert "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj" in reason
 
 
 @linux_only
 def test_a_machine_without_counters_says_so(tmp_path):
-    assert "no energy counter" in energy.reader("cpu", tmp_path)
-    assert "no NVIDIA GPU" in energy.reader("gpu", tmp_path)
+    assert "no energy counter" in energy.reader("cpu", root=tmp_path)
+    assert "no NVIDIA GPU" in energy.reader("gpu", root=tmp_path)
 
 
 class FakeGpu(nvidia.Gpu):

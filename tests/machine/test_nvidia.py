@@ -158,6 +158,45 @@ def test_it_is_the_gpu_that_cuda_would_use(monkeypatch, visible, handle):
     assert nvidia.open_gpu(Nvml(IDLE)).handle == handle
 
 
+@pytest.mark.parametrize(
+    ("visible", "which", "handle"),
+    [
+        (None, nvidia.Ordinal(1), "index 1"),
+        ("2,0", nvidia.Ordinal(1), "index 0"),
+        ("2,GPU-1111", nvidia.Ordinal(1), "uuid GPU-1111"),
+        ("2,0", nvidia.Ordinal(0, "3,1"), "index 3"),  # an arm's worker has a variable of its own
+    ],
+)
+def test_a_gpu_is_found_by_its_number_among_those_that_are_visible(monkeypatch, visible, which, handle):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert nvidia.open_gpu(Nvml(IDLE), which=which).handle == handle
+
+
+def test_a_number_beyond_those_that_are_visible_has_a_reason(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    assert "hides it" in nvidia.open_gpu(Nvml(IDLE), which=nvidia.Ordinal(1))
+
+
+@pytest.mark.parametrize(
+    ("variable", "names"), [(None, ["0"]), ("3, 1", ["3", "1"]), ("GPU-1111", ["GPU-1111"]), ("", []), ("-1", [])]
+)
+def test_the_visible_gpus_are_those_that_cuda_finds(monkeypatch, h100, variable, names):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert nvidia.visible(h100) == names
+
+
+def test_a_card_is_known_without_its_serial():
+    one, other = ({"nvmlDeviceGetUUID": f"GPU-{digits}"} for digits in ("1111", "2222"))
+    first = nvidia.open_gpu(Nvml(one)).identity()
+    assert len(first) == 6
+    assert first != nvidia.open_gpu(Nvml(other)).identity()
+    assert nvidia.open_gpu(Nvml({})).identity() is None
+
+
 @pytest.mark.parametrize(("visible", "reason"), [("MIG-1111", "MIG"), ("", "hides"), ("-1", "hides")])
 def test_a_gpu_that_cannot_be_read_has_a_reason(monkeypatch, visible, reason):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

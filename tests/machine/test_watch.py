@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from mtbench.machine import macos, macos_watch, nvidia, watch
+from mtbench.machine.nvidia import Ordinal
 from mtbench.machine.sleep import SleepClock
 from mtbench.machine.watch import Reading, Watch
 
@@ -149,6 +150,29 @@ def test_the_gpu_is_read_and_given_back():
         assert watched.sample().gpu.power_watt == 474.059
         assert not gpu.closed
     assert gpu.closed
+
+
+def test_each_arm_is_told_of_the_gpu_that_it_uses():
+    gpus = [FakeGpu(clock_hz=1980e6, power_watt=400.0), FakeGpu(clock_hz=1200e6, power_watt=300.0)]
+    opened = []
+
+    def open_gpu(which):
+        opened.append(which.number)
+        return gpus[which.number]
+
+    with Watch(open_gpu=open_gpu) as watched:
+        readings = watched.sample_with([Ordinal(0), Ordinal(1), Ordinal(1)])
+        assert [reading.gpu.power_watt for reading in readings] == [400.0, 300.0, 300.0]
+        assert len({reading.taken_at for reading in readings}) == 1
+        assert opened == [0, 1]
+    assert [gpu.closed for gpu in gpus] == [True, True]
+
+
+def test_a_gpu_that_cannot_be_read_is_not_taken_for_the_first():
+    watched = Watch(open_gpu=lambda which: "hidden" if which.number else FakeGpu(power_watt=400.0))
+    (reading,) = watched.sample_with([Ordinal(1)])
+    assert reading.gpu is None
+    assert watched.identity_of(Ordinal(1)) is None
 
 
 def test_a_gpu_that_cannot_be_read_leaves_its_reason():

@@ -192,7 +192,11 @@ def _restarts_together(sound: Sequence[Record], ended: Sequence[Record]) -> int:
     every = [*sound, *ended]
     if any(record.paired is False for record in every):
         return fewest
-    readings = [json.loads(record.conditions) for record in every]
+    # Arms of one visit may use GPUs of their own; all else is one reading.
+    readings = [
+        [{name: value for name, value in one.items() if name not in ("gpu", "gpu_load")} for one in json.loads(read)]
+        for read in (record.conditions for record in every)
+    ]
 
     def alike(restart: int) -> bool:
         there = [one for one, record in zip(readings, every, strict=True) if restart < record.restarts]

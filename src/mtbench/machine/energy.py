@@ -31,15 +31,15 @@ class Reader(ABC):
         """Gives the counter back."""
 
 
-def reader(device: str, root: Path = Path("/")) -> Reader | str:
-    """The counter for work on a device (cpu or gpu), or why there is none here and what would help.
+def reader(device: str, gpu: nvidia.Ordinal = nvidia.FIRST, root: Path = Path("/")) -> Reader | str:
+    """The counter for work on a device (cpu, or gpu: which one), or why there is none here and what would help.
 
     On a Mac both are the same chip, so both count the whole of it.
     """
     system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
     if system == "darwin":
         return _open_apple()
-    return _open_nvidia(root) if device == "gpu" else _open_rapl(root)
+    return _open_nvidia(root, gpu) if device == "gpu" else _open_rapl(root)
 
 
 class NvidiaEnergy(Reader):
@@ -120,8 +120,8 @@ class AppleEnergy(Reader):
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _open_nvidia(root: Path) -> Reader | str:
-    gpu = nvidia.open_gpu(root=root)
+def _open_nvidia(root: Path, which: nvidia.Ordinal) -> Reader | str:
+    gpu = nvidia.open_gpu(root=root, which=which)
     if gpu is None:
         return "there is no NVIDIA GPU here"
     if isinstance(gpu, str):

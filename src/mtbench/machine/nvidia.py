@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtbench import plain
+
 _ROOT = Path("/")
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that says which GPUs CUDA programs find, and in which order."""
 
 # nvml.h, nvmlClocksEventReason*. What the clocks are held back by; being idle and the owner's settings are no fault.
 REASONS = {
@@ -40,6 +45,26 @@ def gpus(root: Path = _ROOT) -> list[dict[str, Any]]:
     return [{"name": name, "driver": driver} for name in names if name]
 
 
+def visible(root: Path = _ROOT) -> list[str]:
+    """The GPUs that CUDA programs started from here find, in CUDA's order, as the variable names them."""
+    given = os.environ.get(VISIBLE)
+    if given is None:
+        return [str(number) for number in range(len(gpus(root)))]
+    return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
+
+
+@dataclass(frozen=True)
+class Ordinal:
+    """A GPU by CUDA's number among those that are visible: by `visible`, in the form of CUDA_VISIBLE_DEVICES, or by this
+    process's own variable where that is None."""
+
+    number: int = 0
+    visible: str | None = None
+
+
+FIRST = Ordinal()
+
+
 @dataclass(frozen=True)
 class GpuReading:
     """One moment of a GPU; None where it does not say. `throttle_reasons` are values of REASONS."""
@@ -61,7 +86,7 @@ class GpuProcess:
 
 
 class Gpu:
-    """The GPU that CUDA programs started from here would use first, through NVML, which stays open until `close`."""
+    """A GPU through NVML, which stays open until `close`."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self.nvml = nvml
@@ -69,6 +94,11 @@ class Gpu:
 
     def close(self) -> None:
         self.nvml.nvmlShutdown()
+
+    def identity(self) -> str | None:
+        """Six hexadecimal digits that tell this card from others: of its UUID, which itself is left alone."""
+        uuid = self._ask(self.nvml.nvmlDeviceGetUUID)
+        return None if uuid is None else plain.fingerprint(str(uuid), 6)
 
     def read(self) -> GpuReading:
         nvml, ask = self.nvml, self._ask
@@ -104,8 +134,8 @@ class Gpu:
             return None
 
 
-def open_gpu(nvml: Any = None, root: Path = _ROOT) -> Gpu | str | None:
-    """The GPU, or why it cannot be read, or None where there is no NVIDIA GPU here."""
+def open_gpu(nvml: Any = None, root: Path = _ROOT, which: Ordinal = FIRST) -> Gpu | str | None:
+    """A GPU, or why it cannot be read, or None where there is no NVIDIA GPU here."""
     if nvml is None:
         if _driver(root) is None:
             return None
@@ -119,7 +149,7 @@ def open_gpu(nvml: Any = None, root: Path = _ROOT) -> Gpu | str | None:
     except nvml.NVMLError as error:
         return f"NVML does not start: {error}"
     try:
-        return Gpu(nvml, _first_visible(nvml))
+        return Gpu(nvml, _handle(nvml, which))
     except (nvml.NVMLError, ValueError) as error:
         nvml.nvmlShutdown()
         return f"NVML does not give the GPU: {error}"
@@ -130,17 +160,21 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in REASONS.items() if bits & bit)
 
 
-def _first_visible(nvml: Any) -> Any:
+def _handle(nvml: Any, which: Ordinal) -> Any:
     """CUDA_VISIBLE_DEVICES selects by CUDA's numbers, or by UUID. CUDA's numbers are NVML's unless GPUs of different
     kinds are mixed and CUDA_DEVICE_ORDER is left at its default."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    if first.startswith("MIG-"):
+    given = os.environ.get(VISIBLE) if which.visible is None else which.visible
+    if given is None:
+        return nvml.nvmlDeviceGetHandleByIndex(which.number)
+    names = [name.strip() for name in given.split(",")]
+    name = names[which.number] if which.number < len(names) else ""
+    if name.startswith("MIG-"):
         raise ValueError("it is a part of a card (MIG), which has no clocks, power or energy of its own")
-    if first.startswith("GPU-"):
-        return nvml.nvmlDeviceGetHandleByUUID(first)
-    if not first.isdecimal():
-        raise ValueError(f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r} hides it")
-    return nvml.nvmlDeviceGetHandleByIndex(int(first))
+    if name.startswith("GPU-"):
+        return nvml.nvmlDeviceGetHandleByUUID(name)
+    if not name.isdecimal():
+        raise ValueError(f"{VISIBLE}={given!r} hides it")
+    return nvml.nvmlDeviceGetHandleByIndex(int(name))
 
 
 def _times(unit: float, value: Any) -> float | None:

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from mtbench.machine import linux, nvidia
 from mtbench.machine.description import power_source
 from mtbench.machine.macos_watch import Sampler
-from mtbench.machine.nvidia import Gpu, GpuReading
+from mtbench.machine.nvidia import FIRST, Gpu, GpuReading, Ordinal
 from mtbench.machine.sleep import SleepClock
 
 HEAT = ("nominal", "moderate", "heavy", "trapping", "sleeping")
@@ -91,10 +91,18 @@ class Watch:
     that fails leaves None in the reading and its name, once, in `not_read`: nothing here ends a sweep.
     """
 
-    def __init__(self, root: Path = Path("/"), gpu: Gpu | str | None = None, sleep: SleepClock | None = None) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        gpu: Gpu | str | None = None,
+        sleep: SleepClock | None = None,
+        open_gpu: Callable[[Ordinal], Gpu | str | None] | None = None,
+    ) -> None:
         self.root = root
-        opened = nvidia.open_gpu(root=root) if gpu is None else gpu
-        self.gpu = opened if isinstance(opened, Gpu) else None
+        self._open_gpu = open_gpu or (lambda which: nvidia.open_gpu(root=root, which=which))
+        opened = self._open_gpu(FIRST) if gpu is None else gpu
+        self.gpu = opened if isinstance(opened, Gpu) else None  # the first that is visible
+        self._gpus: dict[Ordinal, Gpu | None] = {FIRST: self.gpu}
         self.gpu_unseen = opened if isinstance(opened, str) else None  # why a GPU that is there is not watched
         self.not_read: list[str] = []
         self._failures: dict[str, int] = {}
@@ -105,8 +113,9 @@ class Watch:
         self._macos = Sampler() if system == "darwin" else None
 
     def close(self) -> None:
-        if self.gpu is not None:
-            self.gpu.close()
+        for gpu in self._gpus.values():
+            if gpu is not None:
+                gpu.close()
         if self._macos is not None:
             self._macos.close()
 
@@ -116,8 +125,34 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def gpu_of(self, which: Ordinal) -> Gpu | None:
+        """An NVIDIA GPU, opened when it is first asked for; None where it cannot be read."""
+        if which not in self._gpus:
+            opened = self._open_gpu(which)
+            self._gpus[which] = opened if isinstance(opened, Gpu) else None
+        return self._gpus[which]
+
+    def on_gpu(self, reading: Reading, which: Ordinal) -> Reading:
+        """A reading that was just taken, with what another GPU than the first says now in the place of what that one said."""
+        if which == FIRST or self.gpu is None:
+            return reading
+        gpu = self.gpu_of(which)
+        nothing: dict[str, Any] = {"gpu": None, "gpu_load": None}
+        said = nothing if gpu is None else self._ask({"gpu": gpu.read, "gpu_load": gpu.utilisation})
+        return replace(reading, **said)
+
+    def identity_of(self, which: Ordinal) -> str | None:
+        """What tells an NVIDIA GPU from others, without its serial number; None where that cannot be read."""
+        gpu = self.gpu_of(which)
+        return None if gpu is None else self._ask({"gpu_id": gpu.identity})["gpu_id"]
+
+    def sample_with(self, gpus: Sequence[Ordinal]) -> list[Reading]:
+        """One sample, once for each of these GPUs."""
+        reading = self.sample()
+        return [self.on_gpu(reading, which) for which in gpus]
+
     def sample(self) -> Reading:
-        """The machine now, and what happened to it since the sample before."""
+        """The machine now with the first GPU, and what happened to it since the sample before."""
         seen = self._ask(self._macos.probes if self._macos is not None else self._linux_probes())
         sensed = seen.pop("sensors", None) or {}
         seen = self._since_before(seen) if self._macos is None else seen | sensed

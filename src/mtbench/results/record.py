@@ -210,6 +210,9 @@ class Record:
     device_name: str | None = column(
         "name of the device", "name of the device, as the library reports it", default=None
     )
+    gpu_id: str | None = column(
+        "GPU's identity", "anonymous fingerprint of the NVIDIA card that was used", default=None
+    )
     threads: int | None = column("threads", "number of threads the library uses", default=None)
     blas: str | None = column("BLAS", "matrix library used on the CPU", default=None)
     library_details: str = column(
@@ -217,6 +220,14 @@ class Record:
     )
     machine_id: str = column("machine's identity", "anonymous fingerprint of the machine", default="")
     machine: str = column("machine", "chip, cores, memory, system; no user or host name", "JSON", "{}")
+    engine: str = column("engine", "what ran the sweep: local, slurm or ray", default="local")
+    engine_job: str | None = column(
+        "engine's job", "name of the job in the engine, as SLURM or Ray has it", default=None
+    )
+    shard: int | None = column("shard", "number of the part of the sweep, if it was cut", default=None)
+    side_by_side: int = column(
+        "side by side", "parts of the sweep that ran on this machine at the same time; 1: alone", default=1
+    )
     mtbench_version: str = column("mtbench", "version of mtbench that measured", default="")
     schema_version: int = column("schema", "version of this set of columns", default=SCHEMA_VERSION)
 

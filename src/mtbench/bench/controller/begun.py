@@ -63,7 +63,7 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
     state.conditions = [from_plain(Reading, reading) for reading in json.loads(record.conditions)[:restarts]]
     state.warnings = [warning for warning in record.warnings if not warning.startswith((*OF_RESULTS, ENDED_EARLY))]
     state.floor_ns, state.paired, state.canary_drift = record.floor_ns, record.paired, record.canary_drift
-    state.started_at = record.started_at
+    state.started_at, state.gpu_id = record.started_at, record.gpu_id
     state.energy = _energy(record)
     state.check_seed = record.check_seed
     errors = Errors(record.verify_error or 0.0, record.verify_row_error or 0.0, record.verify_element_error or 0.0)

@@ -1,10 +1,11 @@
 """Heat during a sweep: rests between visits, waits while the machine is hot, and ends the sweep if it gets too hot."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol as Interface
 
 from mtbench.bench.controller.progress import Progress
+from mtbench.machine.nvidia import FIRST, Ordinal
 from mtbench.machine.watch import HEAT, Reading
 from mtbench.plan.protocol import Protocol
 
@@ -14,7 +15,7 @@ STEP_S = 5.0
 class Sampled(Interface):
     """Whatever samples the machine."""
 
-    def sample(self) -> Reading: ...
+    def sample_with(self, gpus: Sequence[Ordinal]) -> list[Reading]: ...
 
 
 class TooHot(KeyboardInterrupt):
@@ -38,21 +39,23 @@ class Cooling:
         self.rest = rest or time.sleep
         self.clock = clock or time.monotonic
         self.owed_s = 0.0
+        self.gpus: Sequence[Ordinal] = (FIRST,)  # that the last visit used
         self.last: Reading | None = None
 
     def visited(self, worked_s: float) -> None:
         """A visit took so long."""
         self.owed_s += self.protocol.cooldown_fraction * worked_s
 
-    def seen(self, reading: Reading) -> None:
-        """The machine at the end of a visit. Raises TooHot."""
-        self.last = reading
-        self._stop_if_too_hot(reading)
+    def seen(self, readings: Sequence[Reading], gpus: Sequence[Ordinal] = (FIRST,)) -> None:
+        """The machine at the end of a visit, with each of the GPUs that it used. Raises TooHot."""
+        self.gpus = gpus
+        self.last = _hottest(readings)
+        self._stop_if_too_hot(self.last)
 
     def before_visit(self) -> None:
         """Rests as long as is owed, then waits while the machine is too hot, at most `cooldown_cap_s`. Raises TooHot."""
         if self.last is None:  # the first visit: the machine may be hot from what ran before
-            self.last = self.watch.sample()
+            self.last = self._sample()
             self._stop_if_too_hot(self.last)
         if self.owed_s > 0:
             self.rest(self.owed_s)
@@ -61,8 +64,11 @@ class Cooling:
         while (flag := self.last.thermal_flag) and self.clock() - started < self.protocol.cooldown_cap_s:
             self.progress.warn(f"waiting for the machine to cool down: {flag}")
             self.rest(STEP_S)
-            self.last = self.watch.sample()
+            self.last = self._sample()
             self._stop_if_too_hot(self.last)
+
+    def _sample(self) -> Reading:
+        return _hottest(self.watch.sample_with(self.gpus))
 
     def _stop_if_too_hot(self, reading: Reading) -> None:
         limit = self.protocol.stop_when_hot
@@ -72,3 +78,7 @@ class Cooling:
                 f"the machine is too hot, so the sweep ends here (protocol.stop_when_hot={limit}): {said}"
             )
             raise TooHot
+
+
+def _hottest(readings: Sequence[Reading]) -> Reading:
+    return max(readings, key=lambda reading: HEAT.index(reading.heat))

@@ -12,6 +12,7 @@ from mtbench import __version__
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.rates import Rates, limit_ns
 from mtbench.bench.wire import Finished, Prepared, Started
+from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
@@ -32,6 +33,19 @@ ENDED_EARLY = "ended early: "
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a part of a sweep runs, and beside what. `processors` are its own, where it has no more than some; `beside` is how
+    many parts run on the machine at the same time, itself included; `machine_processors` how many those have together."""
+
+    engine: str = "local"
+    job: str | None = None  # its name in the engine
+    shard: int | None = None
+    processors: tuple[int, ...] = ()
+    beside: int = 1
+    machine_processors: int | None = None
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What all records of one run share."""
 
@@ -39,6 +53,12 @@ class Sweep:
     protocol: Protocol
     machine_id: str
     machine: Mapping[str, Any]
+    place: Place = Place()
+
+    @property
+    def processors(self) -> int | None:
+        """The processors that the machine's load is held against; None for those that this process may use."""
+        return self.place.machine_processors
 
 
 @dataclass
@@ -53,6 +73,7 @@ class JobState:
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
     worker: Started | None = None  # what the arm's worker said of itself
+    gpu_id: str | None = None
     floor_ns: float | None = None
     prepared: list[Prepared] = field(default_factory=list)  # [restart]
     finished: list[Finished] = field(default_factory=list)
@@ -70,6 +91,11 @@ class JobState:
     started_at: datetime | None = None
     peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
     ended_early: bool = False  # its worker died in a later restart: no more is measured, and what there is stays
+
+    @property
+    def gpu(self) -> Ordinal:
+        """The GPU that the arm uses, if it uses one."""
+        return Ordinal(self.job.arm.device_index or 0, dict(self.job.arm.env).get(VISIBLE))
 
     @property
     def device(self) -> str:
@@ -185,6 +211,11 @@ class JobState:
             asked_settings=nameless(to_json(arm.asked)),  # a variable's value may be a path
             device_index=arm.device_index,
             requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
+            gpu_id=self.gpu_id,
+            engine=sweep.place.engine,
+            engine_job=sweep.place.job,
+            shard=sweep.place.shard,
+            side_by_side=sweep.place.beside,
             machine_id=sweep.machine_id,
             machine=to_json(dict(sweep.machine)),
             mtbench_version=__version__,

@@ -102,6 +102,7 @@ class Store:
         file = arm.framework_file and plain.fingerprint_of_bytes(Path(arm.framework_file).read_bytes())
         setup = {name: value for name, value in arm.asked.items() if name != "compile"}
         setup |= {} if arm.device_index is None else {"device_index": arm.device_index}
+        setup |= {} if state.gpu_id is None else {"gpu_id": state.gpu_id}
         return setup | {
             "method": METHOD,
             "machine_id": self.machine_id,

@@ -58,7 +58,7 @@ class Controller:
         self.workers = Workers(self.states, self.protocol, progress, self._record, start_process)
         self.records: dict[str, Record] = {}
         self.peaks = Peaks()
-        self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus)
+        self.kept_peaks = Store(sweep.machine_id, self.protocol.cpus or list(sweep.place.processors))
         self.told_of_kept_peaks = False
         self.canary = Canary()
         self.meter = meter or Meter(self.protocol.energy_s)
@@ -107,8 +107,8 @@ class Controller:
         self.workers.start(wanted)
         self.begun.check(states)
         if restart == 0 and self.protocol.energy_s > 0:
-            for device in {state.device for state in self.states if not state.failed}:
-                self.meter.prepare(device)
+            for device, gpu in {(state.device, state.gpu) for state in self.states if not state.failed}:
+                self.meter.prepare(device, gpu)
         self.canary.clear()
         for cell in cells:
             if any(not state.failed for state in cell):
@@ -166,40 +166,42 @@ class Controller:
         for state in live:
             self.progress.arm_preparing(state.job.arm)
             state.begin_visit()
+            state.gpu_id = self.watch.identity_of(state.gpu) if state.device == "gpu" else None
             self._measure_peaks(state)
             state.check_seed = self.check_seed
             answer = self.workers.ask(state, prepare(state, restart))
             if answer is not None:
                 state.note_prepared(answer)
-        before, reading = self._watched_rounds(restart, live)
+        before, after = self._watched_rounds(restart, live)
         for state in live:
             self._finish(restart, state)
-        for state in live:
+        for state, earlier, reading in zip(live, before, after, strict=True):
             state.conditions.append(reading)
-            shared = contended(reading, state.visit_disturbance)
-            state.warnings = joined(state.warnings, [*warnings_of(before, reading), *shared])
+            shared = contended(reading, state.visit_disturbance, self.sweep.processors)
+            state.warnings = joined(state.warnings, [*warnings_of(earlier, reading), *shared])
             if not state.failed:
                 with interrupts.held():
                     state.end_visit()
             self.workers.ask_aside(state, wire.Release())
             self._record(state)
-        self.cooling.seen(reading)
+        self.cooling.seen(after, [state.gpu for state in live])
 
-    def _watched_rounds(self, restart: int, live: Sequence[JobState]) -> tuple[Reading, Reading]:
-        """The rounds, with the machine before and after them; once more where it slept meanwhile."""
-        before = self.watch.sample()
+    def _watched_rounds(self, restart: int, live: Sequence[JobState]) -> tuple[list[Reading], list[Reading]]:
+        """The rounds, with the machine before and after them, for each arm with its GPU; once more where it slept meanwhile."""
+        gpus = [state.gpu for state in live]
+        before = self.watch.sample_with(gpus)
         self._rounds(restart, live)
-        reading = self.watch.sample()
-        if reading.slept_s:
-            self.progress.note(f"the machine slept for {reading.slept_s:.0f} s: this visit is measured again")
+        after = self.watch.sample_with(gpus)
+        if after[0].slept_s:
+            self.progress.note(f"the machine slept for {after[0].slept_s:.0f} s: this visit is measured again")
             for state in live:
                 state.begin_visit()
             self._rounds(restart, live)
-            reading = self.watch.sample()
+            after = self.watch.sample_with(gpus)
         for gap in set(self.watch.not_read) - self.told_of_gaps:
             self.progress.note(f"this machine does not tell {gap}")
             self.told_of_gaps.add(gap)
-        return before, reading
+        return before, after
 
     def _finish(self, restart: int, state: JobState) -> None:
         call_ns = state.shortest_call_ns
@@ -215,15 +217,11 @@ class Controller:
             self._measure_energy(state)
 
     def _measure_energy(self, state: JobState) -> None:
-        if state.job.arm.device_index:
-            state.energy = f"the counter that is read is the first GPU's, and not that of {state.job.arm.device_name}"
-            return
-
         def work(seconds: float) -> int | None:
             answer = self.workers.ask_aside(state, wire.Work(seconds))
             return None if answer is None else answer.calls
 
-        state.energy = self.meter.measure(state.device, work) or state.energy
+        state.energy = self.meter.measure(state.device, work, state.gpu) or state.energy
 
     def _measure_peaks(self, state: JobState) -> None:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
@@ -248,7 +246,7 @@ class Controller:
                 self._take_peaks(state, rates)
 
     def _take_peaks(self, state: JobState, rates: Rates) -> None:
-        if contention(self.watch.sample()) is not None:
+        if contention(self.watch.sample(), self.sweep.processors) is not None:
             rates = rates.doubted()
         self.kept_peaks.write(state, self.peaks.note(state, rates))
 

@@ -98,7 +98,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
-        ("typer", ["mtbench/launch/commands.py"]),
+        ("typer", ["mtbench/launch/commands.py", "mtbench/launch/exchange_commands.py"]),
         (
             "rich",
             [
@@ -118,6 +118,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
             "mtbench.bench.controller",
             ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
         ),
+        ("mtbench.exchange", ["mtbench/launch/exchange_commands.py", "mtbench/exchange/", "mtbench/site/"]),
         ("mtbench.report", ["mtbench/api/", "mtbench/launch/commands.py", "mtbench/report/"]),
         ("mtbench.launch", ["mtbench/__main__.py", "mtbench/api/", "mtbench/launch/", "hydra_plugins/"]),
     ],
@@ -151,6 +152,13 @@ def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
             ["mtbench.language_models", "mtbench.operators", "mtbench.bench", "mtbench.report", "mtbench.machine"],
         ),
         ("mtbench/report/", ["mtbench.bench", "mtbench.frameworks", "mtbench.operators", "mtbench.console"]),
+        (
+            "mtbench/exchange/",
+            [
+                f"mtbench.{name}"
+                for name in ("api", "bench", "compare", "console", "frameworks", "launch", "operators", "report")
+            ],
+        ),
         ("mtbench/machine/", ["mtbench.bench", "mtbench.operators", "mtbench.report", "mtbench.results.record"]),
         ("mtbench/bench/", ["mtbench.launch", "mtbench.console", "mtbench.report"]),
         ("mtbench/bench/worker/", ["mtbench.bench.controller"]),

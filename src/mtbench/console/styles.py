@@ -12,6 +12,7 @@ STYLES = {
     "measuring": "green",
     "preparing": "yellow",
     "unsupported": "yellow",
+    "unverified": "yellow",
     "interrupted": "yellow",
     "waiting": "dim",
     "inconclusive": "dim",

@@ -1,6 +1,5 @@
 """The table at the end of a sweep: medians with intervals, cell by cell, with verdicts against the baseline."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -9,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.console.styles import FAILURE, STYLES
-from mtbench.results import cells, comparison
-from mtbench.results.cells import Held
+from mtbench.results import cells
+from mtbench.results.baseline import against_baseline
 from mtbench.results.format import duration, interval, one_line, percent, ratio
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
@@ -104,32 +103,8 @@ def _row(arm: str, record: Record, found: Comparison | None) -> list[Text]:
         return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text(""), Text("")]
     latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
-    compared = Text("baseline", style="dim")
+    compared = Text("baseline" if record.status == "ok" else record.status, style="dim")
     if found is not None:
         compared = Text(f"{ratio(found.ratio, *found.bounds or ())} {found.verdict}", STYLES.get(found.verdict, ""))
     limit = "" if record.limit_fraction is None else percent(record.limit_fraction)
     return [name, Text(latency), Text(throughput), Text(limit), compared]
-
-
-def against_baseline(sorted_cells: Sequence[tuple[Held, Sequence[Record]]]) -> dict[tuple[str, str], Comparison]:
-    """Each measured job against its cell's baseline, by sweep and job; the baseline itself has none.
-
-    Verdicts hold for all cells of a section at once: one that does not survive the correction is inconclusive.
-    """
-    jobs: list[tuple[str, str]] = []
-    found: list[tuple[object, Comparison]] = []
-    for held, cell in sorted_cells:
-        measured = [record for record in cell if record.latency_ns is not None]
-        baseline = _baseline(measured)
-        for record in measured:
-            one = None if baseline is None or record is baseline else comparison.between(baseline, record)
-            if baseline is not None and one is not None:
-                jobs.append((record.sweep_id, record.job_id))
-                found.append((cells.family(held, baseline.arm, record.arm), one))
-    return dict(zip(jobs, comparison.judged(found), strict=True))
-
-
-def _baseline(measured: Sequence[Record]) -> Record | None:
-    """The arm that the protocol names, else the first."""
-    named = [record for record in measured if record.arm == json.loads(record.protocol).get("baseline")]
-    return next(iter([*named, *measured]), None)

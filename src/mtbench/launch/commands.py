@@ -1,4 +1,4 @@
-"""The commands beside measuring: list, report, compare, resume, doctor, selftest."""
+"""The commands beside measuring: list, report, compare, resume, doctor, selftest, and those of `exchange_commands`."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,10 @@ import typer
 from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
+from mtbench.launch import exchange_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Commands beside measuring.", rich_markup_mode=None)
+exchange_commands.add(app)
 
 
 @app.command("list")

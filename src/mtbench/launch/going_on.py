@@ -34,8 +34,8 @@ def go_on(
 
 def open_cells(plan: Plan, folder: Path) -> set[str]:
     """The cells in which an arm's verdict against the baseline is inconclusive, corrected as the table at the end has it."""
-    from mtbench.console.table import against_baseline
     from mtbench.results import cells
+    from mtbench.results.baseline import against_baseline
 
     found = resume.read_records(plan, folder).values()
     verdicts = against_baseline(cells.by_cell(found))

@@ -65,7 +65,7 @@ def _write_pages(read: Tables, shown: Contents, selftests: Sequence[outcome.Outc
         "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "themes": {name: theme(name) for name in ("light", "dark")},
         "metrics": METRICS,
-        "labels": list(shown.styles),
+        "labels": shown.labels,
         "colours": {label: one.colour for label, one in shown.styles.items()},
         "pair": shown.pair,
         "page_names": shown.page_names,

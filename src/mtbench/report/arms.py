@@ -14,9 +14,13 @@ from typing import Any
 import polars as pl
 
 IDENTITY = (
-    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version", "machine_id", "arm",
+    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version", "machine_id",
+    "source", "unverified", "arm",
 )  # fmt: skip
-"""The columns that make a contender; `contender` is what else competes, such as its dtype."""
+"""The columns that make a contender; `contender` is what else competes, such as its dtype, and `unverified` says of those
+without a checked answer that they have none."""
+
+UNVERIFIED = "unverified"
 
 Contender = Mapping[str, str | None]
 
@@ -57,14 +61,15 @@ class Style:
 
 
 def labelled(records: pl.DataFrame) -> pl.DataFrame:
-    """The records with a `label` column, unique to each contender."""
+    """The records with a `label` column, unique to each contender, and `unverified`."""
+    records = records.with_columns(unverified=pl.when(pl.col("status") == UNVERIFIED).then(pl.lit(UNVERIFIED)))
     contenders = (
         records.select(*IDENTITY, "machine").unique(list(IDENTITY), keep="first", maintain_order=True).to_dicts()
     )
     # A job that never reached its worker knows no device or version: it must not make the others spell theirs out.
     measured = records.filter(pl.col("status") == "ok").select(*IDENTITY).unique().to_dicts() or contenders
     telling = {name: _differs(measured, name, *groups) for name, groups in _NAMED_WHERE_THEY_DIFFER.items()}
-    checked = set(records.filter(pl.col("status").is_in(["ok", "mismatch"])).select(*IDENTITY).iter_rows())
+    checked = set(records.filter(pl.col("status").is_in(["ok", "mismatch", UNVERIFIED])).select(*IDENTITY).iter_rows())
     labels: dict[tuple[str | None, ...], str] = {}
     for contender in sorted(contenders, key=lambda c: (_key(c) not in checked, len(str(c["arm"])))):
         key = _key(contender)
@@ -124,6 +129,11 @@ def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | No
         told = tuple(contender[group] for group in groups) in telling[name]
         if value and told and (name, value) != ("device", "auto"):
             parts.append(machine_name(contender["machine"], value) if name == "machine_id" else value)
+    if contender["source"]:
+        parts.append(
+            f"published by {contender['source']}, {machine_name(contender['machine'], contender['machine_id'])}"
+        )
+    parts += [UNVERIFIED] if contender["unverified"] else []
     return " · ".join(parts)
 
 

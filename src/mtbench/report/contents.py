@@ -51,9 +51,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Contents:
-    """All of a report. `page_names` has the file of each operator's page."""
+    """All of a report. `labels` are the contenders that can be compared, without those drawn hollow; `page_names` has the file
+    of each operator's page."""
 
     styles: dict[str, Style]
+    labels: list[str]
     pair: Pair
     page_names: dict[str, str]
     overviews: list[Chart]
@@ -71,8 +73,9 @@ class Contents:
 
 def contents(read: Tables) -> Contents:
     """What a report of these tables shows."""
-    style = styles(read.charted)
+    style = styles(read.drawn)
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
+    measured = set(read.charted["label"])
     both = pl.concat(compared.values())
     pair = _first_pair(read.charted, both, list(style))
     names = pages.page_names(read.records["page"].unique().sort())
@@ -84,7 +87,10 @@ def contents(read: Tables) -> Contents:
         sections = _sections(records, page.removesuffix(".html"), compared, style, first)
         operators.append(Operator(name, page, records, here, first, sections))
     overviews = _overviews(compared, style, pair, where(read.records))
-    return Contents(style, pair, names, overviews, operators, _limits(read.charted, style), _machines(read.records))
+    labels = [label for label in style if label in measured]
+    return Contents(
+        style, labels, pair, names, overviews, operators, _limits(read.drawn, style), _machines(read.records)
+    )
 
 
 def _machines(records: pl.DataFrame) -> list[Chart]:
@@ -126,9 +132,9 @@ def _overviews(compared: dict[str, pl.DataFrame], style: dict[str, Style], pair:
     return [chart for view in views for chart in drawn(view)]
 
 
-def _limits(charted: pl.DataFrame, style: dict[str, Style]) -> list[Limits]:
+def _limits(drawn_records: pl.DataFrame, style: dict[str, Style]) -> list[Limits]:
     found = []
-    for ground in roofline.grounds(charted):
+    for ground in roofline.grounds(drawn_records):
         charts = drawn(LimitsView(ground, style, where(ground.records)))
         found.append(Limits(ground.heading, charts, ground.listed))
     return found

@@ -27,6 +27,7 @@ STATUS_MEANINGS = {
     "crashed": "the worker died",
     "failed": "an error was raised",
     "interrupted": "stopped before a result",
+    "unverified": "a speed without a checked answer, drawn hollow",
 }
 
 

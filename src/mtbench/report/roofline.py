@@ -24,7 +24,7 @@ ALIKE = ("machine_id", "device", "dtype", "matmul_precision")
 SAME_ROOF = 1.1
 """Memory roofs that differ by less are drawn as one."""
 
-POINT = ("label", "operator", "intensity", "flops_per_s", "limit_fraction")
+POINT = ("label", "operator", "hollow", "intensity", "flops_per_s", "limit_fraction")
 POINT_WORDS = ("params", "shape", "work", "per_call", "limit")
 BAR_WORDS = ("text", "cells", "range")
 
@@ -51,9 +51,10 @@ class Ground:
     listed: list[Row]
 
 
-def grounds(charted: pl.DataFrame) -> list[Ground]:
-    """Each machine, device, dtype and precision of which a record knows its limit. Takes charted records only."""
-    known = charted.filter(pl.col("limit_fraction").is_not_null()).with_columns(
+def grounds(drawn: pl.DataFrame) -> list[Ground]:
+    """Each machine, device, dtype and precision of which a record knows its limit. Takes charted and hollow records only; the
+    latter are points alone, and in no ranking."""
+    known = drawn.filter(pl.col("limit_fraction").is_not_null()).with_columns(
         intensity=pl.when(pl.col("bytes_moved") > 0).then(pl.col("flops") / pl.col("bytes_moved"))
     )
     several = known["machine_id"].n_unique() > 1
@@ -63,7 +64,8 @@ def grounds(charted: pl.DataFrame) -> list[Ground]:
         parts = [machine_name(first["machine"], first["machine_id"])] if several else []
         parts += [first["device"], first["dtype"]] + ([] if first["matmul_precision"] == "highest" else ["TF32"])
         heading, stem = ", ".join(parts), f"roofline-{number}"
-        found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(own), list(_listed(own))))
+        checked = own.filter("charted")
+        found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(checked), list(_listed(checked))))
     return found
 
 
@@ -112,8 +114,8 @@ def _points(own: pl.DataFrame) -> pl.DataFrame:
     """One row per record that computes and moves something; without either it has no place between logarithmic axes."""
     placed = own.filter(pl.col("intensity") > 0, pl.col("flops_per_s") > 0)
     rows = [{name: row[name] for name in POINT} | _words(row) for row in placed.iter_rows(named=True)]
-    numbers = dict.fromkeys(POINT[2:], pl.Float64)
-    return pl.DataFrame(rows, schema={name: numbers.get(name, pl.String) for name in (*POINT, *POINT_WORDS)})
+    types: dict[str, Any] = {"hollow": pl.Boolean} | dict.fromkeys(POINT[3:], pl.Float64)
+    return pl.DataFrame(rows, schema={name: types.get(name, pl.String) for name in (*POINT, *POINT_WORDS)})
 
 
 def _words(row: Row) -> Row:

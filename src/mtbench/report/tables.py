@@ -75,9 +75,9 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, the columns of HELD, `charted`
-    and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a line for each
-    file that is no record."""
+    """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, the columns of HELD, `charted`,
+    `hollow` and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a
+    line for each file that is no record."""
 
     records: pl.DataFrame
     results: pl.DataFrame
@@ -88,6 +88,11 @@ class Tables:
     def charted(self) -> pl.DataFrame:
         """The records whose speed is shown: right answers, and of each contender in each cell the newest."""
         return self.records.filter("charted")
+
+    @property
+    def drawn(self) -> pl.DataFrame:
+        """Those, and unverified ones, which are drawn hollow beside them and take part in no comparison."""
+        return self.records.filter(pl.col("charted") | pl.col("hollow"))
 
 
 def load(folders: Sequence[Path]) -> Tables:
@@ -208,7 +213,7 @@ def _merged(params: str, settings: str) -> str:
 
 def _flat(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
-    return records.drop("row", "charted", "contender", *HELD).with_columns(
+    return records.drop("row", "charted", "hollow", "unverified", "contender", *HELD).with_columns(
         pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", ")
     )
 
@@ -227,10 +232,11 @@ def _portions(files: list[Path]) -> Iterator[list[Path]]:
 def _marked(records: pl.DataFrame) -> pl.DataFrame:
     """Marks, of each contender in each cell, the newest record with a checked answer as the one that counts.
 
-    A newer wrong answer takes the older speed out of the charts; a newer crash says nothing about it and does not.
+    A newer wrong answer takes the older speed out of the charts; a newer crash says nothing about it and does not. Likewise
+    of speeds without a checked answer, which are `hollow`: a label has either these or checked ones.
     """
     contest = [*CELL, "label"]
-    checked = pl.col("status").is_in(["ok", "mismatch"])
+    checked = pl.col("status").is_in(["ok", "mismatch", "unverified"])
     newest = (
         records.filter(checked)
         .sort("finished_at", "row", nulls_last=False)
@@ -242,6 +248,7 @@ def _marked(records: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("newest").fill_null(False))
         .with_columns(
             charted=pl.col("newest") & (pl.col("status") == "ok"),
+            hollow=pl.col("newest") & (pl.col("status") == "unverified"),
             repeated=checked & ~pl.col("newest"),
         )
         .drop("newest")

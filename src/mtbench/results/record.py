@@ -23,9 +23,10 @@ SCHEMA_VERSION = 2
 
 FILE_NAME = "record.parquet"
 
-STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "failed", "interrupted")
+STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "failed", "interrupted", "unverified")
 """ok: measured and verified. mismatch: a wrong answer, so no speed. unsupported: not possible here, `reason` says why.
-oom, timeout, crashed, failed, interrupted: no result, `reason` says what happened."""
+oom, timeout, crashed, failed, interrupted: no result, `reason` says what happened. unverified: a speed without a checked
+answer, of others' figures (`source`) or of what gives no answer to check; in no verdict, and never ranked with `ok`."""
 
 CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
 """What competes where a sweep names nothing else, and in all records that do not say."""
@@ -64,7 +65,9 @@ class Record:
     cell_id: str = column("cell", "fingerprint of everything that contenders share")
     job_id: str = column("job", "fingerprint of cell and arm")
     status: str = column(
-        "status", "ok, mismatch, unsupported, oom, timeout, crashed, failed or interrupted", of="How it went"
+        "status",
+        "ok, mismatch, unsupported, oom, timeout, crashed, failed, interrupted, or unverified: a speed, but no checked answer",
+        of="How it went",
     )
     reason: str | None = column("reason", "why there is no result, if there is none", default=None)
     warnings: list[str] = column("warnings", "reasons to trust these numbers less", default=[])
@@ -228,6 +231,9 @@ class Record:
     side_by_side: int = column(
         "side by side", "parts of the sweep that ran on this machine at the same time; 1: alone", default=1
     )
+    source: str | None = column(
+        "source", "tool that published these figures, if mtbench did not measure them", default=None
+    )
     mtbench_version: str = column("mtbench", "version of mtbench that measured", default="")
     schema_version: int = column("schema", "version of this set of columns", default=SCHEMA_VERSION)
 
@@ -237,6 +243,8 @@ class Record:
             raise ValueError(f"status '{self.status}' is not one of {', '.join(STATUSES)}")
         if self.status == "mismatch" and self.latency_ns is not None:
             raise ValueError("a mismatch has no speed")
+        if self.source is not None and self.status == "ok":
+            raise ValueError("figures that others published are not verified")
 
 
 def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":

@@ -71,7 +71,14 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         {
             "name": "points_layer",
             "data": {"name": "points"},
+            "transform": [{"filter": "!datum.hollow"}],
             "mark": {"type": "point", "filled": True, "size": 60, "clip": True},
+            "encoding": encoding,
+        },
+        {
+            "data": {"name": "points"},
+            "transform": [{"filter": "datum.hollow"}],
+            "mark": {"type": "point", "filled": False, "size": 60, "clip": True, "strokeWidth": 1.5},
             "encoding": encoding,
         },
         {

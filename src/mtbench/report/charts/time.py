@@ -48,6 +48,7 @@ TOOLTIP = {
 }
 _POINT: dict[str, Any] = {
     "label": pl.String,
+    "hollow": pl.Boolean,
     "dtype": pl.String,
     "batch_size": pl.Int64,
     "seq_len": pl.Int64,
@@ -58,18 +59,19 @@ _POINT: dict[str, Any] = {
 
 
 def draw(view: SectionView) -> tuple[str, Spec] | None:
-    points = rows(view.records.filter("charted"), view.metric)
+    points = rows(view.records.filter(pl.col("charted") | pl.col("hollow")), view.metric)
     if points.is_empty():
         return None
-    subtitle = f"{view.metric.title}, {view.metric.how}: median with its interval. {view.where}"
+    hollow = "Hollow: without a checked answer. " if points["hollow"].any() else ""
+    subtitle = f"{view.metric.title}, {view.metric.how}: median with its interval. {hollow}{view.where}"
     return f"{view.name}-time", _spec(view, points, {"text": view.title, "subtitle": subtitle})
 
 
 def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    """One row per contender and cell that has this metric. Takes charted records only."""
+    """One row per contender and cell that has this metric. Takes charted and hollow records only."""
     timed = charted.filter(pl.col(metric.ns).is_not_null())
     found = [
-        {name: row[name] for name in ("label", "batch_size", "seq_len")}
+        {name: row[name] for name in ("label", "hollow", "batch_size", "seq_len")}
         | {"dtype": row["held_dtype"] or ALL_DTYPES}
         | {"ns": row[metric.ns], "low_ns": row[metric.low_ns], "high_ns": row[metric.high_ns]}
         | _words(row, metric)
@@ -147,7 +149,13 @@ def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
         {"mark": {"type": "line", "strokeWidth": 1.75}, "encoding": base | {"y": y, "strokeDash": dashes}},
         {
             "name": "points_layer",
+            "transform": [{"filter": "!datum.hollow"}],
             "mark": {"type": "point", "filled": True, "size": 44, "opacity": 1},
+            "encoding": base | {"y": y, "shape": shapes, "tooltip": tooltip(points, TOOLTIP)},
+        },
+        {
+            "transform": [{"filter": "datum.hollow"}],
+            "mark": {"type": "point", "filled": False, "size": 54, "opacity": 1, "strokeWidth": 1.75},
             "encoding": base | {"y": y, "shape": shapes, "tooltip": tooltip(points, TOOLTIP)},
         },
     ]

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import mtbench
+from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.errors import ConfigError
 from mtbench.plan.jobs import Plan
 
@@ -194,14 +195,18 @@ def test_functions_and_modules_of_ones_own_are_timed_against_each_other(own: Pat
     assert by_arm["layer"].paired
 
 
-def test_functions_of_ones_own_are_compiled_as_their_framework_is(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = []
-    monkeypatch.setattr("mtbench.api.run", lambda plan, folder, progress: plans.append(plan))
+def test_functions_of_ones_own_are_compiled_as_their_framework_is(own: Path) -> None:
+    class Begun(Progress):
+        def sweep_started(self, extent: Extent) -> None:
+            self.arms = extent.arms
+            raise KeyboardInterrupt
+
     contenders = dict.fromkeys(("graphs", "plain", "eager"), "own.py:softmax")
     libraries = {"graphs": "torch_graphs", "plain": "torch_compiled", "eager": "torch"}
-    mtbench.time(contenders, {"x": (3, 8)}, framework=libraries)
-    (made,) = plans
-    assert [(arm.name, arm.mode, arm.compile.mode) for arm in made.arms] == [
+    begun = Begun()
+    with pytest.raises(KeyboardInterrupt):
+        mtbench.time(contenders, {"x": (3, 8)}, framework=libraries, progress=begun)
+    assert [(arm.name, arm.mode, arm.compile.mode) for arm in begun.arms] == [
         ("graphs", "compiled", "reduce-overhead"),
         ("plain", "compiled", None),
         ("eager", "eager", None),

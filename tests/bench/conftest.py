@@ -41,10 +41,15 @@ def misbehaving() -> MakeJob:
 
 @pytest.fixture
 def measure(tmp_path: Path) -> Callable[..., local.Outcome]:
-    """measure(jobs, protocol, progress): runs them as a sweep into the test's own folder."""
+    """measure(jobs, protocol, progress, host): runs them as a sweep into the test's own folder."""
 
-    def run(jobs: Sequence[Job], protocol: Protocol, progress: Progress | None = None) -> local.Outcome:
-        return local.run(plan(jobs, protocol), tmp_path, progress)
+    def run(
+        jobs: Sequence[Job],
+        protocol: Protocol,
+        progress: Progress | None = None,
+        host: local.Host = local.THIS_MACHINE,
+    ) -> local.Outcome:
+        return local.run(plan(jobs, protocol), tmp_path, progress, host)
 
     return run
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling, TooHot
 from mtbench.bench.controller.progress import Progress
+from mtbench.engines.local import Host
 from mtbench.machine import nvidia
 from mtbench.machine.nvidia import FIRST, Ordinal
 from mtbench.machine.watch import Reading
@@ -202,9 +204,7 @@ def test_what_the_machine_does_not_tell_is_said_once(misbehaving, brief, control
     ]
 
 
-def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, monkeypatch, measure):
-    from contextlib import contextmanager
-
+def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, measure):
     held = []
 
     @contextmanager
@@ -217,8 +217,7 @@ def test_a_sweep_keeps_a_mac_awake(misbehaving, brief, monkeypatch, measure):
         def round_finished(self, number, of, medians):
             held.append("round")
 
-    monkeypatch.setattr("mtbench.engines.local.kept_awake", kept_awake)
-    job, told = misbehaving("well"), Seen()
-    measure([job], brief, told)
+    told = Seen()
+    measure([misbehaving("well")], brief, told, Host(kept_awake=kept_awake))
     assert held == ["held", "round", "round", "round", "given back"]
     assert "this Mac may fall asleep" in told.lines

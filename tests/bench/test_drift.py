@@ -1,20 +1,18 @@
 """Drift, heat and overhead: what the machine did is told apart from what an operator did."""
 
+from itertools import count
+
 import pytest
 
-from mtbench.bench.controller import drift as gauges
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.plan.protocol import Protocol
 
 
 @pytest.fixture
-def canary(monkeypatch):
-    """A canary on a clock of its own; time_canary(call_ns) is one timing, a second after the one before."""
-    made = Canary()
-    now = iter(range(10_000))
-    monkeypatch.setattr(gauges.time, "monotonic", lambda: float(next(now)))
-    return made
+def canary():
+    """A canary whose timings are each a second after the one before."""
+    return Canary(count(0.0).__next__)
 
 
 def test_a_machine_that_slows_down_drifts_and_one_that_only_jitters_does_not(canary):

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from mtbench import machine
 from mtbench.bench import wire
 from mtbench.bench.controller.process import Died
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.sweep import Controller
 from mtbench.bench.rates import Rates
 from mtbench.engines import local, resume
 from mtbench.errors import ConfigError
 from mtbench.frameworks.base import Description
-from mtbench.launch.going_on import go_on
+from mtbench.launch.going_on import left
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job, Plan, plan
@@ -42,6 +40,10 @@ class World:
         self.slower = {"plain": 10.0}
         self.noise = 0.02
         self.dies_at: tuple[str, int] | None = None  # an arm, and the restart in which its call kills it
+        self.host = local.Host(start_process=partial(Simulated, self), watch=Watched)
+
+    def run(self, plan: Plan, folder: Path, progress: Progress | None = None) -> local.Outcome:
+        return local.run(plan, folder, progress, self.host)
 
 
 class Simulated:
@@ -107,11 +109,8 @@ class Watched(Watch):
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World()
-    monkeypatch.setattr(local, "Watch", Watched)
-    monkeypatch.setattr(local, "Controller", partial(Controller, start_process=partial(Simulated, made)))
-    return made
+def world() -> World:
+    return World()
 
 
 @pytest.fixture
@@ -128,10 +127,10 @@ def read(made: Plan, folder: Path) -> list[Record]:
     return [found[job.id] for job in made.jobs]
 
 
-def go(folder: Path, *settings: str, retry: Sequence[str] = (), progress: Progress | None = None) -> local.Outcome:
-    made = resume.read_plan(folder)
-    made = replace(made, protocol=resume.changed(made, settings))
-    return local.run_rest(resume.rest(made, folder, retry), folder, progress)
+def go(
+    world: World, folder: Path, *settings: str, retry: Sequence[str] = (), progress: Progress | None = None
+) -> local.Outcome:
+    return local.run_rest(left(folder, settings, retry, only_inconclusive=False), folder, progress, world.host)
 
 
 def file_of(job: Job, folder: Path) -> Path:
@@ -143,12 +142,12 @@ def times(made: Plan, folder: Path) -> list[int]:
 
 
 def test_more_restarts_come_to_what_all_of_them_at_once_come_to(world, cells, tmp_path):
-    local.run(replace(cells, protocol=replace(cells.protocol, restarts=2, cell_budget_s=400.0)), tmp_path / "twice")
+    world.run(replace(cells, protocol=replace(cells.protocol, restarts=2, cell_budget_s=400.0)), tmp_path / "twice")
     before = read(cells, tmp_path / "twice")
-    outcome = go(tmp_path / "twice", "protocol.restarts=4")
+    outcome = go(world, tmp_path / "twice", "protocol.restarts=4")
     order, world.timed, world.starts = world.timed, [], Counter()
     at_once = replace(cells, protocol=replace(cells.protocol, restarts=4, cell_budget_s=800.0))
-    local.run(at_once, tmp_path / "once")
+    world.run(at_once, tmp_path / "once")
     assert order == world.timed  # by which the order of arms in rounds goes on, too
     for added, once, old in zip(read(cells, tmp_path / "twice"), read(cells, tmp_path / "once"), before, strict=True):
         apart = {name for name, value in vars(once).items() if getattr(added, name) != value}
@@ -163,11 +162,11 @@ def test_more_restarts_come_to_what_all_of_them_at_once_come_to(world, cells, tm
 
 def test_a_cell_that_lacks_an_arm_is_measured_whole_and_others_stay(world, cells, tmp_path):
     tmp_path = tmp_path / "run[1]"
-    local.run(cells, tmp_path)
+    world.run(cells, tmp_path)
     before = times(cells, tmp_path)
     file_of(cells.jobs[3], tmp_path).unlink()
     world.timed.clear()
-    outcome = go(tmp_path)
+    outcome = go(world, tmp_path)
     after = times(cells, tmp_path)
     assert before[:2] == after[:2]
     assert before[2] != after[2]
@@ -185,7 +184,7 @@ def test_an_interrupted_sweep_goes_on_with_the_restart_that_it_was_in(world, cel
             if self.visits == 4:  # the second cell of the second restart
                 raise KeyboardInterrupt
 
-    assert local.run(cells, tmp_path, Interrupt()).interrupted
+    assert world.run(cells, tmp_path, Interrupt()).interrupted
     assert str(resume.rest(cells, tmp_path)) == (
         "0 of 4 jobs are done; 4 in 2 cells are left (2 cells have some restarts already)"
     )
@@ -199,7 +198,7 @@ def test_an_interrupted_sweep_goes_on_with_the_restart_that_it_was_in(world, cel
         def job_recorded(self, record):
             recorded.append((self.restart, record.job_id))
 
-    go(tmp_path, progress=Noting())
+    go(world, tmp_path, progress=Noting())
     assert {job for restart, job in recorded if restart == 1} == {job.id for job in cells.jobs[2:]}
     assert [record.restarts for record in read(cells, tmp_path)] == [3] * 4
     assert len(world.timed) == (2 * 1 + 2 * 2) * 8
@@ -207,13 +206,13 @@ def test_an_interrupted_sweep_goes_on_with_the_restart_that_it_was_in(world, cel
 
 def test_an_arm_that_is_a_restart_ahead_measures_it_again_with_the_others(world, cells, tmp_path):
     """As a kill between the two records of a visit leaves them."""
-    local.run(replace(cells, protocol=replace(cells.protocol, restarts=2, cell_budget_s=400.0)), tmp_path)
+    world.run(replace(cells, protocol=replace(cells.protocol, restarts=2, cell_budget_s=400.0)), tmp_path)
     behind = file_of(cells.jobs[1], tmp_path).read_bytes()
     two = read(cells, tmp_path)
-    go(tmp_path, "protocol.restarts=3")
+    go(world, tmp_path, "protocol.restarts=3")
     file_of(cells.jobs[1], tmp_path).write_bytes(behind)
     world.starts = Counter(numpy=100, plain=100)
-    go(tmp_path)
+    go(world, tmp_path)
     for new, old in zip(read(cells, tmp_path)[:2], two[:2], strict=True):
         assert new.restarts == 3
         assert new.latency_samples_ns[:2] == old.latency_samples_ns
@@ -223,10 +222,10 @@ def test_an_arm_that_is_a_restart_ahead_measures_it_again_with_the_others(world,
 
 def test_arms_of_two_runs_are_never_taken_for_interleaved(world, cells, tmp_path):
     """As a kill leaves a cell that was being measured whole again: one record is new, the other one still the old."""
-    local.run(cells, tmp_path)
+    world.run(cells, tmp_path)
     old = file_of(cells.jobs[1], tmp_path).read_bytes()
     file_of(cells.jobs[0], tmp_path).unlink()
-    go(tmp_path)
+    go(world, tmp_path)
     file_of(cells.jobs[1], tmp_path).write_bytes(old)
     rest = resume.rest(replace(cells, protocol=replace(cells.protocol, restarts=4, cell_budget_s=800.0)), tmp_path)
     assert rest.begun.restarts == {cells.jobs[0].cell.id: 0, cells.jobs[2].cell.id: 3}
@@ -234,7 +233,7 @@ def test_arms_of_two_runs_are_never_taken_for_interleaved(world, cells, tmp_path
 
 def test_what_failed_is_measured_again_where_it_is_asked_for(world, cells, tmp_path):
     world.dies_at = ("plain", 0)
-    first = local.run(cells, tmp_path)
+    first = world.run(cells, tmp_path)
     assert [record.status for record in first.records] == ["ok", "crashed", "ok", "ok"]
     before = times(cells, tmp_path)
     world.dies_at = None
@@ -242,7 +241,7 @@ def test_what_failed_is_measured_again_where_it_is_asked_for(world, cells, tmp_p
         "all 4 jobs are done (1 without a result, which --retry measures again); nothing is left"
     )
     assert resume.rest(cells, tmp_path, ["timeout"]).jobs == ()
-    again = go(tmp_path, retry=["crashed"])
+    again = go(world, tmp_path, retry=["crashed"])
     assert [(record.status, record.restarts) for record in again.records] == [("ok", 3)] * 4
     assert times(cells, tmp_path)[2:] == before[2:]
     with pytest.raises(ConfigError, match=r"No status for --retry 'crash'\. Did you mean 'crashed'"):
@@ -251,7 +250,7 @@ def test_what_failed_is_measured_again_where_it_is_asked_for(world, cells, tmp_p
 
 def test_an_arm_that_ended_early_stays_so_unless_it_is_asked_for(world, cells, tmp_path):
     world.dies_at = ("plain", 1)
-    first = local.run(cells, tmp_path)
+    first = world.run(cells, tmp_path)
     assert [(record.status, record.restarts) for record in first.records] == [
         ("ok", 3),
         ("ok", 1),
@@ -265,26 +264,26 @@ def test_an_arm_that_ended_early_stays_so_unless_it_is_asked_for(world, cells, t
     assert resume.rest(cells, tmp_path, ["crashed"]).jobs == cells.jobs[:2]
 
 
-def test_another_machine_is_refused(world, cells, tmp_path, monkeypatch):
-    local.run(cells, tmp_path)
+def test_another_machine_is_refused(world, cells, tmp_path):
+    one, *_ = world.run(cells, tmp_path).records
+    records.write(replace(one, machine_id="another"), file_of(cells.jobs[0], tmp_path).parent)
     file_of(cells.jobs[3], tmp_path).unlink()
-    monkeypatch.setattr(machine, "identity", lambda description: "another")
     with pytest.raises(ConfigError, match="were measured on another machine"):
         resume.rest(cells, tmp_path)
 
 
 def test_another_version_of_a_library_is_refused_and_nothing_is_written(world, cells, tmp_path):
-    local.run(cells, tmp_path)
+    world.run(cells, tmp_path)
     file_of(cells.jobs[3], tmp_path).unlink()
     before = times(replace(cells, jobs=cells.jobs[:3]), tmp_path)
     world.version = "2.0"
     with pytest.raises(ConfigError, match=r"The records of numpy are of version 1\.0 on cpu, and here is 2\.0 on cpu"):
-        go(tmp_path)
+        go(world, tmp_path)
     assert times(replace(cells, jobs=cells.jobs[:3]), tmp_path) == before
 
 
 def test_the_same_plan_in_the_same_folder_goes_on_and_another_one_does_not(world, cells, tmp_path):
-    local.run(cells, tmp_path)
+    world.run(cells, tmp_path)
     again = plan(cells.jobs, cells.protocol)
     assert again.id != cells.id
     rest = resume.continued(again, tmp_path)
@@ -318,13 +317,11 @@ def test_only_cells_with_an_open_verdict_get_more_restarts(world, misbehaving, b
     arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
     jobs = [misbehaving(how, **arm) for how in ("well", "prints") for arm in arms]  # the first cell is ten times apart
     made = plan(jobs, replace(brief, restarts=3, looks=[8], target=1e-9, cell_budget_s=600.0))
-    local.run(made, tmp_path)
+    world.run(made, tmp_path)
     before = times(made, tmp_path)
-    said: list[str] = []
-    go_on(tmp_path, [], [], only_inconclusive=True, dry_run=True, say=said.append)
-    assert said == [f"{tmp_path}: 2 of 4 jobs are done; 2 in 1 cell are left (1 cell has some restarts already)."]
-    assert times(made, tmp_path) == before
-    go_on(tmp_path, [], [], only_inconclusive=True, dry_run=False, say=said.append)
+    rest = left(tmp_path, [], [], only_inconclusive=True)
+    assert str(rest) == "2 of 4 jobs are done; 2 in 1 cell are left (1 cell has some restarts already)"
+    local.run_rest(rest, tmp_path, host=world.host)
     assert [record.restarts for record in read(made, tmp_path)] == [3, 3, 6, 6]
     assert times(made, tmp_path)[:2] == before[:2]
     assert resume.rest(resume.read_plan(tmp_path), tmp_path).jobs == ()  # the plan's own restarts are there
@@ -338,19 +335,17 @@ def test_a_sweep_ends_in_time_and_keeps_what_it_has(world, cells, tmp_path):
             said.append(message)
 
     short = replace(cells, protocol=replace(cells.protocol, stop_after=1e-9))
-    outcome = local.run(short, tmp_path, Noting())
+    outcome = world.run(short, tmp_path, Noting())
     assert outcome.interrupted
     assert "the sweep ends here, after protocol.stop_after=1e-09 s" in said
     assert [record.status for record in outcome.records] == ["interrupted"] * 4
-    assert [record.restarts for record in go(tmp_path, "protocol.stop_after=0").records] == [3] * 4
+    assert [record.restarts for record in go(world, tmp_path, "protocol.stop_after=0").records] == [3] * 4
 
 
-def test_what_could_not_be_written_is_counted(world, cells, tmp_path, monkeypatch):
-    def full(record: Record, folder: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("mtbench.bench.controller.keeping.write", full)
-    monkeypatch.setattr("mtbench.bench.controller.keeping.PAUSES_S", (0.0,))
-    outcome = local.run(cells, tmp_path)
+def test_what_could_not_be_written_is_counted(world, cells, tmp_path):
+    for job in cells.jobs:
+        (tmp_path / job.folder).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / job.folder).touch()  # a file where the record's folder has to be
+    outcome = world.run(cells, tmp_path)
     assert outcome.unwritten == 4
     assert [(record.status, record.restarts) for record in outcome.records] == [("ok", 3)] * 4

@@ -177,12 +177,10 @@ class BusyMachine:
     """Completing takes `left_ns` after a call and `idle_ns` when nothing is left, each time the next of these, and the last for
     ever; and a process that computes for so much of each pause."""
 
-    def __init__(self, monkeypatch, left_ns=(2000,), idle_ns=(2000,), share=(0.0,)) -> None:
+    def __init__(self, left_ns=(2000,), idle_ns=(2000,), share=(0.0,)) -> None:
         self.left_ns, self.idle_ns, self.share = (self.then_the_last(values) for values in (left_ns, idle_ns, share))
         self.now_ns = self.calls = 0
-        self.worked_s = 0.0
         self.pending = False
-        monkeypatch.setattr(integrity, "time", self)
 
     @staticmethod
     def then_the_last(values: Sequence[float]) -> Iterator[float]:
@@ -197,49 +195,41 @@ class BusyMachine:
         self.now_ns += int(next(self.left_ns if self.pending else self.idle_ns))
         self.pending = False
 
-    def process_time(self) -> float:
-        return self.worked_s
-
-    def perf_counter(self) -> float:
-        return self.now_ns / 1e9
-
-    def sleep(self, seconds: float) -> None:
-        self.now_ns += int(seconds * 1e9)
-        self.worked_s += seconds * next(self.share)
+    def busy_share(self, pause_s: float) -> float:
+        return next(self.share)
 
     def check(self) -> list[str]:
-        return integrity.check_complete(
-            self, Subject(self.call, [[]], lambda out: None, lambda out: None, lambda: self.now_ns), 1000.0
-        )
+        subject = Subject(self.call, [[]], lambda out: None, lambda out: None, lambda: self.now_ns)
+        return integrity.check_complete(self, subject, 1000.0, self.busy_share)
 
 
-def test_a_pause_of_the_machine_does_not_excuse_work_that_was_left(monkeypatch):
+def test_a_pause_of_the_machine_does_not_excuse_work_that_was_left():
     for busy in (1, integrity.FIRST_LOOKS - 1):
-        machine = BusyMachine(monkeypatch, left_ns=[1_000_000], idle_ns=[4_000_000] * busy + [2000])
+        machine = BusyMachine(left_ns=[1_000_000], idle_ns=[4_000_000] * busy + [2000])
         with pytest.raises(Mismatch, match="work went on for 998 µs"):
             machine.check()
 
 
-def test_a_busy_machine_does_not_accuse_an_honest_call(monkeypatch):
+def test_a_busy_machine_does_not_accuse_an_honest_call():
     often_ended = [*[3_000_000] * 19, 2000]
-    machine = BusyMachine(monkeypatch, left_ns=[*[3_000_000] * 60, 2000], idle_ns=often_ended * 10)
+    machine = BusyMachine(left_ns=[*[3_000_000] * 60, 2000], idle_ns=often_ended * 10)
     assert machine.check() == []
-    machine = BusyMachine(monkeypatch, left_ns=[3_000_000], idle_ns=[2000, 3_000_000])
+    machine = BusyMachine(left_ns=[3_000_000], idle_ns=[2000, 3_000_000])
     assert machine.check() == [
         "the machine was too busy to tell whether work went on after the result had been waited for"
     ]
 
 
-def test_a_quiet_machine_needs_one_look(monkeypatch):
-    machine = BusyMachine(monkeypatch)
+def test_a_quiet_machine_needs_one_look():
+    machine = BusyMachine()
     assert machine.check() == []
     assert machine.calls == 2 + integrity.BUSY_TRIES
 
 
-def test_a_thread_that_gets_no_processor_for_a_while_is_still_seen(monkeypatch):
+def test_a_thread_that_gets_no_processor_for_a_while_is_still_seen():
     with pytest.raises(Mismatch, match="went on computing"):
-        BusyMachine(monkeypatch, share=[0.9, 0.0, 0.1, 0.9] * 10).check()
-    assert BusyMachine(monkeypatch, share=[0.9, 0.9, 0.1]).check() == []
+        BusyMachine(share=[0.9, 0.0, 0.1, 0.9] * 10).check()
+    assert BusyMachine(share=[0.9, 0.9, 0.1]).check() == []
 
 
 @pytest.mark.parametrize(

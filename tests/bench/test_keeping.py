@@ -1,6 +1,7 @@
 """Records on a disk that fails: tried again, kept in memory, written later, and never silently lost."""
 
-import errno
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,45 +22,51 @@ class Noting(Progress):
 
 
 class Disk:
-    """Refuses so many writes before it takes one."""
+    """A disk of which nothing is free between `fill` and `free`: no file of this process grows."""
 
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def write(self, one: records.Record, folder: Path) -> Path:
-        if self.refusals > 0:
-            self.refusals -= 1
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return records.write(one, folder)
+    def fill(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, self.limits[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.limits)
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    made = Disk(0)
-    monkeypatch.setattr(keeping, "write", made.write)
-    return made
+def disk() -> Iterator[Disk]:
+    made = Disk()
+    yield made
+    made.free()
 
 
 def test_a_moment_without_a_disk_costs_nothing(disk, tmp_path):
-    disk.refusals = 2
     progress, rests = Noting(), []
-    kept = keeping.Keeping(tmp_path, progress, rests.append)
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 2:
+            disk.free()
+
+    kept = keeping.Keeping(tmp_path, progress, rest)
+    disk.fill()
     kept.write(record(), Path("a"))
     assert (tmp_path / "a" / records.FILE_NAME).exists()
     assert (progress.warnings, len(rests), kept.finish()) == ([], 2, 0)
 
 
 def test_what_cannot_be_written_waits_in_memory_and_is_written_with_the_next(disk, tmp_path):
-    disk.refusals = 4
     progress = Noting()
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)
+    disk.fill()
     kept.write(record(), Path("a"))
     kept.write(record("mlx"), Path("b"))
-    assert not list(tmp_path.rglob(records.FILE_NAME))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert set(progress.warnings) == {
-        f"a record cannot be written into {tmp_path} (No space left on device); the sweep goes on, and keeps in memory what it "
-        "cannot write"
+        f"a record cannot be written into {tmp_path} (File too large); the sweep goes on, and keeps in memory what it cannot "
+        "write"
     }
+    disk.free()
     kept.write(record("numpy"), Path("c"))
     frame, _ = records.read(records.find([tmp_path]))
     assert sorted(frame["arm"]) == ["mlx", "numpy", "torch"]
@@ -67,9 +74,10 @@ def test_what_cannot_be_written_waits_in_memory_and_is_written_with_the_next(dis
 
 
 def test_a_newer_record_of_a_job_takes_the_place_of_the_one_that_waits(disk, tmp_path):
-    disk.refusals = 3
     kept = keeping.Keeping(tmp_path, Noting(), lambda _: None)
+    disk.fill()
     kept.write(record(restarts=1), Path("a"))
+    disk.free()
     kept.write(record(restarts=2), Path("a"))
     frame, _ = records.read(records.find([tmp_path]))
     assert frame["restarts"].to_list() == [2]
@@ -81,10 +89,10 @@ def test_what_is_lost_in_the_end_is_said_with_its_folder(disk, tmp_path, before,
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)
     if before:
         kept.write(record(), Path("a"))
-    disk.refusals = 100
+    disk.fill()
     kept.write(record(), Path("a"))
     assert kept.finish() == 1
-    assert progress.warnings[-1] == f"1 record could not be written into {tmp_path} (No space left on device){says}"
+    assert progress.warnings[-1] == f"1 record could not be written into {tmp_path} (File too large){says}"
 
 
 def test_a_disk_that_is_too_small_is_named_before_the_sweep(tmp_path):

@@ -67,12 +67,15 @@ def test_device_and_host_come_out_of_one_pot_where_they_do():
     assert not memory.fits([needed] * 2, Free(9.9, 9.9, shared=True), 1.0)
 
 
-def test_the_recommended_working_set_limits_the_device(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 100)
-    assert memory.free(None) == Free(100.0, 100.0, shared=True)
-    assert memory.free(None, 60) == Free(60.0, 100.0, shared=True)
-    assert memory.free(1000) == Free(1000.0, 100.0)
-    assert not memory.fits([Needed(61.0, 0.0)], memory.free(None, 60), 1.0)
+def test_the_recommended_working_set_limits_the_device():
+    whole = memory.free(None)
+    assert (whole.device, whole.shared) == (whole.host, True)
+    working_set = memory.free(None, 60)
+    assert (working_set.device, working_set.shared) == (60.0, True)
+    assert working_set.host > 60
+    own = memory.free(1000)
+    assert (own.device, own.shared) == (1000.0, False)
+    assert not memory.fits([Needed(61.0, 0.0)], working_set, 1.0)
     said = Needed(6.0 * GIB, 0.0).compared_with(Free(5.0 * GIB, 8.0 * GIB, shared=True))
     assert "8.00 GiB are free for both, of which the device should take no more than 5.00 GiB" in said
 

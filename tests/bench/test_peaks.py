@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from mtbench.bench.controller import sweep
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
+from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Progress
-from mtbench.bench.controller.workers import Workers
 from mtbench.bench.rates import Rates, Roofs, limit_ns
-from mtbench.bench.wire import Prepared, Started
+from mtbench.bench.wire import MeasurePeaks, Prepared, Started
 from mtbench.bench.worker import calibration
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
+from mtbench.engines.local import Host
 from mtbench.frameworks.base import Description
+from mtbench.machine.watch import Reading, Watch
 from mtbench.plain import from_plain, to_plain
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.protocol import Protocol
@@ -218,8 +219,9 @@ def test_one_mode_of_a_library_is_measured_for_all(misbehaving):
         assert not known.has(state(misbehaving, **other)), other
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Peaks in a cache folder of the test's own: no other test's sweep has left any there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return Store("machine", [])
 
@@ -295,23 +297,27 @@ class Notes(Progress):
         self.notes.append(message)
 
 
-@pytest.fixture
-def measured(monkeypatch) -> Callable[..., list[bool]]:
-    """measured(*rates, busy=...): what workers say that they measured, one after the other and the last one for ever, while the
-    machine is busy or idle. Gives the list of who was asked to be brief, which grows."""
+class Reaching:
+    """Workers that say of these rates that they measured them, one after the other and the last one for ever, on a machine that
+    is busy or idle. `asked` is who was asked to be brief."""
 
-    def set_up(*rates: Rates, busy: bool = False) -> list[bool]:
-        left, asked = list(rates), []
+    def __init__(self, *rates: Rates, busy: bool = False) -> None:
+        self.left, self.asked = list(rates), list[bool]()
+        reading = Reading(load=1000.0 if busy else 0.0)
 
-        def ask_peaks(self: Workers, state: JobState, brief: bool = False) -> Rates:
-            asked.append(brief)
-            return left.pop(0) if len(left) > 1 else left[0]
+        class Watched(Watch):
+            def sample(watched) -> Reading:
+                return reading
 
-        monkeypatch.setattr(Workers, "ask_peaks", ask_peaks)
-        monkeypatch.setattr(sweep, "contention", lambda reading, processors: "load 10" if busy else None)
-        return asked
+        class Worker(Process):
+            def ask(worker, request: Any, timeout_s: float) -> Any:
+                return self.rates(request.brief) if request.do == MeasurePeaks.do else super().ask(request, timeout_s)
 
-    return set_up
+        self.host = Host(start_process=Worker, watch=Watched)
+
+    def rates(self, brief: bool) -> Rates:
+        self.asked.append(brief)
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
 
 
 SLOW, FAST = (
@@ -320,33 +326,31 @@ SLOW, FAST = (
 )
 
 
-def test_the_second_sweep_takes_the_peaks_of_the_first_and_says_so(store, misbehaving, brief, measure, measured):
+def test_the_second_sweep_takes_the_peaks_of_the_first_and_says_so(store, misbehaving, brief, measure):
     jobs = [misbehaving("well"), misbehaving("well", variant="portable")]
-    measured(SLOW)
-    first, _ = measure(jobs, brief, told := Notes()).records
+    slow = Reaching(SLOW).host
+    first, other = measure(jobs, brief, told := Notes(), slow).records
+    assert [first.status, other.status] == ["ok", "ok"], (first.reason, other.reason)
     assert told.notes == []
     (file,) = store.folder.iterdir()
     content = json.loads(file.read_text())
     content["rates"] = to_plain(FAST)
     file.write_text(json.dumps(content))
-    second, third = measure(jobs, brief, told := Notes()).records
+    second, third = measure(jobs, brief, told := Notes(), slow).records
     assert {record.peak_flops_per_s for record in (second, third)} == {FAST.flops_per_s} != {first.peak_flops_per_s}
     (note,) = told.notes
     assert "protocol.peaks=measure" in note
-    renewed, _ = measure(jobs, replace(brief, peaks="measure"), told := Notes()).records
+    renewed, _ = measure(jobs, replace(brief, peaks="measure"), told := Notes(), slow).records
     assert renewed.peak_flops_per_s == SLOW.flops_per_s
     assert told.notes == []
     assert json.loads(file.read_text())["rates"]["flops_per_s"] == SLOW.flops_per_s
 
 
-def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(
-    misbehaving, brief, measure, measured, tmp_path
-):
+def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(misbehaving, brief, measure, tmp_path):
     """The first cell has one arm; that of the second, on another library, was seen to reach more."""
     brief.peaks = "cached"
     early, late = misbehaving("well"), misbehaving("well", seq_len=6, framework="plain", framework_file=PLAIN)
-    measured(SLOW, FAST, SLOW)
-    first, second = measure([early, late], brief).records
+    first, second = measure([early, late], brief, host=Reaching(SLOW, FAST, SLOW).host).records
     assert (first.peak_flops_per_s, first.peak_bytes_per_s) == (second.peak_flops_per_s, second.peak_bytes_per_s)
     assert first.peak_flops_per_s == FAST.flops_per_s
     frame, _ = records.read([tmp_path / early.folder / records.FILE_NAME])
@@ -354,30 +358,25 @@ def test_a_record_is_written_again_when_a_later_arm_has_raised_the_peak(
     assert frame["limit_fraction"].to_list() == [first.limit_fraction]
 
 
-def test_peaks_are_measured_again_at_the_end_of_each_restart_and_the_best_counts(
-    store, misbehaving, brief, measure, measured
-):
+def test_peaks_are_measured_again_at_the_end_of_each_restart_and_the_best_counts(store, misbehaving, brief, measure):
     brief.restarts = 2
-    asked = measured(SLOW, SLOW, FAST)
-    (record,) = measure([misbehaving("well")], brief).records
-    assert asked == [False, True, True]
+    workers = Reaching(SLOW, SLOW, FAST)
+    (record,) = measure([misbehaving("well")], brief, host=workers.host).records
+    assert workers.asked == [False, True, True]
     assert record.peak_flops_per_s == FAST.flops_per_s
-    measured(SLOW)
-    (record,) = measure([misbehaving("well")], brief).records  # the next sweep, in a busy minute
+    (record,) = measure(
+        [misbehaving("well")], brief, host=Reaching(SLOW).host
+    ).records  # the next sweep, in a busy minute
     assert record.peak_flops_per_s == FAST.flops_per_s
     kept = json.loads(next(store.folder.iterdir()).read_text())["rates"]
     assert kept["flops_per_s"] == FAST.flops_per_s
 
 
-def test_what_was_measured_on_a_busy_machine_is_not_kept_and_the_record_says_so(
-    store, misbehaving, brief, measure, measured
-):
-    measured(SLOW, busy=True)
-    (record,) = measure([misbehaving("well")], brief).records
+def test_what_was_measured_on_a_busy_machine_is_not_kept_and_the_record_says_so(store, misbehaving, brief, measure):
+    (record,) = measure([misbehaving("well")], brief, host=Reaching(SLOW, busy=True).host).records
     assert any(warning.startswith("roof unsure") for warning in record.warnings)
     assert not store.folder.exists()
-    measured(SLOW)
-    (record,) = measure([misbehaving("well")], brief).records
+    (record,) = measure([misbehaving("well")], brief, host=Reaching(SLOW).host).records
     assert not any(warning.startswith("roof unsure") for warning in record.warnings)
     assert store.folder.exists()
 

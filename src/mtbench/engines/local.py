@@ -1,16 +1,18 @@
 """Runs a plan on this machine."""
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbench import machine
 from mtbench.bench.controller.job_state import Sweep
 from mtbench.bench.controller.keeping import check_space
+from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
+from mtbench.bench.controller.workers import StartProcess
 from mtbench.engines.resume import Rest
 from mtbench.errors import ConfigError
 from mtbench.machine.sleep import kept_awake
@@ -33,14 +35,26 @@ class Outcome:
     unwritten: int = 0
 
 
-def run(plan: Plan, folder: Path, progress: Progress | None = None) -> Outcome:
+@dataclass(frozen=True)
+class Host:
+    """What a run needs of the machine: worker processes, a watch on its state, and that it does not fall asleep."""
+
+    start_process: StartProcess = Process
+    watch: Callable[[], Watch] = Watch
+    kept_awake: Callable[[], AbstractContextManager[str | None]] = kept_awake
+
+
+THIS_MACHINE = Host()
+
+
+def run(plan: Plan, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:
     """Measures a plan's jobs. Records go into the jobs' folders below `folder` as they come, the plan beside them.
 
     Raises ConfigError where the folder cannot be written."""
-    return run_rest(Rest(plan, plan.protocol, plan.jobs), folder, progress)
+    return run_rest(Rest(plan, plan.protocol, plan.jobs), folder, progress, host)
 
 
-def run_rest(rest: Rest, folder: Path, progress: Progress | None = None) -> Outcome:
+def run_rest(rest: Rest, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:
     """Measures what is left of a plan. Raises ConfigError where its folder cannot be written, or where a library is not what
     it was when the sweep was begun."""
     plan = replace(rest.plan, jobs=rest.jobs, protocol=rest.protocol)
@@ -50,12 +64,12 @@ def run_rest(rest: Rest, folder: Path, progress: Progress | None = None) -> Outc
     protocol = replace(plan.protocol, cold_cache_bytes=cache_bytes)
     sweep = Sweep(plan.id, protocol, machine.identity(description), description)
     progress = progress or Progress()
-    with Watch() as watch, kept_awake() as sleepy:
+    with host.watch() as watch, host.kept_awake() as sleepy:
         if sleepy is not None:
             progress.warn(sleepy)
         if (tight := check_space(folder, len(plan.jobs), protocol)) is not None:
             progress.warn(tight)
-        controller = Controller(plan, sweep, progress, watch, begun=rest.begun)
+        controller = Controller(plan, sweep, progress, watch, start_process=host.start_process, begun=rest.begun)
         records, interrupted = controller.run(folder)
     with suppress(OSError):  # it is of no use to a result
         (folder / TIMING).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")

@@ -139,11 +139,15 @@ def resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is left, and measure nothing.")] = False,
 ) -> None:
     """Goes on with a sweep where it was: what is whole stays, what is missing is measured."""
-    from mtbench.launch.going_on import go_on
+    from mtbench.launch.app import run_rest
+    from mtbench.launch.going_on import left
 
     try:
         statuses = [status.strip() for status in retry.split(",") if status.strip()]
-        go_on(folder, settings or [], statuses, only_inconclusive, dry_run, say=typer.echo)
+        rest = left(folder, settings or [], statuses, only_inconclusive)
+        typer.echo(f"{folder}: {rest}.")
+        if not dry_run:
+            run_rest(rest, folder)
     except ConfigError as error:
         typer.echo(f"mtbench resume: {error}", err=True)
         sys.exit(2)

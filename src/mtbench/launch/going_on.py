@@ -1,35 +1,23 @@
-"""`mtbench resume`: from a folder and what is asked for to what is left of its sweep, which is then measured."""
+"""`mtbench resume`: from a folder and what is asked for to what is left of its sweep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mtbench.engines import resume
-from mtbench.launch.app import run_rest
 from mtbench.plan.jobs import Plan
 
 
-def go_on(
-    folder: Path,
-    settings: Sequence[str],
-    retry: Sequence[str],
-    only_inconclusive: bool,
-    dry_run: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Goes on with the sweep in a folder. Raises ConfigError where that cannot be, and SystemExit where not all went well."""
+def left(folder: Path, settings: Sequence[str], retry: Sequence[str], only_inconclusive: bool) -> resume.Rest:
+    """What is left of the sweep in a folder, as `mtbench resume` is asked for it. Raises ConfigError where that cannot be."""
     plan = resume.read_plan(folder)
     protocol = resume.changed(plan, settings)
-    if only_inconclusive:
-        # The plan keeps its restarts: cells whose verdict is clear are whole with these.
-        if protocol.restarts == plan.protocol.restarts:
-            protocol = resume.sharpened(plan.protocol, 2 * plan.protocol.restarts, protocol)
-        rest = resume.rest(plan, folder, retry, open_cells(plan, folder), protocol)
-    else:
-        rest = resume.rest(replace(plan, protocol=protocol), folder, retry)
-    say(f"{folder}: {rest}.")
-    if not dry_run:
-        run_rest(rest, folder)
+    if not only_inconclusive:
+        return resume.rest(replace(plan, protocol=protocol), folder, retry)
+    # The plan keeps its restarts: cells whose verdict is clear are whole with these.
+    if protocol.restarts == plan.protocol.restarts:
+        protocol = resume.sharpened(plan.protocol, 2 * plan.protocol.restarts, protocol)
+    return resume.rest(plan, folder, retry, open_cells(plan, folder), protocol)
 
 
 def open_cells(plan: Plan, folder: Path) -> set[str]:

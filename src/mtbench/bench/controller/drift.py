@@ -2,19 +2,21 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 
 class Canary:
     """The canary's timings of one restart, by device and the worker (process id) that timed it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.timings: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
 
     def clear(self) -> None:
         self.timings.clear()
 
     def note(self, device: str, worker: int, call_ns: float) -> None:
-        self.timings[device, worker].append((time.monotonic(), call_ns))
+        self.timings[device, worker].append((self.clock(), call_ns))
 
     def drifts(self) -> dict[str, float]:
         """Each device's trend as a fraction, from the worker that timed most; 0 where its interval holds 0."""

@@ -51,11 +51,20 @@ PEAK_CHANCES = 3
 are too low."""
 
 
-def check_complete(framework: Framework, subject: Subject, call_ns: float) -> list[str]:
+def busy_share(pause_s: float) -> float:
+    """The share of a processor that this process uses while this thread sleeps."""
+    before, started = time.process_time(), time.perf_counter()
+    time.sleep(pause_s)
+    return (time.process_time() - before) / (time.perf_counter() - started)
+
+
+def check_complete(
+    framework: Framework, subject: Subject, call_ns: float, busy_share: Callable[[float], float] = busy_share
+) -> list[str]:
     """Raises Mismatch where work was still going on after `wait` had returned: a result that was never computed, a second
     stream, a device that nobody waited for, a thread. A warning where the machine is too busy to tell."""
     warnings = _check_nothing_left(framework, subject, max(LEFT_FRACTION * call_ns, LEFT_NS))
-    _check_idle(subject)
+    _check_idle(subject, busy_share)
     return warnings
 
 
@@ -88,15 +97,12 @@ def _check_nothing_left(framework: Framework, subject: Subject, allowed_ns: floa
     return ["the machine was too busy to tell whether work went on after the result had been waited for"]
 
 
-def _check_idle(subject: Subject) -> None:
+def _check_idle(subject: Subject, busy_share: Callable[[float], float]) -> None:
     """Raises Mismatch where the process goes on computing after a call."""
     shares: list[float] = []
     for _ in range(PATIENCE):
         out = subject.run()
-        before = time.process_time()
-        started = time.perf_counter()
-        time.sleep(BUSY_PAUSE_S)
-        shares.append((time.process_time() - before) / (time.perf_counter() - started))
+        shares.append(busy_share(BUSY_PAUSE_S))
         del out
         if len(shares) >= BUSY_TRIES and max(shares[-BUSY_TRIES:]) <= BUSY_FRACTION:
             return

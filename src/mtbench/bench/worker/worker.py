@@ -72,7 +72,8 @@ class Worker:
 
     requests = wire.REQUESTS
 
-    def __init__(self) -> None:
+    def __init__(self, raise_priority: Callable[[], None] = raise_priority) -> None:
+        self.raise_priority = raise_priority
         self.framework: Framework
         self.description: Description
         self.mode: str
@@ -87,7 +88,7 @@ class Worker:
         self.protocol = request.protocol
         if self.protocol.cpus:
             _pin(self.protocol.cpus)  # before the library makes its threads
-        raise_priority()  # likewise
+        self.raise_priority()  # likewise
         chosen: type[Framework] = registry.load("framework", request.framework, request.file)
         chosen.check_own(request.settings)
         if request.compiler_cache is not None:

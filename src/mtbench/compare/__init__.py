@@ -123,7 +123,7 @@ def _matched(a: Side, b: Side) -> tuple[list[tuple[Measured | None, Measured | N
     if not ours.keys() & theirs.keys():
         raise ConfigError(_nothing_in_common(a, b))
     pairs = [_newest_pair(ours.get(key, []), theirs.get(key, [])) for key in {**ours, **theirs}]
-    if any(one is not None and other is not None and one.path == other.path for one, other in pairs):
+    if any(one is not None and other is not None and one.identity == other.identity for one, other in pairs):
         raise ConfigError(f"{a.text} and {b.text} are the same records; name an arm on each side, as FOLDER:ARM.")
     older = sum(len(group) - 1 for groups in (ours, theirs) for group in groups.values())
     notes = [f"{older} older records of the same jobs were left out"] if older else []
@@ -151,7 +151,7 @@ def _newest_pair(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[Measured
     """The newest two of one sweep, whatever came of them, else the newest of each side."""
     for one in reversed(a):
         for other in reversed(b):
-            if one.path != other.path and one.record.sweep_id == other.record.sweep_id:
+            if one.identity != other.identity and one.record.sweep_id == other.record.sweep_id:
                 return one, other
     return (a[-1] if a else None), (b[-1] if b else None)
 

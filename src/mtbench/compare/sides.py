@@ -26,6 +26,11 @@ class Measured:
     timing: Timing | None
 
     @property
+    def identity(self) -> tuple[str, str, str]:
+        """Which record it is: a merged file has many."""
+        return self.path, self.record.sweep_id, self.record.job_id
+
+    @property
     def ns(self) -> float | None:
         """The median time of a call."""
         return None if self.timing is None else self.timing.ns
@@ -90,11 +95,11 @@ def of(folders: Sequence[Path], text: str, arm: str | None, metric: str) -> Side
 
 def _split(text: str) -> tuple[Path, str | None]:
     """The folder and the arm; a folder may itself have a colon in its name."""
-    if Path(text).is_dir():
+    if Path(text).exists():
         return Path(text), None
     colons = [place for place, character in enumerate(text) if character == ":"]
     for colon in reversed(colons):
-        if Path(text[:colon]).is_dir():
+        if Path(text[:colon]).exists():
             return Path(text[:colon]), text[colon + 1 :]
     folder = text[: colons[-1]] if colons else text
     raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or FOLDER:ARM for one arm of it.")

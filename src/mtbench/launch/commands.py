@@ -1,6 +1,7 @@
-"""The commands beside measuring: list, report, compare, resume, doctor, selftest, and those of `exchange_commands`."""
+"""The commands beside measuring: list, report, compare, merge, resume, doctor, selftest, and those of `exchange_commands`."""
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,9 @@ def _title(file: Path) -> str:
 
 @app.command()
 def report(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders with records. Default: multirun.")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with records, or merged files. Default: multirun.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("reports"),
     chart_format: Annotated[
         str | None, typer.Option("--format", help="Also write each chart as a file: svg or png.")
@@ -110,14 +113,37 @@ def compare(
             table = comparison.compare_by(a, by, metric=metric, threshold=least, limit=limit)
         else:
             table = comparison.compare(a, str(b), metric=metric, threshold=least, limit=limit)
+        formats.write(table, output)
+        sys.stdout.flush()  # before what follows on the other stream
     except ConfigError as error:
         typer.echo(f"mtbench compare: {error}", err=True)
         sys.exit(2)
-    formats.write(table, output)
-    sys.stdout.flush()  # before what follows on the other stream
+    except Exception:  # Python would end with 1, which to a build means that B is slower
+        traceback.print_exc()
+        sys.exit(3)
     for failure in formats.failures(table):
         typer.echo(f"mtbench compare: {failure}", err=True)
     sys.exit(1 if table.failures else 0)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders with records, or merged files.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("all.parquet"),
+) -> None:
+    """Writes many records into one Parquet file, which every command reads like a folder."""
+    from mtbench.results.format import plural
+    from mtbench.results.merging import merge
+
+    try:
+        merged = merge(folders, out)
+    except ConfigError as error:
+        typer.echo(f"mtbench merge: {error}", err=True)
+        sys.exit(2)
+    for problem in merged.problems:
+        typer.echo(f"mtbench merge: {problem}", err=True)
+    doubles = f"; {merged.doubles} more were there twice" if merged.doubles else ""
+    typer.echo(f"{merged.records} {plural(merged.records, 'record')} in {out}{doubles}")
 
 
 @app.command()

@@ -47,7 +47,7 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
         raise ConfigError(unknown("chart format", chart_format, FORMATS))
     read = tables.load(folders)
     selftests, unreadable = outcome.newest(folders)
-    read.problems.extend(unreadable)
+    read.problems.extend(tables.relative(problem, folders) for problem in unreadable)
     for problem in read.problems:
         logging.getLogger(__name__).warning(problem)
     shown = contents(read)

@@ -17,25 +17,31 @@ MANIFEST = ".mtbench-report.json"
 def published(out: Path) -> Iterator[Path]:
     """Gives an empty folder to build in; on leaving, its files replace those of an earlier report in `out`.
 
-    The folder stands beside `out`, so that moving is renaming. Files in `out` that no report wrote are left alone; where
-    one is in the way, ConfigError is raised and nothing has changed. An error while building changes nothing either.
+    It stands in `out`, which may be a file system of its own, or beside it where that is not there yet, so that moving is
+    renaming. Files in `out` that no report wrote are left alone; where one is in the way, ConfigError is raised and nothing
+    has changed. An error while building changes nothing either.
     """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; --out needs a folder.")
-    target = out.resolve()
     with ExitStack() as stack:
         try:
-            building = stack.enter_context(paths.building(target))
-        except OSError as error:
-            raise ConfigError(f"{out} cannot be made ({error.strerror}); give another --out.") from error
+            if out.exists() and not out.is_dir():
+                raise ConfigError(f"{out} is a file; --out needs a folder.")
+            target = out.resolve()
+            building = stack.enter_context(paths.building(target / "report" if target.is_dir() else target))
+        except (OSError, RuntimeError) as error:  # of a loop of links, Python up to 3.12 makes a RuntimeError
+            why = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+            raise ConfigError(f"{out} cannot be made ({why}); give another --out.") from error
         yield building
-        _move(building, target, out)
+        try:
+            _move(building, target, out)
+        except OSError as error:
+            raise ConfigError(f"{out} cannot be written ({error.strerror}); give another --out.") from error
 
 
 def _move(building: Path, target: Path, named: Path) -> None:
     new = [path.relative_to(building).as_posix() for path in sorted(building.rglob("*")) if path.is_file()]
     old = _listed(target)
-    foreign = [name for name in new if name not in old and (target / name).exists()]
+    in_the_way = {parent.as_posix() for name in new for parent in Path(name).parents if (target / parent).is_file()}
+    foreign = [name for name in new if name not in old and (target / name).exists()] + sorted(in_the_way)
     if foreign:
         raise ConfigError(f"{named / foreign[0]} was not written by mtbench and is not replaced; give another --out.")
     target.mkdir(exist_ok=True)
@@ -54,10 +60,11 @@ def _move(building: Path, target: Path, named: Path) -> None:
 def _listed(target: Path) -> list[str]:
     try:
         names = json.loads((target / MANIFEST).read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return []
-    inside = [str(name) for name in names if (target / str(name)).resolve().is_relative_to(target)]
-    return inside
+    if not isinstance(names, list):
+        return []
+    return [str(name) for name in names if (target / str(name)).resolve().is_relative_to(target)]
 
 
 def _list(target: Path, names: list[str]) -> None:

@@ -98,14 +98,14 @@ class Tables:
 def load(folders: Sequence[Path]) -> Tables:
     """Reads every record below these folders. Raises ConfigError where a folder does not exist or none holds a record."""
     for folder in folders:
-        if not folder.is_dir():
+        if not folder.exists():
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
     problems: list[str] = []
 
     def read() -> Iterator[pl.DataFrame]:
         for files in _portions(record.find(folders)):
             frame, unreadable = record.read(files)
-            problems.extend(_relative(problem, folders) for problem in unreadable)
+            problems.extend(relative(problem, folders) for problem in unreadable)
             yield frame
 
     found = of(read(), folders)
@@ -137,7 +137,7 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
     records = pl.concat(frames).with_columns(
         *(pl.col(name).fill_null(value) for name, value in _EMPTY.items()),
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
-        pl.col("path").map_elements(lambda path: _relative(path, folders), return_dtype=pl.String),
+        pl.col("path").map_elements(lambda path: relative(path, folders), return_dtype=pl.String),
     )
     marked = _marked(labelled(_held(records)))
     return Tables(_bounded(marked), _flat(marked), pl.concat(blocks))
@@ -256,7 +256,7 @@ def _marked(records: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _relative(text: str, folders: Sequence[Path]) -> str:
+def relative(text: str, folders: Sequence[Path]) -> str:
     """A report may be passed on, so it names files from the folder that was given and not from a person's home."""
     for folder in folders:
         text = text.replace(f"{folder.resolve()}{os.sep}", f"{folder.name}{os.sep}" if folder.name else "")

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.paths import write_atomically
 from mtbench.results.columns import column
+from mtbench.results.files import FILE_NAME as FILE_NAME
+from mtbench.results.files import find as find
+from mtbench.results.files import scan
 
 if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA_VERSION = 2
 """2: restarts, where version 1 said epochs. `read` gives records of version 1 the names of version 2."""
-
-FILE_NAME = "record.parquet"
 
 STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "failed", "interrupted", "unverified")
 """ok: measured and verified. mismatch: a wrong answer, so no speed. unsupported: not possible here, `reason` says why.
@@ -280,58 +281,27 @@ def write(record: Record, folder: Path) -> Path:
     return folder / FILE_NAME
 
 
-def find(folders: Iterable[Path]) -> list[Path]:
-    """All record files below these folders, sorted, each once."""
-    return sorted({path.resolve() for folder in folders for path in folder.rglob(FILE_NAME)})
-
-
 def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
-    """All records as one frame with a `path` column, and a line for each file that cannot be read.
+    """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record.
 
-    Files of an older schema get nulls in the columns that they lack, and today's names for yesterday's; columns that this
-    version does not know are left out. A broken file (truncated by a full disk, say) does not cost the others.
+    A file may hold many records. Those of an older schema get nulls in the columns that they lack, and today's names for
+    yesterday's; columns that this version does not know are left out. A broken file (truncated by a full disk, say), or
+    another program's, does not cost the others: see `mtbench.results.soundness`.
     """
     import polars as pl
 
-    paths = list(files)
+    from mtbench.results.soundness import checked
+
     columns = schema()
     old = {name: columns[since] for name, since in VERSION_1.items()}
-    if not paths:
-        return pl.DataFrame(schema={**columns, "path": pl.String}), []
-
-    def scan(sources: list[Path]) -> pl.DataFrame:
-        found = pl.scan_parquet(
-            sources,
-            schema=columns | old,
-            missing_columns="insert",
-            extra_columns="ignore",
-            cast_options=pl.ScanCastOptions(integer_cast="upcast"),
-            include_file_paths="path",
-            glob=False,  # a folder may be called run[1]
-        )
-        return (
-            found.with_columns(
-                *(pl.coalesce(since, name).alias(since) for name, since in VERSION_1.items()),
-                protocol=pl.col("protocol").str.replace_all('"epochs":', '"restarts":', literal=True),
-                contenders=pl.col("contenders").fill_null(pl.lit(list(CONTENDERS))),
-            )
-            .drop(*VERSION_1)
-            .collect()
-        )
-
-    try:
-        return scan(paths), []
-    except (pl.exceptions.PolarsError, OSError):
-        good, problems = [], []
-        for path in paths:
-            try:
-                scan([path])
-                good.append(path)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                problems.append(f"{path}: left out, not a readable record ({str(error).splitlines()[0]})")
-        if not good:
-            return pl.DataFrame(schema={**columns, "path": pl.String}), problems
-        return scan(good), problems
+    found, problems = scan(files, columns | old)
+    today = found.with_columns(
+        *(pl.coalesce(since, name).alias(since) for name, since in VERSION_1.items()),
+        protocol=pl.col("protocol").str.replace_all('"epochs":', '"restarts":', literal=True),
+        contenders=pl.col("contenders").fill_null(pl.lit(list(CONTENDERS))),
+    )
+    sound, unsound = checked(today.drop(*VERSION_1))
+    return sound, problems + unsound
 
 
 def of_rows(frame: "pl.DataFrame") -> list[Record]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__
+from mtbench import __version__, plain
 from mtbench.paths import write_atomically
 
 SCHEMA_VERSION = 1
@@ -84,14 +84,17 @@ def write(outcome: Outcome, file: Path) -> None:
 
 def read(file: Path) -> Outcome:
     """The outcome that a file holds. Raises ValueError where it holds none."""
+    if not file.is_file():  # a pipe would be waited for for ever
+        raise ValueError("not a file")
+    values = json.loads(file.read_text(encoding="utf-8"))
     try:
-        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if values.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError("another version of mtbench wrote it")
+        plain.from_plain(Outcome, values)  # every type is as declared
         rows = tuple(Row(**row) for row in values.pop("rows"))
         return Outcome(rows=rows, left_out=tuple(values.pop("left_out", ())), **values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not the outcome of a self-test ({type(error).__name__})") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"not the outcome of a self-test ({error or type(error).__name__})") from None
 
 
 def newest(folders: Iterable[Path]) -> tuple[list[Outcome], list[str]]:
@@ -101,7 +104,7 @@ def newest(folders: Iterable[Path]) -> tuple[list[Outcome], list[str]]:
     for file in sorted({path for folder in folders for path in folder.rglob(FILE_NAME)}):
         try:
             outcome = read(file)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             problems.append(f"{file}: left out, {error}")
             continue
         key = outcome.machine_id, outcome.device

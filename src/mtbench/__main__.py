@@ -4,7 +4,7 @@ import sys
 
 from mtbench import interrupts
 
-COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import")
+COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export")
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def named(records: Sequence[Record]) -> list[Named]:
     kept = list(newest.values())
     sorted_cells = cells.by_cell(kept)
     compared = against_baseline(sorted_cells)
-    machines = {one.machine_id for one in kept}
+    machines = {(one.source, one.machine_id) for one in kept}
     versions = {(one.framework, one.library_version) for one in kept if one.library_version}
     held = [cell for cell, _ in sorted_cells]
     found = []
@@ -40,7 +40,7 @@ def named(records: Sequence[Record]) -> list[Named]:
             parts = [one.arm]
             several = sum(framework == one.framework for framework, _ in versions) > 1
             parts += [str(one.library_version)] if several and str(one.library_version) not in one.arm else []
-            parts += [f"machine {one.machine_id}"] if len(machines) > 1 else []
+            parts += [f"machine {one.machine_id}"] if sum(source == one.source for source, _ in machines) > 1 else []
             parts += [f"published by {one.source}"] if one.source else []
             parts += ["unverified"] if one.status == "unverified" and not one.source else []
             name = f"{title}, {' '.join(parts)}"

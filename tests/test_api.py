@@ -1,5 +1,6 @@
 """The Python API: what a notebook does, and that it is the command line's path."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 import mtbench
 from mtbench.bench.controller.progress import Extent, Progress
+from mtbench.console.terminal import Terminal
 from mtbench.errors import ConfigError
 from mtbench.plan.jobs import Plan
 
@@ -76,6 +79,17 @@ def test_the_best_of_each_cell_is_the_fastest(measured: mtbench.Results) -> None
         assert one.ns == cell["latency_ns"].min()
         assert one.over is not None
         assert one.over.ratio > 1 or one.over.verdict in ("inconclusive", "equivalent")
+
+
+def test_answers_are_the_sentences_that_end_a_sweep(measured: mtbench.Results) -> None:
+    found = measured.answers()
+    assert found.headline == [str(one) for one in found.of("fastest")]
+    assert all(line.startswith("Plain shapes, softmax, float32: ") for line in found.headline)
+    console = Console(file=io.StringIO(), width=400)
+    view = Terminal(console)
+    view.sweep_finished(measured.rows, interrupted=False)
+    assert all(line in console.file.getvalue() for line in found.headline)  # type: ignore[attr-defined]
+    assert str(found).splitlines()[0] == found.headline[0]
 
 
 def test_charts_are_altairs_and_the_report_is_the_commands(measured: mtbench.Results, tmp_path: Path) -> None:

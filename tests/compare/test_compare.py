@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -341,6 +342,34 @@ def test_a_drift_of_the_machine_is_noted(sweep: Callable[..., Sweep]) -> None:
     here.add("mlx")
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
     assert table.notes == ["the machine drifted during 1 of 1 jobs of A"]
+
+
+def test_a_terminal_too_narrow_for_columns_gets_rows_below_each_other(sweep: Callable[..., Sweep]) -> None:
+    """One letter a line, and 200 lines for 4 rows, was what names of models made of it."""
+    here = sweep("a")
+    here.add("torch", model="smollm2_135m", operator="transformer_decoder_layer")
+    here.add("torch_compiled", 1.5e5, model="smollm2_135m", operator="transformer_decoder_layer")
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    formats.show(compare(f"{here.folder}:torch", f"{here.folder}:torch_compiled"), console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    start = lines.index(" torch -> torch_compiled")
+    assert "transformer_decoder_layer smollm2_135m float32" in "\n".join(lines[:start])
+    assert re.fullmatch(r"   A \S+ µs \[\S+ \S+\]   B 1\d\d µs \[\S+ \S+\]", lines[start + 1])
+    assert re.fullmatch(r"   1\.\d+x \[\S+ \S+\] slower", lines[start + 2])
+    assert len(lines) < 20
+
+
+def test_a_mean_is_given_of_one_dtype_and_regime_only(sweep: Callable[..., Sweep]) -> None:
+    here = sweep("a")
+    here.add("torch")
+    here.add("mlx", 2e5)
+    assert compare(f"{here.folder}:torch", f"{here.folder}:mlx").geometric_mean == pytest.approx(2, rel=0.05)
+    here.add("torch", dtype="bfloat16")
+    here.add("mlx", 2e5, dtype="bfloat16")
+    found = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
+    assert found.geometric_mean is None
+    assert "geometric mean" not in formats.summary(found)
 
 
 def test_a_narrow_terminal_gets_intervals_below_their_estimates(sweep: Callable[..., Sweep]) -> None:

@@ -23,6 +23,8 @@ from mtbench.console import table
 from mtbench.console.terminal import Terminal
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Cell, Task, job
+from mtbench.results import answers
+from mtbench.results.answers.contests import of_records
 from mtbench.results.comparison import between
 from mtbench.results.format import clock, duration, interval, one_line, percent, ratio
 from mtbench.results.record import Record
@@ -235,10 +237,10 @@ def test_verdicts_are_corrected_for_their_number() -> None:
             for length in lengths
             for arm, restarts in ((TORCH, (1000, 1000, 1000)), (MLX, (1060, 1100, 1140)))
         ]
-        return [line.split()[-1] for line in Pipe().end(records) if line.startswith(" mlx")]
+        return [line.rpartition("] ")[2] for line in Pipe().end(records) if line.startswith(" mlx")]
 
     assert verdicts(16) == ["slower"]
-    assert verdicts(16, 32) == ["inconclusive"] * 2
+    assert verdicts(16, 32) == ["inconclusive  (not sure among so many comparisons)"] * 2
 
 
 def test_pairs_are_formed_by_restart_and_round() -> None:
@@ -326,7 +328,7 @@ def test_warnings_that_differ_in_numbers_are_one_line() -> None:
         ]
     )
     assert [line for line in lines if line.startswith("warning")] == [
-        "warning: not converged, ±… % (3 jobs)",
+        "warning: not converged, ±1.6 to 6.4 % (3 jobs)",
         "warning: hot (3 jobs)",
     ]
 
@@ -393,6 +395,56 @@ def test_no_line_of_the_table_is_wider_than_the_console_and_nothing_is_lost(widt
         assert text.count("60.0 µs [60.0, 60.0]") == 1
     if width >= 80:
         assert "1.200x [1.200, 1.200]" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_names_and_words_are_never_broken(width: int) -> None:
+    """A verdict that has a reason is long, and so are the names of arms that were set up by hand."""
+    arm = Arm("torch", "compiled", "stock", "gpu", "tf32")
+    three = [record(block_ns=[5e4] * 9), record(arm, block_ns=blocks(6e4, 1)), record(MLX)]
+    with_blocks(three[-1], [[9e4]])
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table.results(three, width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    words = {word for line in lines for word in line.split()}
+    assert {"torch", "mlx_compiled", arm.name, "baseline", "inconclusive", "slower"} <= words
+    assert len(lines) <= 5 + 3 * 3
+    assert max(map(len, lines)) <= width
+
+
+def test_one_block_is_no_interval() -> None:
+    """`228 µs [228, 228]` looks as certain as can be, and is one block."""
+    one = record(arm=MLX, block_ns=())
+    with_blocks(one, [[228e3]])
+    text = "\n".join(Pipe().end([record(block_ns=[1e5] * 9), one]))
+    assert "228 µs (1 block)" in text
+    assert "[228" not in text
+    assert re.search(r"2\.280x inconclusive +\(only 1 round\)", text)
+
+
+def test_numpy_is_a_baseline_only_where_nothing_else_is() -> None:
+    def baseline(*frameworks: str) -> str:
+        lines = Pipe().end([record(Arm(name), block_ns=[5.0] * 9) for name in frameworks])
+        return next(line for line in lines if line.endswith("baseline") and line.startswith(" ")).split()[0]
+
+    assert baseline("numpy", "torch", "mlx") == "torch"
+    assert baseline("numpy") == "numpy"
+
+
+def test_the_end_says_who_won_and_what_is_open_in_the_words_of_the_engine() -> None:
+    apart = [record(TORCH, block_ns=blocks(40_000, 3)), record(MLX, block_ns=blocks(60_000, 4))]
+    found = answers.answers(of_records(apart), {"one": "multirun/a"})
+    lines = Pipe().end(apart)
+    assert found.headline == [
+        "Plain shapes, softmax, float32: torch is 1.5x faster [1.5, 1.5] than mlx_compiled (sure)."
+    ]
+    assert found.headline[0] in lines
+    one_round = [record(TORCH), record(MLX)]
+    for one, ns in zip(one_round, (1e5, 2e5), strict=True):
+        with_blocks(one, [[ns]])
+    lines = Pipe().end(one_round)
+    assert any("likely 2.0x faster than mlx_compiled (likely: only 1 round)" in line for line in lines)
+    assert any("python -m mtbench resume multirun/a --only-inconclusive   (1 cell" in line for line in lines)
 
 
 def test_the_table_says_how_near_each_arm_comes_to_the_limit_where_one_was_measured() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtbench.bench.controller.progress import Progress
     from mtbench.compare import Table
     from mtbench.plan.jobs import Plan
+    from mtbench.results.answers import Answers
     from mtbench.results.record import Record
     from mtbench.results.verdicts import Comparison
 
@@ -105,6 +106,16 @@ class Results:
             Best(cell, first.arm, ns, None if next_one is None else next_one.arm, None if one is None else next(judged))
             for (cell, first, next_one, ns), one in zip(found, compared, strict=True)
         ]
+
+    def answers(self) -> "Answers":
+        """Who is fastest in each regime, operator and dtype, by how much, how sure; what pays; what limits it; what
+        would settle it. Its str is the sentences that end a sweep and open the report."""
+        from mtbench.results import answers
+        from mtbench.results.answers.contests import of_records
+
+        sweeps = {one.sweep_id for one in self.rows}
+        folders = {sweep: str(self.folders[0]) for sweep in sweeps} if len(self.folders) == len(sweeps) == 1 else {}
+        return answers.answers(of_records(self.rows), folders)
 
     def chart(self, kind: str = "time", metric: str = "latency", operator: str | None = None) -> "alt.TopLevelMixin":
         """A chart of the report as an Altair chart. `kind` is `time`, `ratio`, `overview`, `roofline`, `distance` or `heat`.

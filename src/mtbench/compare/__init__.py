@@ -16,6 +16,7 @@ from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import Measured, Side, read
 from mtbench.errors import ConfigError, unknown
 from mtbench.results import cells, comparison
+from mtbench.results.answers.regimes import regime
 from mtbench.results.cells import Held
 from mtbench.results.format import percent
 from mtbench.results.samples import METRICS, restart_medians
@@ -35,8 +36,10 @@ class Table:
 
     @property
     def geometric_mean(self) -> float | None:
-        """Of all ratios."""
-        return comparison.geometric_mean([row.ratio for row in self.rows if row.ratio is not None])
+        """Of all ratios; None where they are of several regimes or dtypes, over which a mean says nothing."""
+        kinds = {(regime(vars(row.record)), row.held.dtype) for row in self.rows if row.ratio is not None}
+        found = [row.ratio for row in self.rows if row.ratio is not None]
+        return comparison.geometric_mean(found) if len(kinds) == 1 else None
 
     @property
     def failures(self) -> list[Row]:

@@ -16,8 +16,9 @@ from mtbench.compare.row import Row
 from mtbench.compare.sides import Measured, Side
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.errors import ConfigError, unknown
+from mtbench.results import certainty
 from mtbench.results.cells import differing
-from mtbench.results.format import duration, interval, percent, ratio
+from mtbench.results.format import duration, interval, percent, plural, ratio
 from mtbench.results.verdicts import VERDICTS, Comparison
 
 FORMATS = ("table", "markdown", "json", "csv")
@@ -49,9 +50,8 @@ def show(table: Table, console: Console) -> None:
     never_fail_on_a_character(console)
     if not console.is_terminal:
         console.width = max(console.width, UNLIMITED)
-    drawn = _drawn(table, one_line=True)
-    if console.measure(drawn, options=console.options.update(max_width=UNLIMITED)).maximum > console.width:
-        drawn = _drawn(table, one_line=False)
+    wide, narrow = (_drawn(table, one_line) for one_line in (True, False))
+    drawn = next((way for way, least in (wide, narrow) if least <= console.width), None) or _stacked(table)
     remarks = [Text(f"note: {one}", style="yellow") for one in [*table.differences, *table.notes]]
     parts: list[RenderableType] = [
         *map(Text, heading(table)),
@@ -137,24 +137,48 @@ def heading(table: Table) -> list[str]:
     return [f"A: {table.a.text}", f"B: {table.b.text}", f"{what}; above 1x, B is the slower one{within}"]
 
 
-def _drawn(table: Table, one_line: bool) -> RichTable:
-    """The table for a terminal; each interval stands below its estimate where both do not fit on one line."""
+def _drawn(table: Table, one_line: bool) -> tuple[RenderableType, int]:
+    """The table for a terminal, and the fewest columns that it needs: that of the cell alone wraps, between words, where each
+    interval stands below its estimate because both do not fit on one line."""
+    rows = [texts if one_line else [texts[0], *map(_in_lines, texts[1:])] for texts in _cells(table)]
+    lines = [
+        [text.split(" " if number == 0 and not one_line else "\n") for number, text in enumerate(row)] for row in rows
+    ]
+    least = [max(map(len, [name, *(line for row in lines for line in row[n])])) for n, name in enumerate(COLUMNS)]
     drawn = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in COLUMNS:
-        drawn.add_column(column, overflow="fold", no_wrap=column != "cell" and not one_line)
+    for number, column in enumerate(COLUMNS):
+        drawn.add_column(column, no_wrap=number > 0 or one_line, min_width=least[number])
     last = None
-    for row, (cell, *others) in zip(table.rows, _cells(table), strict=True):
+    for row, (cell, *others) in zip(table.rows, rows, strict=True):
         style = STYLES.get(row.outcome, "") if row.failure is None else FAILURE
-        texts = [Text(text if one_line else text.replace(" [", "\n[").replace(" -> ", "\n-> ")) for text in others[:-1]]
-        drawn.add_row(Text("" if cell == last else cell), *texts, Text(others[-1], style=style))
+        drawn.add_row(Text("" if cell == last else cell), *map(Text, others[:-1]), Text(others[-1], style=style))
         last = cell
-    return drawn
+    return drawn, sum(least) + 2 * (len(COLUMNS) - 1)
+
+
+def _in_lines(text: str) -> str:
+    return text.replace(" [", "\n[").replace(" -> ", "\n-> ").replace(" (", "\n(")
+
+
+def _stacked(table: Table) -> Group:
+    """The table where its columns do not fit beside each other: each cell a heading, each row three lines below it."""
+    lines: list[Text] = []
+    last = None
+    for row, (cell, arms, a, b, compared, outcome) in zip(table.rows, _cells(table), strict=True):
+        if cell != last:
+            lines += [*([Text("")] if lines else []), Text(cell, style="bold")]
+        last = cell
+        style = STYLES.get(row.outcome, "") if row.failure is None else FAILURE
+        times = "   ".join(f"{name} {text}" for name, text in (("A", a), ("B", b)) if text)
+        lines += [Text(f" {arms}"), Text(f"   {times}"), Text(f"   {compared} {outcome}".rstrip(), style=style)]
+    return Group(*lines)
 
 
 def _cells(table: Table) -> Iterator[list[str]]:
     """The texts of each row, as in COLUMNS."""
     for cell, row in zip(_titles(table), table.rows, strict=True):
-        yield [cell, row.arms, _time(row.a), _time(row.b), _ratio(row), row.outcome]
+        doubt = "" if row.comparison is None else certainty.doubt(row.comparison)
+        yield [cell, row.arms, _time(row.a), _time(row.b), _ratio(row), " ".join(filter(None, [row.outcome, doubt]))]
 
 
 def _titles(table: Table) -> list[str]:
@@ -175,6 +199,9 @@ def _time(side: Measured | None) -> str:
     if side.ns is None:
         return side.record.status if side.record.status != "ok" else "not measured"
     bounds = side.interval
+    if bounds is None and side.timing is not None and side.timing.blocks:
+        count = len(side.timing.blocks)
+        return f"{duration(side.ns)} ({count} {plural(count, 'block')})"
     return duration(side.ns) if bounds is None else interval(side.ns, bounds.low, bounds.high)
 
 

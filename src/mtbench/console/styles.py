@@ -17,6 +17,7 @@ STYLES = {
     "waiting": "dim",
     "inconclusive": "dim",
     "descriptive": "dim",
+    "open": "dim",
 }
 FAILURE = "bold red"  # every status that is not named above
 

@@ -1,24 +1,29 @@
 """The table at the end of a sweep: medians with intervals, cell by cell, with verdicts against the baseline."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from rich.console import Group, JustifyMethod, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mtbench.console.styles import FAILURE, STYLES
 from mtbench.results import cells
+from mtbench.results.answers.contests import form_names
 from mtbench.results.baseline import against_baseline
-from mtbench.results.format import duration, interval, one_line, percent, ratio
+from mtbench.results.certainty import doubt
+from mtbench.results.format import duration, interval, one_line, percent, plural, ratio
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
 SHOWN_CELLS = 60  # a sweep of thousands belongs in the report
 
-COLUMNS = ("arm", "latency", "throughput", "% of limit", "ratio to the baseline")
-NARROWEST = 12  # to which names and ratios are wrapped
-RATIO_ALONE = 21  # of "1.200x [1.150, 1.250]", with the verdict on a line of its own
+COLUMNS = ("arm", "latency", "throughput", "% of limit", "ratio to the baseline", "")
+LIMIT, RATIO, DOUBT = 3, 4, 5  # the last one says why a verdict is inconclusive
+RIGHT = ("throughput", "% of limit")
+INDENT = "   "
+
+Row = Sequence[Text]  # one text for each of COLUMNS
 
 
 def results(records: Sequence[Record], width: int = 80) -> RenderableType:
@@ -26,49 +31,83 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
 
     Times are for one call; the limit is what the machine's measured peaks allow (`limit_fraction`), left out where it is
     not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
-    those of `comparison.between`, above 1 slower, with its verdict.
+    those of `comparison.between`, above 1 slower, with its verdict, and why there is none. Where a row does not fit on a line,
+    the ratio stands below it; where that does not fit either, so do the times.
     """
     every = cells.by_cell(records)
     shown = every[:SHOWN_CELLS]
     sections = {held.section for held, _ in shown}
     found = against_baseline([(held, cell) for held, cell in every if held.section in sections])
-    names = _names(records)
+    names = form_names(map(vars, records))
     operators = {held.operator for held, _ in shown}
     telling = {operator: cells.differing([held for held, _ in every], operator) for operator in operators}
     tables = [
         (
             held.title(telling[held.operator]),
-            [_row(names[r.job_id], r, found.get((r.sweep_id, r.job_id))) for r in cell],
+            [_row(names[r.arm, r.library_version], r, found.get((r.sweep_id, r.job_id))) for r in cell],
         )
         for held, cell in shown
     ]
+    heading = [Text(name, style="bold") for name in COLUMNS]
     rows = [row for _, cell_rows in tables for row in cell_rows]
-    widths = [max([len(name), *(row[column].cell_len for row in rows)]) for column, name in enumerate(COLUMNS)]
-    least = 2 * NARROWEST + sum(widths[1:-1]) + len(widths) - 1
-    if least > width or not any(record.limit_fraction for _, cell in shown for record in cell):
-        widths[COLUMNS.index("% of limit")] = 0
-    parts: list[RenderableType] = [_columns(widths, width, [Text(name, style="bold") for name in COLUMNS])]
-    for heading, cell_rows in tables:
-        parts += [Text(""), Text(heading, style="bold"), _columns(widths, width, *cell_rows)]
+    draw = _layout(heading, rows, width, any(record.limit_fraction for _, cell in shown for record in cell))
+    parts: list[RenderableType] = draw(heading)
+    for title, cell_rows in tables:
+        parts += [Text(""), Text(title, style="bold"), *(line for row in cell_rows for line in draw(row))]
     return Group(*parts)
 
 
-def _columns(widths: Sequence[int], width: int, *rows: Sequence[Text]) -> Table:
-    """Rows aligned with those of other cells; a column of width 0 is left out. Where they don't fit, names and ratios wrap
-    first, times last."""
-    gaps = sum(size > 0 for size in widths) - 1
-    gap = 2 if sum(widths) + 2 * gaps <= width else 1
-    arm, *numbers, ratio = widths
-    arm = min(arm, max(width - sum(numbers) - min(ratio, RATIO_ALONE) - gaps * gap, NARROWEST))
-    ratio = min(ratio, max(width - arm - sum(numbers) - gaps * gap, NARROWEST))
-    table = Table.grid(padding=(0, gap, 0, 0))
-    shown = [number for number, size in enumerate(widths) if size > 0]
-    for number in shown:
-        justify: JustifyMethod = "right" if COLUMNS[number] in ("throughput", "% of limit") else "left"
-        table.add_column(width=[arm, *numbers, ratio][number], overflow="fold", justify=justify)
-    for row in rows:
-        table.add_row(*(row[number] for number in shown))
-    return table
+def _layout(heading: Row, rows: Sequence[Row], width: int, limit: bool) -> Callable[[Row], list[RenderableType]]:
+    """How each row is drawn: the first way in which all of them fit."""
+    widths = [max(row[column].cell_len for row in [heading, *rows]) for column in range(len(COLUMNS))]
+    every = [column for column in range(len(COLUMNS)) if limit or column != LIMIT]
+    for gap in (2, 1):
+        for beside in (every, every[:-1], every[:-2]):
+            gaps = gap * (sum(widths[column] > 0 for column in beside) - 1)
+            if sum(widths[column] for column in beside) + gaps <= width:
+                return partial(_aligned, widths=widths, beside=beside, gap=gap, width=width)
+    return partial(_stacked, columns=every, width=width)
+
+
+def _aligned(row: Row, widths: Sequence[int], beside: Sequence[int], gap: int, width: int) -> list[RenderableType]:
+    """A row on one line, aligned with all others, and its ratio below where it is not beside."""
+    line = Text()
+    for column in beside:
+        pad = " " * (widths[column] - row[column].cell_len)
+        right = COLUMNS[column] in RIGHT
+        line += Text.assemble(pad if right else "", row[column], "" if right else pad, " " * gap)
+    line.rstrip()
+    below = [row[column] for column in (RATIO, DOUBT) if column not in beside and row[column].plain]
+    return [line, *_wrapped(Text(" ").join(below), width)]
+
+
+def _stacked(row: Row, columns: Sequence[int], width: int) -> list[RenderableType]:
+    """A row on several lines: its name, its times, its ratio."""
+    name, *others = (row[column] for column in columns if column < RATIO)
+    times, ratio = (Text("  ").join([text for text in each if text.plain]) for each in (others, row[RATIO:]))
+    return [*_broken(name, width), *_wrapped(times, width), *_wrapped(ratio, width)]
+
+
+def _wrapped(text: Text, width: int) -> list[RenderableType]:
+    """A text below a row, indented, on as many lines as its words need."""
+    if not text.plain:
+        return []
+    words = text.plain.split(" ")
+    lines = [INDENT + words[0]]
+    for word in words[1:]:
+        fits = len(lines[-1]) + 1 + len(word) <= width
+        lines[-1:] = [f"{lines[-1]} {word}"] if fits else [lines[-1], f"{INDENT}  {word}"]
+    return [Text(line, style=text.style) for line in lines]
+
+
+def _broken(name: Text, width: int) -> list[RenderableType]:
+    """A name on as many lines as it needs, broken behind a hyphen, an underscore or a space."""
+    lines = [""]
+    for piece in re.findall(r"[^-_ ]*[-_ ]?", name.plain):
+        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1].strip():
+            lines.append(INDENT)
+        lines[-1] += piece
+    return [Text(line.rstrip(), style=name.style) for line in lines]
 
 
 def problems(records: Sequence[Record]) -> list[Text]:
@@ -85,26 +124,25 @@ def problems(records: Sequence[Record]) -> list[Text]:
     return lines
 
 
-def _names(records: Sequence[Record]) -> dict[str, str]:
-    """What each job's arm is called: where a library ran in several versions, the arm's name and its version."""
-    versions: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        versions[record.framework] |= {record.library_version} if record.library_version else set()
-    names = {}
-    for record in records:
-        told = len(versions[record.framework]) < 2 or (record.library_version or "") in record.arm
-        names[record.job_id] = record.arm if told else f"{record.arm} ({record.library_version})"
-    return names
-
-
 def _row(arm: str, record: Record, found: Comparison | None) -> list[Text]:
     name = Text(f" {arm}")
     if record.latency_ns is None:
-        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), Text(""), Text(""), Text("")]
-    latency = interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)
+        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), *[Text("")] * 4]
+    latency = _latency(record)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
-    compared = Text("baseline" if record.status == "ok" else record.status, style="dim")
+    compared, why = Text("baseline" if record.status == "ok" else record.status, style="dim"), Text("")
     if found is not None:
-        compared = Text(f"{ratio(found.ratio, *found.bounds or ())} {found.verdict}", STYLES.get(found.verdict, ""))
+        style = STYLES.get(found.verdict, "")
+        compared, why = (
+            Text(f"{ratio(found.ratio, *found.bounds or ())} {found.verdict}", style),
+            Text(doubt(found), style),
+        )
     limit = "" if record.limit_fraction is None else percent(record.limit_fraction)
-    return [name, Text(latency), Text(throughput), Text(limit), compared]
+    return [name, Text(latency), Text(throughput), Text(limit), compared, why]
+
+
+def _latency(record: Record) -> str:
+    """The median with its bounds; of blocks so few that nothing bounds it, how many they are."""
+    if record.confidence == 0:
+        return f"{duration(record.latency_ns)} ({record.rounds} {plural(record.rounds, 'block')})"
+    return interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns)

@@ -12,6 +12,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.bench.controller.progress import Extent, Progress
-from mtbench.console import table
+from mtbench.console import answers, table
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.plan.jobs import Arm, Cell
 from mtbench.results import cells
@@ -30,6 +31,8 @@ from mtbench.results.record import Record
 
 REFRESH_SECONDS = 0.25
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
+GAP = "\0"  # stands for a number
+UNLIMITED = 400  # columns: more than any row has
 SHOWN_WARNINGS = 3  # in the live view; the end lists them all
 
 
@@ -129,18 +132,41 @@ class Terminal(Progress):
     def sweep_finished(self, records: Sequence[Record], interrupted: bool) -> None:
         self._stop()
         reached = [cell for _, cell in cells.by_cell(records) if any(record.status != "interrupted" for record in cell)]
-        if reached:
-            shown = [record for cell in reached for record in cell]
-            self.console.print(table.results(shown, self.console.width))
+        shown = [record for cell in reached for record in cell]
+        if shown:
+            self._print_wide(shown)
         left_out = len(reached) - table.SHOWN_CELLS
         if left_out > 0:
             self._line(f"{left_out:,} more {plural(left_out, 'cell')}; the report shows them all.")
         remarks = [*table.problems(records), *self._all_warnings(records)]
         for line in [Text(""), *remarks] if remarks else []:
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
+        if any(record.latency_ns is not None for record in shown):
+            self._answer(shown)
         self._conclude(records, interrupted)
 
     # what is shown
+
+    def _print_wide(self, records: Sequence[Record]) -> None:
+        """The table. Where no terminal limits the width, each row is one line of text."""
+        width = self.console.width
+        if not self.console.is_terminal:
+            self.console.width = max(width, UNLIMITED)
+        self.console.print(table.results(records, self.console.width))
+        self.console.width = width
+
+    def _answer(self, records: Sequence[Record]) -> None:
+        """What the sweep answers, in words."""
+        folders = {} if self.plan is None else {record.sweep_id: self._folder(self.plan.folder) for record in records}
+        self._line("")
+        for line in answers.lines(answers.of_records_in(records, folders)):
+            self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
+
+    @staticmethod
+    def _folder(folder: Path) -> str:
+        """A folder as a shell needs it, from here where it is below."""
+        there = folder.absolute()
+        return shlex.quote(str(there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there))
 
     def _conclude(self, records: Sequence[Record], interrupted: bool) -> None:
         self._line("")
@@ -153,8 +179,7 @@ class Terminal(Progress):
             + (", ".join(f"{count:,} {status}" for status, count in counts.items()) or "nothing measured")
         )
         if self.plan and records:
-            folder = self.plan.folder.absolute()
-            shown = shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
+            shown = self._folder(self.plan.folder)
             self._line(f"Records: {shown}")
             if interrupted:
                 self._line(f"Go on:   python -m mtbench resume {shown}")
@@ -226,10 +251,9 @@ class Terminal(Progress):
         alike: dict[str, list[str]] = {}
         for message in (one_line(warning) for record in records for warning in record.warnings):
             if message not in self.warnings:
-                alike.setdefault(NUMBER.sub("…", message), []).append(message)
+                alike.setdefault(NUMBER.sub(GAP, message), []).append(message)
         for shape, messages in alike.items():
-            message = messages[0] if len(set(messages)) == 1 else shape
-            lines.append(f"warning: {message} ({len(messages)} {plural(len(messages), 'job')})")
+            lines.append(f"warning: {_with_ranges(shape, messages)} ({len(messages)} {plural(len(messages), 'job')})")
         wide = [record for record in records if record.confidence is not None and record.confidence < _asked(record)]
         if wide:
             lines.append(
@@ -261,6 +285,17 @@ class Terminal(Progress):
             self.live.stop()
             self.live = None
             atexit.unregister(self._stop)
+
+
+def _with_ranges(shape: str, messages: Sequence[str]) -> str:
+    """Messages that differ in their numbers as one, which has each number's range: `not converged, ±1.2 to 8.9 %`."""
+    ranges = [_range(column) for column in zip(*(NUMBER.findall(message) for message in messages), strict=True)]
+    return "".join(part for pair in zip_longest(shape.split(GAP), ranges, fillvalue="") for part in pair)
+
+
+def _range(numbers: Sequence[str]) -> str:
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if float(low) == float(high) else f"{low} to {high}"
 
 
 def _bar(fraction: float, width: int) -> RenderableType:

@@ -21,11 +21,14 @@ def left(folder: Path, settings: Sequence[str], retry: Sequence[str], only_incon
 
 
 def open_cells(plan: Plan, folder: Path) -> set[str]:
-    """The cells in which an arm's verdict against the baseline is inconclusive, corrected as the table at the end has it."""
+    """The cells in which an arm's verdict against the baseline is inconclusive, corrected as the table at the end has it, or in
+    which it is not sure who is fastest, as the sentences below it have it."""
     from mtbench.results import cells
+    from mtbench.results.answers import contests, questions
     from mtbench.results.baseline import against_baseline
 
-    found = resume.read_records(plan, folder).values()
+    found = list(resume.read_records(plan, folder).values())
     verdicts = against_baseline(cells.by_cell(found))
     unclear = {job for (_, job), one in verdicts.items() if one.verdict == "inconclusive"}
-    return {record.cell_id for record in found if record.job_id in unclear}
+    unsure = questions.still_open(contests.rounds(contests.of_records(found)))
+    return {record.cell_id for record in found if record.job_id in unclear} | unsure.get(plan.id, set())

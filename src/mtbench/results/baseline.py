@@ -8,6 +8,9 @@ from mtbench.results.cells import Held
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
+LAST_RESORT = ("numpy",)
+"""Libraries that nobody chooses between: others are compared with them only where there is nothing else."""
+
 
 def against_baseline(
     sorted_cells: Sequence[tuple[Held, Sequence[Record]]], metric: str = "latency"
@@ -30,6 +33,8 @@ def against_baseline(
 
 
 def _baseline(measured: Sequence[Record]) -> Record | None:
-    """The arm that the protocol names, else the first whose answer was checked."""
+    """The arm that the protocol names, else the first whose answer was checked, which is of LAST_RESORT only where all are."""
     named = [record for record in measured if record.arm == json.loads(record.protocol).get("baseline")]
-    return next(iter([*named, *(record for record in measured if record.status == "ok")]), None)
+    checked = [record for record in measured if record.status == "ok"]
+    usual = [record for record in checked if record.framework not in LAST_RESORT]
+    return next(iter([*named, *usual, *checked]), None)

@@ -58,6 +58,25 @@ def ratio(value: float, low: float | None = None, high: float | None = None) -> 
     return f"{value:.{decimals}f}x [{below}, {above}]"
 
 
+def times(value: float, low: float | None = None, high: float | None = None) -> str:
+    """How many times as fast, above 1, with its bounds to the same decimals: `3.2x`, `32x [29, 36]`."""
+    decimals = 2 if value < 1.095 else 1 if value < 9.95 else 0
+    if low is None or high is None:
+        return f"{value:.{decimals}f}x"
+    lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND
+    below = f"<{lowest:.{max(decimals, 2)}f}" if low < lowest else f"{low:.{decimals}f}"
+    above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
+    return f"{value:.{decimals}f}x [{below}, {above}]"
+
+
+def span(seconds: float) -> str:
+    """A time that someone has to wait: `40 s`, `4 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(max(2, round(seconds / 60)), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def percent(fraction: float | None, digits: int = 2) -> str:
     """A fraction in per cent, to so many significant digits or whole per cents: `104 %`, `7.1 %`, `0.032 %`."""
     if fraction is None:

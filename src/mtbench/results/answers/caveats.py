@@ -1,0 +1,132 @@
+"""What limits an answer, with a remedy for each: a busy or hot machine, a slow matrix library, mostly overhead."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mtbench.results.answers.contests import Row
+from mtbench.results.format import one_line, plural
+from mtbench.results.inference import FEWEST_RESTARTS
+
+FAILURES = ("mismatch", "oom", "timeout", "crashed", "failed")
+
+HOT = ("measured under thermal", "measured while heat", "measured while the GPU's clocks", "measured in low-power mode")
+
+REFERENCE_BLAS = re.compile(r"libblas|libcblas|netlib|reference", re.IGNORECASE)
+"""The names under which the reference BLAS stands on Linux: Debian's libblas.so.3, and what MLX's wheel brings along."""
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """What is to be known, and what to do about it."""
+
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
+
+
+def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
+    """All that limits what these records say, what weighs most first; `folder` is where they are."""
+    timed = [row for row in rows if row["status"] == "ok" and row["latency_ns"] is not None]
+    found = [_failed(rows, folder), _reference_blas(timed), _contended(timed), _hot(timed), _drifted(timed)]
+    found += [_few(timed, folder)]
+    found += [_overhead(timed), _battery(timed)]
+    return [one for one in found if one is not None]
+
+
+def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:
+    failed = [row for row in rows if row["status"] in FAILURES]
+    if not failed:
+        return None
+    arms = ", ".join(dict.fromkeys(row["arm"] for row in failed))
+    reason = one_line(failed[0]["reason"] or failed[0]["status"])
+    retry = ",".join(dict.fromkeys(row["status"] for row in failed))
+    return Caveat(
+        f"{_jobs(len(failed), len(rows))} gave no time ({arms}: {reason}).",
+        f"`python -m mtbench resume {folder} --retry {retry}` measures them again.",
+    )
+
+
+def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
+    slow = [row for row in timed if uses_reference_blas(row)]
+    if not slow:
+        return None
+    return Caveat(
+        f"On this CPU {slow[0]['framework']} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several "
+        "times slower than others: this says little about it on a Mac or a GPU.",
+        "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0.",
+    )
+
+
+def uses_reference_blas(row: Row) -> bool:
+    """Whether a record's library had the reference BLAS for its products on the CPU."""
+    return row["device_kind"] == "cpu" and bool(row["blas"]) and bool(REFERENCE_BLAS.search(row["blas"]))
+
+
+def _contended(timed: Sequence[Row]) -> Caveat | None:
+    return _warned(
+        timed,
+        ("contended",),
+        "shared the machine with other work",
+        "`python -m mtbench doctor` says what disturbs; then resume.",
+    )
+
+
+def _hot(timed: Sequence[Row]) -> Caveat | None:
+    return _warned(
+        timed, HOT, "ran on a machine that was hot or held back", "protocol=gentle rests as long as it works."
+    )
+
+
+def _drifted(timed: Sequence[Row]) -> Caveat | None:
+    return _warned(
+        timed, ("drifted",), "were measured while the machine's own speed drifted", "Measure again when it is idle."
+    )
+
+
+def _few(timed: Sequence[Row], folder: str) -> Caveat | None:
+    few = [row for row in timed if 0 < row["restarts"] < FEWEST_RESTARTS]
+    if not few:
+        return None
+    return Caveat(
+        f"{_jobs(len(few), len(timed))} had fewer than {FEWEST_RESTARTS} restarts, so the spread between restarts is assumed.",
+        f"`python -m mtbench resume {folder} protocol.restarts=5` adds some.",
+    )
+
+
+def _overhead(timed: Sequence[Row]) -> Caveat | None:
+    return _warned(
+        timed,
+        ("overhead_bound",),
+        "are mostly the cost of a call, not of its work",
+        "Larger shapes say more of the operator.",
+    )
+
+
+def _battery(timed: Sequence[Row]) -> Caveat | None:
+    on_battery = [row for row in timed if "battery" in _power(row)]
+    if not on_battery:
+        return None
+    return Caveat(f"{_jobs(len(on_battery), len(timed))} ran on battery.", "Plug the machine in.")
+
+
+def _power(row: Row) -> set[Any]:
+    return {reading.get("power_source") for reading in json.loads(row["conditions"] or "[]")}
+
+
+def _warned(timed: Sequence[Row], beginnings: Iterable[str], what: str, remedy: str) -> Caveat | None:
+    begins = tuple(beginnings)
+    warned = [row for row in timed if any(warning.startswith(begins) for warning in row["warnings"] or ())]
+    if not warned:
+        return None
+    said = next(warning for warning in warned[0]["warnings"] if warning.startswith(begins))
+    _, _, detail = one_line(said).partition(": ")
+    return Caveat(f"{_jobs(len(warned), len(timed))} {what}{f' ({detail})' if detail else ''}.", remedy)
+
+
+def _jobs(some: int, of: int) -> str:
+    return f"All {of} {plural(of, 'job')}" if some == of else f"{some} of {of} {plural(of, 'job')}"

@@ -1,0 +1,254 @@
+"""Who ran against whom: every arm of a cell beside the fastest one, within one machine, regime, operator and dtype.
+
+A contest holds what is alike for all its arms, whatever competed in the sweep: a record's own operator, parameters and dtype.
+So float32 and bfloat16 never mix, and neither do decode and prefill, nor two machines.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from mtbench.results import comparison, samples
+from mtbench.results.answers.regimes import REGIMES, regime
+from mtbench.results.baseline import LAST_RESORT
+from mtbench.results.cells import named, names_that_differ
+from mtbench.results.certainty import LEVELS, Certainty, certainty
+from mtbench.results.comparison import Timing
+from mtbench.results.record import Record, to_json
+from mtbench.results.verdicts import Comparison
+
+Row = Mapping[str, Any]
+
+Shape = tuple[int, int, int | None]
+"""Batch size, positions, keys."""
+
+PHASE = ("phase",)
+"""Parameters that the regime says already."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A record's columns (its samples may be left out) and its latency; no `timing` where no right answer was timed."""
+
+    row: Row
+    timing: Timing | None
+
+
+def of_records(records: Iterable[Record]) -> list[Measured]:
+    """Records with their samples, in latency."""
+    return [
+        Measured(vars(one), Timing.of(vars(one), "latency", samples.blocks(one, "latency")))  #
+        for one in records
+    ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one sentence is about. `params` is JSON; `machine` a name for people."""
+
+    machine_id: str
+    machine: str
+    regime: str
+    operator: str
+    model: str | None
+    params: str
+    dtype: str
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """A sorting key: machines apart, regimes in their order, whole models before their parts."""
+        whole = 0 if self.operator == "causal_lm" else 1
+        return (
+            self.machine_id,
+            REGIMES.index(self.regime),
+            whole,
+            self.operator,
+            self.model or "",
+            self.dtype,
+            self.params,
+        )
+
+    def subject(self, told: Sequence[str] = ()) -> str:
+        """The operator or model in words, with these of its parameters."""
+        params = json.loads(self.params)
+        whole = self.operator == "causal_lm" and self.model is not None
+        name = str(self.model) if whole else self.operator + (f" of {self.model}" if self.model else "")
+        return " ".join([name, *(f"{one}={params[one]}" for one in told if one in params)])
+
+
+@dataclass(frozen=True)
+class Form:
+    """One arm in one cell: what it is called, whose it is, and its latencies, oldest first."""
+
+    name: str
+    library: str
+    compiled: bool
+    row: Row
+    timings: tuple[Timing, ...]
+
+    @property
+    def ns(self) -> float:
+        return self.timings[-1].ns
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The winner of a contest against another library: its fastest form, that form's time over the winner's, and how sure it
+    is that the winner beats *every* form of it. `doubt` is the form of which that is least sure."""
+
+    winner: Form
+    form: Form
+    comparison: Comparison
+    certainty: Certainty
+    doubt: Form
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One shape of a group. `forms` are fastest first; `over` has each one's time over the winner's, by name. `failed` are the
+    records that have no time."""
+
+    group: Group
+    shape: Shape
+    winner: Form
+    forms: tuple[Form, ...]
+    over: Mapping[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def libraries(self) -> list[str]:
+        return list(dict.fromkeys(form.library for form in self.forms))
+
+    @property
+    def chosen_from(self) -> list[str]:
+        """The libraries that someone may choose between."""
+        return list(dict.fromkeys(form.library for form in _chosen_from(self.forms)))
+
+    def best(self, library: str) -> Form:
+        return next(form for form in self.forms if form.library == library)
+
+    @cached_property
+    def rivals(self) -> list[Rival]:
+        """The winner against each other library, closest first; against its own other forms where there is no other."""
+        others = [one for one in self.chosen_from if one != self.winner.library]
+        if not others:
+            own = [form for form in self.forms if form is not self.winner]
+            return [self._rival([form]) for form in own[:1]]
+        found = [self._rival([form for form in self.forms if form.library == one]) for one in others]
+        return sorted(found, key=lambda rival: rival.comparison.ratio)
+
+    def _rival(self, forms: Sequence[Form]) -> Rival:
+        doubt = max(forms, key=lambda form: LEVELS.index(certainty(self.over[form.name]).level))
+        return Rival(self.winner, forms[0], self.over[forms[0].name], certainty(self.over[doubt.name]), doubt)
+
+
+@dataclass(frozen=True)
+class Round:
+    """All contests of a group, and its records without a time."""
+
+    group: Group
+    contests: list[Contest]
+    failed: list[Row]
+
+
+def rounds(measured: Sequence[Measured]) -> list[Round]:
+    """Every group with its contests, smaller shapes first, in a readable order.
+
+    Verdicts of a group hold together: all that are set against the winners of its contests are one family (Holm). Who wins
+    is read from the same data, which this family allows for: a false winner must beat the true one, and that pair is in it.
+    """
+    measured = [one for one in measured if one.row["status"] != "unverified"]  # of others' figures nothing is concluded
+    names = form_names([one.row for one in measured])
+    groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
+    failed: dict[Group, list[Row]] = {}
+    for one in sorted(measured, key=_age):
+        group = group_of(one.row)
+        shape = (one.row["batch_size"], one.row["seq_len"], one.row["kv_len"])
+        forms = groups.setdefault(group, {}).setdefault(shape, {})
+        if one.timing is not None:
+            forms.setdefault(names[_identity(one.row)], []).append(one)
+        elif one.row["status"] not in ("ok", "interrupted"):
+            failed.setdefault(group, []).append(one.row)
+    return [
+        Round(group, _contests(group, shapes), failed.get(group, []))
+        for group, shapes in sorted(groups.items(), key=lambda each: each[0].place)
+    ]
+
+
+def group_of(row: Row) -> Group:
+    """Where a record belongs."""
+    params = json.loads(row["params"])
+    kept = {name: value for name, value in named(params, row["model"]).items() if name not in ("model", *PHASE)}
+    machine = json.loads(row["machine"] or "{}").get("chip") or f"machine {(row['machine_id'] or 'unknown')[:6]}"
+    identity = (row["machine_id"] or "", str(machine), regime(row), row["operator"], row["model"])
+    return Group(*identity, to_json(kept), row["dtype"])
+
+
+def told_params(groups: Iterable[Group]) -> dict[str, list[str]]:
+    """For each operator, the parameters in which its groups differ: what tells them apart."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in groups:
+        found.setdefault(group.operator, []).append(json.loads(group.params))
+    return {operator: names_that_differ(sets) for operator, sets in found.items()}
+
+
+def form_names(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
+    """What each arm of each version is called: the arm, and its version where a library has several."""
+    rows = list(rows)
+    versions: dict[str, set[str]] = {}
+    for row in rows:
+        versions.setdefault(row["framework"], set()).update(filter(None, [row["library_version"]]))
+    names = {}
+    for row in rows:
+        version = row["library_version"] or ""
+        told = len(versions[row["framework"]]) < 2 or version in row["arm"]
+        names[_identity(row)] = row["arm"] if told else f"{row['arm']} ({version})"
+    return names
+
+
+def _identity(row: Row) -> tuple[str, str | None]:
+    return row["arm"], row["library_version"]
+
+
+def _age(one: Measured) -> tuple[bool, Any]:
+    finished = one.row["finished_at"]
+    return finished is not None, finished
+
+
+def _contests(group: Group, shapes: Mapping[Shape, Mapping[str, Sequence[Measured]]]) -> list[Contest]:
+    drawn: list[tuple[Shape, Form, list[Form]]] = []
+    for shape, by_name in sorted(shapes.items(), key=lambda each: (each[0][:2], each[0][2] or 0)):
+        forms = sorted((_form(name, found) for name, found in by_name.items()), key=lambda form: form.ns)
+        if forms:
+            drawn.append((shape, _chosen_from(forms)[0], forms))
+    pairs = [(index, form) for index, (_, winner, forms) in enumerate(drawn) for form in forms if form is not winner]
+    found = comparison.judged((group, _against(drawn[index][1], form)) for index, form in pairs)
+    over: list[dict[str, Comparison]] = [{} for _ in drawn]
+    for (index, form), one in zip(pairs, found, strict=True):
+        over[index][form.name] = one
+    return [
+        Contest(group, shape, winner, tuple(forms), over[index]) for index, (shape, winner, forms) in enumerate(drawn)
+    ]
+
+
+def _chosen_from(forms: Sequence[Form]) -> Sequence[Form]:
+    """The forms that someone may choose between: without libraries of the last resort where two others are there."""
+    chosen = [form for form in forms if form.library not in LAST_RESORT]
+    return chosen if len(chosen) > 1 else forms
+
+
+def _form(name: str, found: Sequence[Measured]) -> Form:
+    timings = tuple(one.timing for one in found if one.timing is not None)
+    row = found[-1].row
+    return Form(name, row["framework"], row["mode"] not in ("eager", None), row, timings)
+
+
+def _against(a: Form, b: Form) -> Comparison:
+    """B's time over A's, of their newest interleaved measurements."""
+    return comparison.against(*comparison.newest_pair(a.timings, b.timings))
+
+
+def pair(a: Form, b: Form) -> Comparison:
+    """B's time over A's, not yet corrected for what else is compared."""
+    return _against(a, b)

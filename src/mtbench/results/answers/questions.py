@@ -1,0 +1,193 @@
+"""What can be asked of a sweep: does compiling pay, do fewer bits pay, how far is it from the limit, what limits the answer."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+from mtbench.results import comparison
+from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, pair
+from mtbench.results.certainty import Certainty, certainty
+from mtbench.results.record import to_json
+from mtbench.results.verdicts import Comparison
+
+FULL = "float32"
+"""The precision that others are set against."""
+
+QUANTISED, PLAIN_PRODUCT = "quantized_linear", "linear"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One form against another in one shape: from the usual one to the one that may pay. `comparison` is the second one's time
+    over the first one's."""
+
+    shape: Shape
+    before: Form
+    after: Form
+    comparison: Comparison
+
+    @property
+    def certainty(self) -> Certainty:
+        return certainty(self.comparison)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The same change in all shapes of a group: compiling a library, or another precision of it. `what` is `compiled`, a
+    dtype or a number of bits; `than` what it is set against."""
+
+    group: Group
+    library: str
+    what: str
+    than: str
+    steps: tuple[Step, ...]
+
+
+def compiling(rounds: Iterable[Round]) -> list[Change]:
+    """Each library's fastest compiled form against its fastest eager one, in each group that has both."""
+    found = []
+    for one in rounds:
+        by_library: dict[str, list[tuple[Shape, Form, Form]]] = {}
+        for contest in one.contests:
+            for library in contest.libraries:
+                forms = [form for form in contest.forms if form.library == library]
+                eager = next((form for form in forms if not form.compiled), None)
+                compiled = next((form for form in forms if form.compiled), None)
+                if eager is not None and compiled is not None:
+                    by_library.setdefault(library, []).append((contest.shape, eager, compiled))
+        for library, pairs in sorted(by_library.items()):
+            found.append(Change(one.group, library, "compiled", "eager", _steps((one.group, library), pairs)))
+    return found
+
+
+def precisions(rounds: Sequence[Round]) -> list[Change]:
+    """Each library's fastest form in another dtype than float32, against its fastest one in float32; and of quantised weights
+    against plain ones of the same dtype."""
+    by_work: dict[Group, dict[str, Round]] = {}
+    for one in rounds:
+        by_work.setdefault(replace(one.group, dtype=""), {})[one.group.dtype] = one
+    found = []
+    for dtypes in by_work.values():
+        full = dtypes.get(FULL)
+        others = [one for dtype, one in dtypes.items() if dtype != FULL]
+        found += [change for one in others if full is not None for change in _changes(full, one, one.group.dtype, FULL)]
+    return found + list(_bits(rounds))
+
+
+def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
+    plain = {_product(one.group): one for one in rounds if one.group.operator == PLAIN_PRODUCT}
+    for one in rounds:
+        if one.group.operator == QUANTISED:
+            usual = plain.get(_product(one.group))
+            if usual is not None:
+                params = json.loads(one.group.params)
+                what = f"{params.get('bits')} bits in groups of {params.get('group_size')}"
+                yield from _changes(usual, one, what, f"plain {usual.group.dtype}")
+
+
+def _product(group: Group) -> Group:
+    """A product by its sizes alone; a bias in place is a small part of it, and is not there in the quantised one."""
+    params = {name: value for name, value in json.loads(group.params).items() if name in ("embed_dim", "out_dim")}
+    return replace(group, operator=PLAIN_PRODUCT, params=to_json(params))
+
+
+def _changes(before: Round, after: Round, what: str, than: str) -> Iterator[Change]:
+    ours = {contest.shape: contest for contest in before.contests}
+    by_library: dict[str, list[tuple[Shape, Form, Form]]] = {}
+    for contest in after.contests:
+        usual = ours.get(contest.shape)
+        for library in contest.chosen_from:
+            if usual is not None and library in usual.libraries:
+                pairs = by_library.setdefault(library, [])
+                pairs.append((contest.shape, usual.best(library), contest.best(library)))
+    for library, pairs in sorted(by_library.items()):
+        yield Change(after.group, library, what, than, _steps((after.group, library, what), pairs))
+
+
+def _steps(family: Any, pairs: Sequence[tuple[Shape, Form, Form]]) -> tuple[Step, ...]:
+    judged = comparison.judged((family, pair(before, after)) for _, before, after in pairs)
+    return tuple(Step(*each, one) for each, one in zip(pairs, judged, strict=True))
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How near a contest's winner comes to what this machine can do: a fraction, and the libraries that set the roof."""
+
+    group: Group
+    contest: Contest
+    fraction: float
+    set_by: str | None
+
+
+def distances(rounds: Iterable[Round]) -> list[Distance]:
+    """Of the winner of each contest whose limit is known."""
+    return [
+        Distance(one.group, contest, contest.winner.row["limit_fraction"], contest.winner.row.get("limit_set_by"))
+        for one in rounds
+        for contest in one.contests
+        if contest.winner.row["limit_fraction"] is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Settle:
+    """The command that sharpens what is open in one sweep, how long it takes in seconds (None where the records do not tell),
+    and the cells that it measures."""
+
+    command: str
+    seconds: float | None
+    cells: int
+
+
+def still_open(rounds: Iterable[Round]) -> dict[str, set[str]]:
+    """The cells (their id) of each sweep in which it is not sure who is fastest, where measuring on may tell."""
+    found: dict[str, set[str]] = {}
+    for one in rounds:
+        for contest in one.contests:
+            for rival in contest.rivals:
+                row = contest.winner.row
+                if rival.certainty.level != "sure" and rival.comparison.interleaved and row["sweep_id"]:
+                    found.setdefault(row["sweep_id"], set()).add(row["cell_id"])
+    return found
+
+
+def settling(rows: Sequence[Row], open_cells: dict[str, set[str]], folders: dict[str, str]) -> list[Settle]:
+    """For each sweep that has open cells, how to go on with it. `folders` has where each sweep's records are."""
+    found = []
+    for sweep, cells in open_cells.items():
+        there = [row for row in rows if row["sweep_id"] == sweep]
+        restarts = max((row["restarts"] for row in there), default=0)
+        visits = _visit_seconds(there)
+        known = [visits[cell] for cell in cells if cell in visits]
+        seconds = restarts * math.fsum(known) * len(cells) / len(known) if known and restarts else None
+        command = f"python -m mtbench resume {folders.get(sweep, 'DIR')} --only-inconclusive"
+        found.append(Settle(command, seconds, len(cells)))
+    return found
+
+
+def _visit_seconds(rows: Iterable[Row]) -> dict[str, float]:
+    """How long a visit to each cell took: from the reading of the machine before its own to its own, the median visit."""
+    readings: set[tuple[datetime, str]] = set()
+    starts: list[datetime] = []
+    for row in rows:
+        if row["started_at"] is not None:
+            starts.append(row["started_at"])
+        for reading in json.loads(row["conditions"] or "[]"):
+            with suppress(KeyError, ValueError):  # older readings have no time
+                readings.add((datetime.fromisoformat(reading["taken_at"]), row["cell_id"]))
+    ordered = sorted(readings)
+    first = min(starts, default=None)
+    before = [first if first is not None and ordered and first < ordered[0][0] else None, *(at for at, _ in ordered)]
+    spans = [
+        (cell, (at - earlier).total_seconds()) for (at, cell), earlier in zip(ordered, before, strict=False) if earlier
+    ]
+    return {
+        cell: median(seconds for _, seconds in each)
+        for cell, each in ((cell, list(each)) for cell, each in groupby(sorted(spans), key=lambda one: one[0]))
+    }

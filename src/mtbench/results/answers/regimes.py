@@ -1,0 +1,31 @@
+"""What a cell stands for: a step of generating text, reading a prompt, a batch of these, or none of them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+DECODE, PREFILL, BATCH, PLAIN = "decode", "prefill", "batch", "plain shapes"
+
+REGIMES = (DECODE, PREFILL, BATCH, PLAIN)
+"""decode: one position, or few of a language model, behind a cache or alone. prefill: a whole prompt. batch: several prompts
+at once. plain shapes: an operator that no language model asked for."""
+
+FEW_POSITIONS = 8
+"""A step of decoding has one; one that checks guessed tokens a few."""
+
+
+def regime(row: Row) -> str:
+    """The regime of a record's shape, one of REGIMES."""
+    params = json.loads(row["params"])
+    phase = params.get("phase")
+    if phase in (DECODE, PREFILL):
+        return BATCH if phase == PREFILL and row["batch_size"] > 1 else phase
+    of_a_model = row["model"] is not None or params.get("causal") is True or row["kv_len"] is not None
+    few = row["seq_len"] <= (FEW_POSITIONS if of_a_model else 1)
+    if few and (row["kv_len"] is not None or row["batch_size"] <= FEW_POSITIONS):
+        return DECODE
+    if not of_a_model:
+        return PLAIN
+    return PREFILL if row["batch_size"] == 1 else BATCH

@@ -1,0 +1,314 @@
+"""Answers in words: templates over contests and changes, the same in the terminal, the report and the API.
+
+A sentence names arms as the terminal does, gives a factor above 1, and says how sure it is. Nothing is averaged: over several
+shapes it gives the range.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from mtbench.results.answers.contests import Group, Rival, Round, Row, Shape
+from mtbench.results.answers.questions import Change, Distance, Settle, Step
+from mtbench.results.certainty import LEVELS, LIKELY, OPEN, Certainty, certainty
+from mtbench.results.certainty import equal as is_equal
+from mtbench.results.format import duration, one_line, percent, plural, span, times
+from mtbench.results.verdicts import Comparison
+
+NAMED_SHAPES = 3
+"""More are counted."""
+
+
+def title(group: Group, told: Sequence[str] = (), machine: bool = False, dtype: bool = True) -> str:
+    """`Decode, gqa of smollm2_135m, bfloat16`."""
+    parts = [
+        *([group.machine] if machine else []),
+        group.regime,
+        group.subject(told),
+        *([group.dtype] if dtype else []),
+    ]
+    text = ", ".join(parts)
+    return text if machine else text[0].upper() + text[1:]
+
+
+def fastest(one: Round) -> tuple[str, str]:
+    """Who is fastest in a group, without its title, and how sure that is, one of LEVELS."""
+    if not one.contests:
+        return f"no time: {failures(one.failed)}.", OPEN
+    rivals = {contest.shape: contest.rivals[0] for contest in one.contests if contest.rivals}
+    if not rivals:
+        only = ", ".join(dict.fromkeys(contest.winner.name for contest in one.contests))
+        ns = [contest.winner.ns for contest in one.contests]
+        lost = f" ({failures(one.failed)})" if one.failed else ""
+        return f"only {only} was timed, {_range(duration(min(ns)), duration(max(ns)))} a call{lost}.", OPEN
+    shapes = list(rivals)
+    decided = {shape: rival for shape, rival in rivals.items() if _differs(rival)}
+    winners = Counter(rival.winner.library for rival in decided.values())
+    equal = [shape for shape, rival in rivals.items() if is_equal(rival.comparison)]
+    unclear = [shape for shape in shapes if shape not in decided and shape not in equal]
+    if len(shapes) == 1:
+        return _alone(one, next(iter(rivals.values())))
+    if not winners:
+        return _undecided(one, rivals, equal, unclear)
+    per_library = len({rival.form.library for rival in rivals.values()} | set(winners)) > 1
+    clauses = []
+    for library in winners:
+        won = {shape: rival for shape, rival in decided.items() if rival.winner.library == library}
+        where = "" if len(won) == len(shapes) else f" at {_listed(list(won), shapes)}"
+        clauses.append(_won(won, per_library) + where + _how_sure(won.values()))
+    if equal:
+        clauses.append(f"equally fast at {_listed(equal, shapes)}")
+    if unclear:
+        clauses.append(f"open at {_listed(unclear, shapes)}")
+    depends = "it depends on the shape: " if len(winners) > 1 else ""
+    level = _together([*(rival.certainty for rival in decided.values()), *[Certainty(OPEN)] * len(unclear)])
+    lost = _lost(one)
+    return f"{depends}{'; '.join(clauses)}{lost}.", level
+
+
+def _alone(one: Round, rival: Rival) -> tuple[str, str]:
+    """Of a single shape."""
+    others = one.contests[0].rivals[1:]
+    winner, other, found, sure = rival.winner.name, rival.form.name, rival.comparison, rival.certainty
+    lost = _lost(one)
+    if is_equal(found) and sure.level != OPEN:
+        return (
+            f"{winner} and {other} are equally fast, within {percent(_apart(found))} ({sure.level}){lost}.",
+            sure.level,
+        )
+    if rival.doubt is not rival.form and sure.level == OPEN and _shown(found):
+        but = f"{_faster(rival)} than {other}, but {rival.doubt.name} {sure.why}"
+        return f"open between {winner} and {rival.form.library}: {but}{lost}.", OPEN
+    if sure.level == OPEN or found.ratio < 1:
+        return f"open between {winner} and {other}: {either(found)} ({sure.why}){lost}.", OPEN
+    further = [
+        f"{_faster(one)} than {one.form.name}" for one in others if _differs(one) and one.certainty.level == sure.level
+    ]
+    text = f"{winner} is {'likely ' * (sure.level == LIKELY)}{_faster(rival)} than {other}"
+    text += "".join(f", {each}" for each in further)
+    return f"{text} ({sure}){lost}.", sure.level
+
+
+def _undecided(
+    one: Round, rivals: dict[Shape, Rival], equal: Sequence[Shape], unclear: Sequence[Shape]
+) -> tuple[str, str]:
+    names = sorted(
+        {rival.winner.library for rival in rivals.values()} | {rival.form.library for rival in rivals.values()}
+    )
+    if len(names) == 1:
+        names = sorted({form.name for contest in one.contests for form in contest.forms})
+    who = _and(names)
+    lost = _lost(one)
+    if not unclear:
+        level = _together([rivals[shape].certainty for shape in equal])
+        return f"{who} are equally fast at all {len(equal)} shapes ({level}){lost}.", level
+    why = _most([rivals[shape].certainty.why for shape in unclear])
+    widest = max((rivals[shape] for shape in unclear), key=lambda rival: rival.comparison.ratio)
+    also = f", equally fast at {len(equal)}" if equal else ""
+    apart = f"measured up to {times(max(widest.comparison.ratio, 1.0))} apart"
+    return f"open between {who} at {len(unclear)} of {len(rivals)} shapes ({why}; {apart}){also}{lost}.", OPEN
+
+
+def _won(won: dict[Shape, Rival], libraries: bool) -> str:
+    """`mlx_compiled is 1.4x to 3.2x faster than torch`; by arm where it is the same one everywhere, else by library."""
+    winners = {rival.winner.name for rival in won.values()}
+    others = {rival.form.name for rival in won.values()}
+    who = winners.pop() if len(winners) == 1 else next(iter(won.values())).winner.library
+    rest = {rival.form.library for rival in won.values()}
+    than = others.pop() if len(others) == 1 else _or(sorted(rest)) if libraries else "its other forms"
+    likely = all(rival.certainty.level == LIKELY for rival in won.values())
+    if len(won) == 1:
+        return f"{who} is {'likely ' * likely}{_faster(next(iter(won.values())))} than {than}"
+    ratios = [rival.comparison.ratio for rival in won.values()]
+    return f"{who} is {'likely ' * likely}{_range(times(min(ratios)), times(max(ratios)))} faster than {than}"
+
+
+def _faster(rival: Rival) -> str:
+    one = rival.comparison
+    ratio, _, bounds = times(one.ratio, *(one.bounds or ())).partition(" ")
+    return f"{ratio} faster{f' {bounds}' if bounds else ''}"
+
+
+def _how_sure(rivals: Iterable[Rival]) -> str:
+    levels = [rival.certainty for rival in rivals]
+    counts = Counter(one.level for one in levels)
+    if len(levels) == 1:
+        return f" ({levels[0]})"
+    if len(counts) == 1:
+        why = _most([one.why for one in levels])
+        return f" ({levels[0].level}{f': {why}' if why else ''})"
+    return f" ({', '.join(f'{level} at {counts[level]}' for level in LEVELS if counts[level])})"
+
+
+def either(one: Comparison) -> str:
+    """`anything from 1.3x slower to 1.5x faster`, for what may be either."""
+    if one.bounds is None:
+        return f"measured {times(max(one.ratio, 1 / one.ratio))} apart, and nothing bounds it"
+    low, high = one.bounds
+    slower, faster = times(1 / low) if low > 0 else "much", times(high)
+    return (
+        f"anything from {slower} slower to {faster} faster" if low < 1 < high else f"measured {times(one.ratio)} apart"
+    )
+
+
+def change(one: Change) -> tuple[str, str]:
+    """Whether a change pays, without the group's title, and how sure that is. For compiling, what the first call costs."""
+    who = f"compiling {one.library}" if one.what == "compiled" else f"{one.library} in {one.what}"
+    than = "" if one.what == "compiled" else f" than in {one.than}"
+    pays, does_not = ("pays: ", "does not pay: ") if one.what == "compiled" else ("is ", "is ")
+    equal = [step for step in one.steps if is_equal(step.comparison)]
+    decided = [step for step in one.steps if step.certainty.level != OPEN and step not in equal]
+    faster = [step for step in decided if step.comparison.ratio < 1]
+    slower = [step for step in decided if step.comparison.ratio >= 1]
+    unclear = [step for step in one.steps if step not in (*decided, *equal)]
+    shapes = [step.shape for step in one.steps]
+    clauses = []
+    if faster:
+        clauses.append(pays + _by(faster, shapes, "faster", than))
+    if slower:
+        clauses.append(does_not + _by(slower, shapes, "slower", than))
+    if equal:
+        clauses.append(
+            f"{'changes nothing' if one.what == 'compiled' else 'is as fast'}{_at(equal, shapes)} ({_level(equal)})"
+        )
+    if unclear:
+        why = _most([step.certainty.why for step in unclear])
+        clauses.append(f"{'may pay or not' if one.what == 'compiled' else 'is open'}{_at(unclear, shapes)} ({why})")
+    cost = f"; {first_call(one.steps)}" if one.what == "compiled" else ""
+    level = _together([step.certainty for step in one.steps])
+    return f"{who} {', '.join(clauses)}{cost}.", level
+
+
+def first_call(steps: Sequence[Step]) -> str:
+    """What the first call of the compiled form costs, and after how many calls that is won back."""
+    known = [step for step in steps if step.after.row["first_call_ns"] is not None]
+    if not known:
+        return "its first call was not timed"
+    costs = [step.after.row["first_call_ns"] for step in known]
+    text = f"the first call takes {_range(duration(min(costs)), duration(max(costs)))}"
+    calls = [_won_back(step) for step in known]
+    back = [count for count in calls if count is not None]
+    if not back:
+        return text
+    return f"{text}, won back after {_range(_rounded(min(back)), _rounded(max(back)))} calls" if max(back) > 1 else text
+
+
+def _won_back(step: Step) -> float | None:
+    """Calls after which compiling has paid for its first call; None where it does not, or that is open."""
+    if is_equal(step.comparison) or step.certainty.level == OPEN or step.comparison.ratio >= 1:
+        return None
+    cost: float = step.after.row["first_call_ns"] - (step.before.row["first_call_ns"] or 0)
+    return max(1.0, cost / (step.before.ns * (1 - step.comparison.ratio)))
+
+
+def _by(steps: Sequence[Step], shapes: Sequence[Shape], word: str, than: str) -> str:
+    """`1.4x to 3.2x faster than in float32 at seq 64 (sure)`."""
+    oriented = [step.comparison if word == "slower" else step.comparison.swapped() for step in steps]
+    if len(oriented) == 1:
+        ratio, _, bounds = times(oriented[0].ratio, *(oriented[0].bounds or ())).partition(" ")
+        text = f"{ratio} {word}{f' {bounds}' if bounds else ''}"
+    else:
+        ratios = [one.ratio for one in oriented]
+        text = f"{_range(times(min(ratios)), times(max(ratios)))} {word}"
+    levels = {step.certainty.level for step in steps}
+    why = _most([step.certainty.why for step in steps])
+    sure = (levels.pop() + (f": {why}" if why else "")) if len(levels) == 1 else "some likely, some sure"
+    return f"{text}{than}{_at(steps, shapes)} ({sure})"
+
+
+def _at(steps: Sequence[Step], shapes: Sequence[Shape]) -> str:
+    return "" if len(steps) == len(shapes) else f" at {_listed([step.shape for step in steps], shapes)}"
+
+
+def distance(found: Sequence[Distance]) -> str:
+    """How near the winners of a group come to what the machine can do."""
+    fractions = [one.fraction for one in found]
+    who = _and(sorted({one.contest.winner.name for one in found}))
+    by = sorted({one.set_by for one in found if one.set_by})
+    told = f", as {_and(by)} set it" if by else ""
+    reach = "reaches" if len({one.contest.winner.name for one in found}) == 1 else "reach"
+    return (
+        f"{who} {reach} {_range(percent(min(fractions)), percent(max(fractions)))} of what this machine can do{told}."
+    )
+
+
+def settle(one: Settle) -> str:
+    """The command that sharpens what is open."""
+    takes = "" if one.seconds is None else f", about {span(one.seconds)}"
+    return f"{one.command}   ({one.cells} {plural(one.cells, 'cell')}{takes})"
+
+
+def failures(rows: Sequence[Row]) -> str:
+    """`torch_compiled crashed: no compiler`; each arm and reason once."""
+    told = dict.fromkeys(
+        (row["arm"], f"{row['arm']} {row['status']}: {one_line(row['reason'] or 'no reason')}") for row in rows
+    )
+    by_arm = dict(told.keys())
+    return "; ".join(by_arm.values()) or "nothing was measured"
+
+
+def _lost(one: Round) -> str:
+    """Arms that have no time anywhere in the group: a winner has not beaten these."""
+    timed = {form.row["arm"] for contest in one.contests for form in contest.forms}
+    lost = dict.fromkeys(f"{row['arm']} {row['status']}" for row in one.failed if row["arm"] not in timed)
+    return f"; {', '.join(lost)}" if lost else ""
+
+
+def _differs(rival: Rival) -> bool:
+    return rival.certainty.level != OPEN and not is_equal(rival.comparison) and rival.comparison.ratio > 1
+
+
+def _shown(one: Comparison) -> bool:
+    return certainty(one).level != OPEN and one.ratio > 1
+
+
+def _apart(one: Comparison) -> float:
+    return max(one.high, 1 / one.low) - 1
+
+
+def _level(steps: Sequence[Step]) -> str:
+    return _together([step.certainty for step in steps])
+
+
+def _together(found: Sequence[Certainty]) -> str:
+    return max((one.level for one in found), key=LEVELS.index, default=OPEN)
+
+
+def _listed(some: Sequence[Shape], of: Sequence[Shape]) -> str:
+    """Shapes in words, of which only what differs among all is said."""
+    if len(some) > NAMED_SHAPES:
+        return f"{len(some)} of {len(of)} shapes"
+    return _and([shape_words(shape, of) for shape in some])
+
+
+def shape_words(shape: Shape, of: Sequence[Shape] = ()) -> str:
+    """`batch 8 seq 64`, without what is the same in all of these shapes."""
+    names = ("batch", "seq", "kv")
+    differing = [index for index in range(3) if len({one[index] for one in of}) > 1] or list(range(3))
+    return " ".join(f"{names[index]} {shape[index]}" for index in differing if shape[index] is not None)
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def _rounded(count: float) -> str:
+    """A number of calls to two digits."""
+    return f"{int(float(f'{count:.1e}')):,}"
+
+
+def _most(reasons: Sequence[str | None]) -> str | None:
+    """The most frequent reason."""
+    known = Counter(reason for reason in reasons if reason)
+    return known.most_common(1)[0][0] if known else None
+
+
+def _and(names: Sequence[str]) -> str:
+    return _joined(names, "and")
+
+
+def _or(names: Sequence[str]) -> str:
+    return _joined(names, "or")
+
+
+def _joined(names: Sequence[str], word: str) -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,309 @@
+"""The sentences of synthetic sweeps: what each must say, and what none may say."""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mtbench.results.answers import Answers, answers
+from mtbench.results.answers.contests import of_records
+from mtbench.results.answers.regimes import regime
+from mtbench.results.certainty import certainty
+from mtbench.results.comparison import between
+from mtbench.results.format import span, times
+from mtbench.results.record import Record, to_json
+from record_builder import START, record, with_blocks
+
+GQA = to_json({"embed_dim": 576, "num_heads": 9, "causal": True})
+DECODE = {"operator": "gqa", "params": GQA, "seq_len": 1, "kv_len": 513, "model": "smollm2_135m"}
+PREFILL = {"operator": "gqa", "params": GQA, "seq_len": 256, "model": "smollm2_135m"}
+
+
+def timed(
+    arm: str, ns: float, spread: float = 0.002, restarts: int = 5, rounds: int = 8, noise: int = 0, **values: Any
+) -> Record:
+    """An arm whose blocks lie so far around a time; `noise` is the seed of restarts that lie 20 times as far apart."""
+    arm, values = values.pop("library", arm), values | {"arm": arm}
+    draw = random.Random(f"{arm} {ns} {sorted(values.items(), key=str)}")
+    own = random.Random(noise)
+    centers = [ns * own.uniform(1 - 20 * spread, 1 + 20 * spread) if noise else ns for _ in range(restarts)]
+    blocks = [[one * draw.uniform(1 - spread, 1 + spread) for _ in range(rounds)] for one in centers]
+    return with_blocks(record(arm, **values), blocks)
+
+
+def said(records: Sequence[Record], question: str = "fastest") -> list[str]:
+    return [str(one) for one in answered(records).of(question)]
+
+
+def answered(records: Sequence[Record], **folders: str) -> Answers:
+    return answers(of_records(records), folders)
+
+
+# who is fastest
+
+
+def test_the_winner_of_each_regime_is_named_and_opposite_ones_never_meet() -> None:
+    """Decoding, compiled MLX is the faster one and for a prompt far the slower: no mean of both says anything."""
+    times_us = {"mlx": (70, 900), "mlx_compiled": (64, 860), "torch": (100, 110), "torch_compiled": (104, 120)}
+    records = [
+        timed(arm, 1000 * us, **of)
+        for arm, both in times_us.items()
+        for us, of in zip(both, (DECODE, PREFILL), strict=True)
+    ]
+    found = answered(records)
+    assert found.headline == [
+        "Decode, gqa of smollm2_135m, float32: mlx_compiled is 1.6x faster [1.6, 1.6] than torch (sure).",
+        "Prefill, gqa of smollm2_135m, float32: torch is 7.8x faster [7.8, 7.8] than mlx_compiled (sure).",
+    ]
+    assert "0.64x" not in str(found)
+    assert "mean" not in str(found)
+
+
+def test_a_library_is_beaten_in_its_fastest_form_and_in_every_form() -> None:
+    """torch's fastest form is the one that counts, and its noisy one must be beaten too before that is sure."""
+    sure = [timed("mlx", 1e5), timed("torch", 1.5e5), timed("torch_compiled", 1.3e5)]
+    assert said(sure) == ["Plain shapes, softmax, float32: mlx is 1.3x faster [1.3, 1.3] than torch_compiled (sure)."]
+    noisy = with_blocks(record("torch"), [[1e5 * ns] * 8 for ns in (0.7, 2.4, 1.4, 0.8, 1.9)])
+    assert said([sure[0], noisy, sure[2]]) == [
+        "Plain shapes, softmax, float32: open between mlx and torch: 1.3x faster [1.3, 1.3] than torch_compiled, but torch "
+        "could be either."
+    ]
+
+
+def test_a_tie_is_a_result_of_its_own() -> None:
+    records = [timed("mlx", 1e5, 0.001, rounds=20), timed("torch", 1.001e5, 0.001, rounds=20)]
+    assert said(records) == ["Plain shapes, softmax, float32: mlx and torch are equally fast, within 0.13 % (likely)."]
+    records = [timed(arm, 1e5, 0.001, rounds=20) for arm in ("mlx", "torch")]
+    assert said(records) == ["Plain shapes, softmax, float32: torch and mlx are equally fast, within 0.07 % (sure)."]
+
+
+def test_what_could_be_either_is_open_with_both_ends() -> None:
+    records = [timed("mlx", 1e5, 0.01, noise=1), timed("torch", 1.03e5, 0.01, noise=2)]
+    (text,) = said(records)
+    assert text.startswith("Plain shapes, softmax, float32: open between ")
+    assert "slower to" in text
+    assert text.endswith("faster (could be either).")
+
+
+def test_one_block_proves_nothing_however_far_apart() -> None:
+    """45 times, but one round: likely, and never sure."""
+    records = [timed("mlx", 1e5, restarts=1, rounds=1), timed("torch", 45e5, restarts=1, rounds=1)]
+    (text,) = said(records)
+    assert text == "Plain shapes, softmax, float32: mlx is likely 45x faster than torch (likely: only 1 round)."
+    assert any("fewer than 3 restarts" in str(one) for one in answered(records).caveats)
+
+
+def test_a_difference_that_fails_the_correction_is_likely() -> None:
+    rng = random.Random(5)
+    records = []
+    for seq_len in range(16, 16 + 40):
+        records += [timed("mlx", 1e5, 0.01, restarts=3, noise=rng.randrange(1, 99), seq_len=seq_len)]
+        records += [timed("torch", 1.6e5, 0.01, restarts=3, noise=rng.randrange(1, 99), seq_len=seq_len)]
+    (one,) = answered(records).of("fastest")
+    assert "likely" in one.text
+    assert "sure at" not in one.text or one.certainty != "sure"
+
+
+def test_over_shapes_there_is_a_range_and_no_mean() -> None:
+    records = [
+        timed(arm, ns * seq, seq_len=seq) for seq in (64, 128) for arm, ns in (("mlx", 1e3), ("torch", 1e3 + 10 * seq))
+    ]
+    assert said(records) == ["Plain shapes, softmax, float32: mlx is 1.6x to 2.3x faster than torch (sure)."]
+
+
+def test_where_it_depends_on_the_shape_each_winner_has_its_shapes() -> None:
+    records = [
+        timed(arm, ns, seq_len=seq)
+        for seq, both in ((64, (1e5, 2e5)), (128, (3e5, 3.3e5)), (256, (9e5, 3e5)))
+        for arm, ns in zip(("mlx", "torch"), both, strict=True)
+    ]
+    assert said(records) == [
+        "Plain shapes, softmax, float32: it depends on the shape: mlx is 1.1x to 2.0x faster than torch at seq 64 and seq 128 "
+        "(sure); torch is 3.0x faster [3.0, 3.0] than mlx at seq 256 (sure)."
+    ]
+
+
+def test_numpy_is_no_reference_where_there_is_another() -> None:
+    """numpy is neither the one that is beaten nor, faster in a tiny shape, the one that wins."""
+    records = [timed("numpy", 5e4), timed("torch", 1e5), timed("mlx", 2e5)]
+    assert said(records) == ["Plain shapes, softmax, float32: torch is 2.0x faster [2.0, 2.0] than mlx (sure)."]
+    assert said(records[:2]) == ["Plain shapes, softmax, float32: numpy is 2.0x faster [2.0, 2.0] than torch (sure)."]
+
+
+def test_two_machines_are_never_set_against_each_other() -> None:
+    epyc = {"machine_id": "other", "machine": to_json({"chip": "AMD EPYC"}), "sweep_id": "there"}
+    records = [timed("mlx", 1e5), timed("torch", 2e5), timed("torch", 1e4, **epyc), timed("mlx", 9e4, **epyc)]
+    found = answered(records)
+    assert found.headline == [
+        "Apple M3 Pro, plain shapes, softmax, float32: mlx is 2.0x faster [2.0, 2.0] than torch (sure).",
+        "AMD EPYC, plain shapes, softmax, float32: torch is 9.0x faster [9.0, 9.0] than mlx (sure).",
+    ]
+    lone = answered([timed("mlx", 1e5), timed("torch", 1e4, **epyc)])
+    assert all("only" in line for line in lone.headline)
+
+
+def test_an_arm_that_failed_is_said_and_is_not_beaten() -> None:
+    lost = record("torch_compiled", status="crashed", reason="Traceback\nRuntimeError: no compiler")
+    assert said([timed("mlx", 1e5), timed("torch", 2e5), lost]) == [
+        "Plain shapes, softmax, float32: mlx is 2.0x faster [2.0, 2.0] than torch (sure); torch_compiled crashed."
+    ]
+    assert said([timed("mlx", 1e5), record("torch", status="failed", reason="no")]) == [
+        "Plain shapes, softmax, float32: only mlx was timed, 100 µs a call (torch failed: no)."
+    ]
+    assert said([record("torch", status="oom", reason="needs 9 GiB")]) == [
+        "Plain shapes, softmax, float32: no time: torch oom: needs 9 GiB."
+    ]
+
+
+def test_two_sweeps_are_described_and_not_judged() -> None:
+    (text,) = said([timed("mlx", 1e5, sweep_id="a"), timed("torch", 2e5, sweep_id="b")])
+    assert text.endswith("mlx is likely 2.0x faster [2.0, 2.0] than torch (likely: measured in two sweeps).")
+
+
+def test_of_figures_that_others_published_nothing_is_concluded() -> None:
+    theirs = record("mlx", status="unverified", source="llama-bench")
+    theirs.latency_ns = 1.0
+    assert said([timed("torch", 1e5), theirs]) == [
+        "Plain shapes, softmax, float32: only torch was timed, 100 µs a call."
+    ]
+    assert answered([theirs]).headline == []
+
+
+# what pays
+
+
+def test_compiling_says_whether_it_pays_and_what_the_first_call_costs() -> None:
+    records = [timed("mlx", 2e5), timed("mlx_compiled", 1e5), timed("torch", 1e5), timed("torch_compiled", 1.5e5)]
+    for one in records:
+        one.first_call_ns = 2_000_000_000 if one.mode == "compiled" else 1_000_000
+    assert said(records, "compile") == [
+        "Plain shapes, softmax, float32: compiling mlx pays: 2.0x faster [2.0, 2.0] (sure); the first call takes 2.00 s, won "
+        "back after 20,000 calls.",
+        "Plain shapes, softmax, float32: compiling torch does not pay: 1.5x slower [1.5, 1.5] (sure); the first call takes "
+        "2.00 s.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("contenders", "sure"),
+    [(["framework", "dtype"], "sure"), (["framework"], "likely: measured in two cells")],
+)
+def test_a_dtype_pays_for_sure_only_where_dtypes_were_interleaved(contenders: list[str], sure: str) -> None:
+    records = [
+        timed(f"torch-{dtype}", ns, library="torch", dtype=dtype, contenders=contenders)
+        for dtype, ns in (("float32", 2e5), ("bfloat16", 1e5))
+    ]
+    assert said(records, "dtype") == [
+        f"Plain shapes, softmax: torch in bfloat16 is 2.0x faster [2.0, 2.0] than in float32 ({sure})."
+    ]
+    assert all("in bfloat16" not in text for text in said(records))  # dtypes are never rivals for the fastest
+
+
+def test_fewer_bits_are_set_against_plain_weights_of_the_same_size() -> None:
+    plain = {"operator": "linear", "params": to_json({"embed_dim": 1024, "out_dim": None, "bias": False})}
+    four = {
+        "operator": "quantized_linear",
+        "params": to_json({"embed_dim": 1024, "out_dim": None, "bits": 4, "group_size": 64}),
+    }
+    of = {"dtype": "bfloat16", "seq_len": 1}
+    assert said([timed("mlx", 3e5, **plain, **of), timed("mlx", 1e5, **four, **of)], "dtype") == [
+        "Decode, quantized_linear: mlx in 4 bits in groups of 64 is 3.0x faster [3.0, 3.0] than in plain bfloat16 "
+        "(likely: measured in two cells)."
+    ]
+
+
+def test_the_distance_from_the_limit_is_the_winners_and_names_who_set_it() -> None:
+    records = [timed("mlx", 1e5), timed("torch", 2e5)]
+    for one in records:
+        one.limit_fraction = 0.32 if one.framework == "mlx" else 0.16
+    assert said(records, "limit") == ["Plain shapes, softmax, float32: mlx reaches 32 % of what this machine can do."]
+
+
+# what limits it, and what would settle it
+
+
+def test_caveats_say_what_is_wrong_with_its_numbers_and_what_to_do() -> None:
+    records = [timed("mlx", 1e5, blas="libblas.so.3"), timed("torch", 2e5, blas="mkl")]
+    records[0].warnings = ["contended: load 9.1 on 2 processors", "measured while heat slowed a processor down"]
+    texts = [str(one) for one in answered(records).caveats]
+    assert any("reference BLAS (libblas.so.3)" in text and "LD_PRELOAD" in text for text in texts)
+    assert any("1 of 2 jobs shared the machine with other work (load 9.1 on 2 processors)" in text for text in texts)
+    assert any("hot" in text and "protocol=gentle" in text for text in texts)
+    assert answered([timed("mlx", 1e5), timed("torch", 2e5)]).caveats == []
+
+
+def test_what_is_open_comes_with_the_command_and_its_time() -> None:
+    """Two restarts, each visit of which took 30 s: twice as many take another minute."""
+    readings = to_json([{"taken_at": (START + timedelta(seconds=30 * n)).isoformat()} for n in (1, 2)])
+    records = [
+        timed(arm, 1e5, 0.01, restarts=2, noise=seed, conditions=readings, sweep_id="one")
+        for arm, seed in (("mlx", 1), ("torch", 2))
+    ]
+    (one,) = answered(records, one="multirun/a").settle
+    assert one.command == "python -m mtbench resume multirun/a --only-inconclusive"
+    assert (one.cells, one.seconds) == (1, 60)
+    assert str(answered(records, one="multirun/a")).endswith("(1 cell, about 60 s)")
+    assert answered([timed("mlx", 1e5), timed("torch", 2e5)]).settle == []
+
+
+def test_many_operators_are_counted_and_not_averaged() -> None:
+    records = [
+        timed(arm, ns, operator=f"op{number}")
+        for number, both in enumerate([(1, 2), (1, 3), (2, 1), (1, 1.5)])
+        for arm, ns in zip(("mlx", "torch"), (1e5 * each for each in both), strict=True)
+    ]
+    assert answered(records).headline == [
+        "Plain shapes, 4 cells: mlx is fastest in 3 (sure in 3), torch is fastest in 1 (sure in 1)."
+    ]
+    assert len(said(records)) == 4
+
+
+# words
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"params": to_json({"phase": "decode"}), "seq_len": 1, "kv_len": 128}, "decode"),
+        ({"params": to_json({"phase": "prefill"}), "seq_len": 4}, "prefill"),
+        ({"params": GQA, "seq_len": 1, "kv_len": 513, "batch_size": 32}, "decode"),
+        ({"params": GQA, "seq_len": 256}, "prefill"),
+        ({"params": GQA, "seq_len": 256, "batch_size": 8}, "batch"),
+        ({"seq_len": 256}, "plain shapes"),
+        ({"seq_len": 256, "model": "smollm2_135m"}, "prefill"),
+        ({"seq_len": 1, "batch_size": 64}, "plain shapes"),
+        ({"seq_len": 1}, "decode"),
+        ({"seq_len": 4}, "plain shapes"),
+    ],
+)
+def test_regimes(values: dict[str, Any], expected: str) -> None:
+    assert regime(vars(record("torch", **values))) == expected
+
+
+def test_certainty_has_a_reason_for_each_kind_of_doubt() -> None:
+    def why(a: Record, b: Record) -> str:
+        found = between(a, b)
+        assert found is not None
+        return str(certainty(found))
+
+    assert why(timed("mlx", 1e5), timed("torch", 2e5)) == "sure"
+    assert (
+        why(timed("mlx", 1e5, restarts=1, rounds=2), timed("torch", 1.01e5, restarts=1, rounds=2))
+        == "open: only 2 rounds"
+    )
+    assert why(timed("mlx", 1e5, sweep_id="a"), timed("torch", 1.1e5, 0.01, noise=4)) == "open: measured in two sweeps"
+    assert why(timed("mlx", 1e5, 0.0001), timed("torch", 1.005e5, 0.0001)) == "likely: too little to matter"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.038, "1.04x"), (1.2, "1.2x"), (3.24, "3.2x"), (9.96, "10x"), (32.4, "32x")]
+)
+def test_factors_are_short(value: float, text: str) -> None:
+    assert times(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (240, "4 min"), (4800, "1 h 20 min")])
+def test_waits_are_told_in_words(seconds: float, text: str) -> None:
+    assert span(seconds) == text

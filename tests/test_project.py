@@ -96,7 +96,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/language_models/mlx.py", "mtbench/operators/"]),
         ("transformers", ["mtbench/language_models/torch.py"]),
         ("mlx_lm", ["mtbench/language_models/mlx.py"]),
-        ("jax", ["mtbench/frameworks/jax.py"]),
+        ("jax", ["mtbench/frameworks/jax.py", "mtbench/frameworks/_jax_forms.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/launch/commands.py", "mtbench/launch/exchange_commands.py"]),
         (

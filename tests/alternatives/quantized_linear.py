@@ -12,6 +12,7 @@ class Alternatives(registry.load("operator", "quantized_linear")):
 
     torch_product = registry.load("operator", "quantized_linear").torch_product
     torch_product_in_parts = registry.load("operator", "quantized_linear").torch_product_in_parts
+    torch_product_in_one_pass = registry.load("operator", "quantized_linear").torch_product_in_one_pass
     mlx_product = registry.load("operator", "quantized_linear").mlx_product
 
     def torch_by_pairs(self, w: SimpleNamespace) -> Call:

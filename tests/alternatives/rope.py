@@ -8,6 +8,8 @@ from mtbench.operators.base import Call
 
 
 class Alternatives(registry.load("operator", "rope")):
+    torch_complex = registry.load("operator", "rope").torch_complex
+
     def torch_halves(self, w: SimpleNamespace) -> Call:
         import torch
 

@@ -11,6 +11,7 @@ class Alternatives(registry.load("operator", "sdpa")):
     """The operator's own variants, and other ways."""
 
     torch_products = registry.load("operator", "sdpa").torch_products
+    torch_array_mask = registry.load("operator", "sdpa").torch_array_mask
     torch_repeated_heads = registry.load("operator", "sdpa").torch_repeated_heads
     torch_grouped_rows = registry.load("operator", "sdpa").torch_grouped_rows
 

@@ -22,7 +22,4 @@ class Alternatives(registry.load("operator", "softmax")):
 
         return lambda x: mx.softmax(x, axis=-1)
 
-    def mlx_converted(self, w: SimpleNamespace) -> Call:
-        import mlx.core as mx
-
-        return lambda x: mx.softmax(x.astype(mx.float32), axis=-1).astype(x.dtype)
+    mlx_in_float32 = registry.load("operator", "softmax").mlx_in_float32

@@ -49,6 +49,7 @@ def test_the_worker_builds_what_is_said(one: support.Support, monkeypatch: pytes
     framework = object.__new__(registry.load("framework", one.library))
     framework.xp = np
     framework.forms = {name: telling("native") for name in framework.forms}
+    framework.variants = {key: dict.fromkeys(forms, telling("native")) for key, forms in framework.variants.items()}
     for name in [name for name in dir(operator) if name.split("_")[0] == one.library]:
         monkeypatch.setattr(operator, name, telling("native"))
     monkeypatch.setattr(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -24,6 +25,8 @@ from mtbench.results import cells
 from mtbench.results.record import Record, to_json
 
 PRESETS = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
+WHOLE = [name for name in PRESETS if name != "qwen3_30b_a3b"]
+"""Those that run as a whole."""
 BRIEF = ["protocol=quick", "protocol.restarts=1", "protocol.looks=[3]", "protocol.warmup_cap_s=0.1", "sweep=none"]
 
 
@@ -65,7 +68,12 @@ def test_every_dimension_of_a_preset_is_known(name: str) -> None:
     config = found["config"]
     assert isinstance(config, dict)
     assert "\n".join(config) == "\n".join(dict.fromkeys(config))
+    dense = published.read(config).experts is None
     for dimension in dimensions.DIMENSIONS:
+        if (dense and "expert" in dimension) or (dense and dimension == "norm_topk_prob"):
+            with pytest.raises(ConfigError, match="has no experts; choose one that has"):
+                dimensions.dimension(dimension, config)
+            continue
         value = dimensions.dimension(dimension, config)
         assert value is not None or dimension == "window", dimension
 
@@ -103,7 +111,7 @@ def operator(name: str, config: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("style", [dict, nested])
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", WHOLE)
 def test_every_operator_takes_the_same_from_a_model(name: str, style: Callable[[Any], dict[str, Any]]) -> None:
     config = style(preset(name)["config"])
     gqa, block, whole = (operator(each, config) for each in ("gqa", "llama_block", "causal_lm"))
@@ -115,6 +123,19 @@ def test_every_operator_takes_the_same_from_a_model(name: str, style: Callable[[
         assert one.qk_norm == model.normalises_queries
     assert (block.mlp_dim, block.activation) == (model.mlp_dim, model.activation)
     assert model == operator("causal_lm", preset(name)["config"]).model  # type: ignore[arg-type]
+
+
+def test_a_mixture_of_experts_gives_its_sizes_and_is_refused_as_a_whole() -> None:
+    config: Any = preset("qwen3_30b_a3b")["config"]
+    moe = operator("moe_mlp", config)
+    assert (moe.embed_dim, moe.expert.hidden_dim, moe.num_experts, moe.experts_per_token) == (2048, 768, 128, 8)
+    assert moe.norm_topk_prob
+    with pytest.raises(ConfigError, match="causal_lm knows no mixture of experts"):
+        operator("causal_lm", config)
+    # 30.5 billion parameters, of which a token's own 3.3 billion: 48 layers of attention, norms, router and experts
+    attention = 2048 * 128 * (2 * 32 + 2 * 4) + 2 * 2048 + 2 * 128
+    whole = 48 * (attention + sum(np.prod(size) for size in moe.weight_shapes().values())) + 2 * 151936 * 2048 + 2048
+    assert whole == 30_532_122_624
 
 
 def test_theta_is_what_the_file_says() -> None:
@@ -151,7 +172,7 @@ def test_layers_with_and_without_a_window() -> None:
         ({"model_type": "llama"}, "The model's config has no num_attention_heads."),
         (
             {"model_type": "lama"},
-            "No architecture (model_type) 'lama'. Did you mean 'llama'? Known: gemma3_text, llama, qwen3.",
+            "No architecture (model_type) 'lama'. Did you mean 'llama'? Known: gemma3_text, llama, qwen3, qwen3_moe.",
         ),
         ({"hidden_size": 1}, "The model's config has no model_type."),
     ],

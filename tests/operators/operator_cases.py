@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from mtbench import paths
 from mtbench.bench.worker import correctness, forms
-from mtbench.catalogue import registry
+from mtbench.catalogue import registry, support
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
 from mtbench.launch.config import limits_of
@@ -81,10 +81,13 @@ def limits(name: str, dtype: str) -> Limits:
     return limits_of(OmegaConf.create(settings | {"matmul_precision": "highest"}))
 
 
-def errors(problem: Operator, out: list[Host], expected: list[Host], dtype: str, factor: float = 1) -> Errors:
+def errors(
+    problem: Operator, inputs: list[Host], out: list[Host], expected: list[Host], dtype: str, factor: float = 1
+) -> Errors:
     """The three errors, as a worker judges them. Raises Mismatch."""
     limit = replace(limits(problem.key(), dtype), exact=problem.exact).times(factor)
     correctness.check_form(out, [each.shape for each in expected])
+    out, expected = (problem.compared(list(each), inputs) for each in (out, expected))
     return correctness.compare(problem, dtype, limit, out, expected)
 
 
@@ -147,8 +150,7 @@ def variants(operator_class: type[Operator], library: str) -> list[str]:
     """All variants that an operator has in a library."""
     if operator_class.own_forms_only:
         return ["native"] if hasattr(operator_class, library) else []
-    stock = [name.removeprefix(f"{library}_") for name in dir(operator_class) if name.startswith(f"{library}_")]
-    return ["native", "portable", *stock]
+    return ["native", "portable", *support.variants(operator_class, library, registry.load("framework", library))]
 
 
 ARMS = [

@@ -32,9 +32,10 @@ def test_each_alternative_agrees(file: Path, library: str) -> None:
         arrays = {key: framework(library).array(value, "float32") for key, value in vars(weights).items()}
         try:
             call = forms.build(framework(library), problem, variant, type(weights)(**arrays))
-        except Unsupported as why:
-            pytest.skip(str(why))
-        assert error(outputs(call, library, inputs, "float32"), references(problem, inputs, weights)) < 1e-5, name
+        except Unsupported:  # not with these parameters
+            continue
+        both = (outputs(call, library, inputs, "float32"), references(problem, inputs, weights))
+        assert error(*(problem.compared(each, inputs) for each in both)) < 1e-5, name
 
 
 def test_every_alternative_is_compared() -> None:

@@ -78,7 +78,7 @@ def all_errors(name: str, library: str, variant: str, dtype: str) -> Iterator[Er
             for inputs, factor in sets:
                 out = outputs(call, library, inputs, dtype)
                 try:
-                    yield errors(problem, out, references(problem, inputs, weights), dtype, factor)
+                    yield errors(problem, inputs, out, references(problem, inputs, weights), dtype, factor)
                 except Mismatch as error:
                     print("MISMATCH", name, library, variant, dtype, shape, error, flush=True)
                     yield error.errors or Errors()

@@ -36,10 +36,15 @@ def matrix() -> list[Support]:
     frameworks = {name: registry.load("framework", name) for name in registry.names("framework")}
     operators = {name: registry.load("operator", name) for name in registry.names("operator")}
     return [
-        Support(name, library, _how(operator, library, framework), operator.variants(library))
+        Support(name, library, _how(operator, library, framework), variants(operator, library, framework))
         for name, operator in operators.items()
         for library, framework in frameworks.items()
     ]
+
+
+def variants(operator: type[Operator], library: str, framework: type[Framework]) -> tuple[str, ...]:
+    """The variants of an operator in a library, beside native and portable: the operator's, and the framework's own."""
+    return (*operator.variants(library), *(operator.own_form(framework.variants) or ()))
 
 
 def _how(operator: type[Operator], library: str, framework: type[Framework]) -> str:

@@ -99,6 +99,9 @@ class Framework(ABC):
     each makes the function to be timed from the operator, with its parameters, and its weights. They serve operators that
     derive from it, too (`Operator.own_form`)."""
 
+    variants: Mapping[str, Mapping[str, Form]] = MappingProxyType({})
+    """Other ways of this library's own, by the operator's key and the name that `operator.variant` takes."""
+
     own_settings: Collection[str] = ()
     """The names of the settings that this library alone has (`Settings.own`)."""
 

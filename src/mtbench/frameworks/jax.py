@@ -1,11 +1,10 @@
 """JAX: on the CPU and on NVIDIA's and AMD's GPUs, operator by operator or through jax.jit.
 
-JAX has no forms of its own in the operators' files, so they stand here: what jax.nn has, and what a user would write with
-statistics in float32. The rest runs as its portable definition.
+JAX has no forms of its own in the operators' files; they stand in `_jax_forms.py` beside this one. The rest runs as its
+portable definition.
 """
 
 import os
-from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
+from mtbench.frameworks._jax_forms import FORMS, VARIANTS
 from mtbench.frameworks.base import (
     Call,
     Description,
-    Form,
     Framework,
     Settings,
     leaves,
@@ -33,159 +32,13 @@ COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 PRECISIONS = {"highest": "highest", "tf32": "tensorfloat32"}
 """mtbench's words, and those of `jax_default_matmul_precision`; JAX's own default is TF32 on GPUs that have it."""
 
-CUDNN_HEAD_DIM = 128
-"""The widest head of cuDNN's attention on every GPU that has it; they must also be multiples of 8."""
-
-CUDNN_CAPABILITY = 8.0
-"""Of the oldest GPUs that have it."""
-
-
-def _linear(problem: Any, w: SimpleNamespace) -> Call:
-    kernel, bias = w.weight.T, getattr(w, "bias", None)  # (in, out), as Flax keeps it: eager JAX has no views
-    return (lambda x: x @ kernel) if bias is None else (lambda x: x @ kernel + bias)
-
-
-def _layer_norm(problem: Any, w: SimpleNamespace) -> Call:
-    from jax.nn import standardize
-
-    weight, bias = w.weight, getattr(w, "bias", None)
-
-    def call(x: Any) -> Any:
-        out = standardize(x.astype("float32"), epsilon=problem.eps) * weight
-        return (out if bias is None else out + bias).astype(x.dtype)
-
-    return call
-
-
-def _rms_norm(problem: Any, w: SimpleNamespace) -> Call:
-    import jax.numpy as jnp
-    from jax.lax import rsqrt
-
-    weight = w.weight
-
-    def call(x: Any) -> Any:
-        wide = x.astype("float32")
-        return (wide * rsqrt(jnp.square(wide).mean(-1, keepdims=True) + problem.eps) * weight).astype(x.dtype)
-
-    return call
-
-
-def _convolution(problem: Any, w: SimpleNamespace) -> Call:
-    from jax.lax import conv_general_dilated
-
-    weight, bias = w.weight, getattr(w, "bias", None)
-    axes = weight.ndim - 2
-    places = "DHW"[-axes:]
-    convolve = partial(
-        conv_general_dilated,
-        window_strides=(problem.stride,) * axes,
-        padding=((problem.padding, problem.padding),) * axes,
-        dimension_numbers=(f"N{places}C", f"O{places}I", f"N{places}C"),
-        feature_group_count=problem.groups,
-    )
-    return (lambda x: convolve(x, weight)) if bias is None else (lambda x: convolve(x, weight) + bias)
-
-
-def _leaky_relu(problem: Any, w: SimpleNamespace) -> Call:
-    from jax.nn import leaky_relu
-
-    return partial(leaky_relu, negative_slope=problem.negative_slope)
-
-
-def _gelu(problem: Any, w: SimpleNamespace) -> Call:
-    from jax.nn import gelu
-
-    approximate = problem.approximate == "tanh"
-    return lambda x: gelu(x, approximate=approximate)
-
-
-def _sdpa(problem: Any, w: SimpleNamespace) -> Call:
-    import jax
-    import jax.numpy as jnp
-
-    scale = problem.head_size**-0.5
-    cudnn = _has_cudnn(jax.config.jax_default_device) and problem.head_size % 8 == 0
-    cudnn = cudnn and problem.head_size <= CUDNN_HEAD_DIM
-
-    def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
-        k, v, bias, masked, causal = problem.in_sight(q, k, v, bias)
-        batch, heads, queries, size = q.shape
-        kv_heads, keys = k.shape[1], k.shape[2]
-        window = None if causal else problem.window
-        if cudnn and q.dtype != jnp.float32:
-            is_causal = masked and causal and queries == keys  # elsewhere wrong: JAX aligns it top-left
-            mask = _seen(queries, keys, window)[None, None] if masked and not is_causal else None
-            q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
-            attend = partial(jax.nn.dot_product_attention, is_causal=is_causal, implementation="cudnn")
-            return jnp.swapaxes(attend(q, k, v, bias=bias, mask=mask), 1, 2)
-        # Else that function is this, between transpositions; on a CPU it took from 1.2 to 8 times as long. The queries of
-        # a group, all heads of them, are rows of one product with the keys that they share.
-        rows = (batch, kv_heads, heads // kv_heads * queries)
-        scores = jnp.matmul(q.reshape(*rows, size), jnp.swapaxes(k, 2, 3), preferred_element_type="float32") * scale
-        scores = scores.reshape(batch, heads, queries, keys)
-        if bias is not None:
-            scores = scores + bias
-        if masked:
-            scores = jnp.where(_seen(queries, keys, window), scores, -jnp.inf)
-        weights = jax.nn.softmax(scores).astype(v.dtype)
-        return (weights.reshape(*rows, keys) @ v).reshape(q.shape)
-
-    return call
-
-
-def _has_cudnn(device: Any) -> bool:
-    return _device_kind(device) == "cuda" and float(device.compute_capability) >= CUDNN_CAPABILITY
-
-
-@cache
-def _seen(queries: int, keys: int, window: int | None) -> Any:
-    """Whether a query sees a key, aligned bottom-right; made once for a shape, and a constant to jax.jit."""
-    import jax
-    import jax.numpy as jnp
-
-    with jax.ensure_compile_time_eval():
-        mask = jnp.tri(queries, keys, keys - queries, dtype=bool)
-        return mask if window is None else mask & ~jnp.tri(queries, keys, keys - queries - window, dtype=bool)
-
-
-def _function_of_nn(name: str) -> Form:
-    """A function of jax.nn that takes the operator's input and nothing else."""
-
-    def form(problem: Any, w: SimpleNamespace) -> Call:
-        import jax.nn
-
-        function: Call = getattr(jax.nn, name)
-        return function
-
-    return form
-
-
-FORMS: dict[str, Form] = {
-    "linear": _linear,
-    "softmax": _function_of_nn("softmax"),  # over the last axis; sums in float32
-    "layer_norm": _layer_norm,
-    "rms_norm": _rms_norm,
-    "relu": _function_of_nn("relu"),
-    "sigmoid": _function_of_nn("sigmoid"),
-    "silu": _function_of_nn("silu"),
-    "gelu": _gelu,
-    "leaky_relu": _leaky_relu,
-    "selu": _function_of_nn("selu"),
-    "softplus": _function_of_nn("softplus"),
-    "conv1d": _convolution,
-    "conv2d": _convolution,
-    "scatter_add": lambda problem, w: lambda base, index, updates: base.at[index].add(updates),
-    "scatter_max": lambda problem, w: lambda base, index, updates: base.at[index].max(updates),
-    "sdpa": _sdpa,
-}
-"""The operators for which JAX has something better than their definition in its array functions."""
-
 
 class Jax(Framework):
     """JAX on one device, in 32 bits at most, as is its default."""
 
     library = "jax"
     forms = FORMS
+    variants = VARIANTS
 
     def __init__(self, settings: Settings) -> None:
         # Read when the GPU is first used; by default JAX takes three quarters of its memory, which others need here.

@@ -1,9 +1,9 @@
 """The one parser of language models' published configurations, and what follows from one: sizes, layers, tensors, work.
 
 A configuration is a `config.json` in the words of Hugging Face's transformers, whose version 5 tells the rotary embedding
-in `rope_parameters` and earlier ones in `rope_theta` and others beside it; both are read. Three architectures: `llama`
+in `rope_parameters` and earlier ones in `rope_theta` and others beside it; both are read. Architectures: `llama`
 (Touvron et al. 2023, https://arxiv.org/abs/2302.13971; rotary scaling as in Llama 3.1), `qwen3`
-(https://arxiv.org/abs/2505.09388) and `gemma3_text` (https://arxiv.org/abs/2503.19786).
+(https://arxiv.org/abs/2505.09388), of `qwen3_moe` the sizes alone, and `gemma3_text` (https://arxiv.org/abs/2503.19786).
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 
 from mtbench.errors import ConfigError, unknown
 
-ARCHITECTURES = ("llama", "qwen3", "gemma3_text")
+ARCHITECTURES = ("llama", "qwen3", "qwen3_moe", "gemma3_text")
 
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 """The activations of published configurations, in the operators' words."""
@@ -63,6 +63,16 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """A mixture of experts in place of one MLP: `count` of them, each `dim` wide, of which a token takes some."""
+
+    count: int
+    per_token: int
+    dim: int
+    norm_topk_prob: bool
+
+
+@dataclass(frozen=True)
 class LanguageModel:
     """What one model's configuration says."""
 
@@ -79,6 +89,7 @@ class LanguageModel:
     tied: bool  # the output projection is the embedding table
     score_scale: float
     layers: tuple[Layer, ...]
+    experts: Experts | None = None
 
     @property
     def layer(self) -> Layer:
@@ -92,7 +103,7 @@ class LanguageModel:
 
     @property
     def normalises_queries(self) -> bool:
-        return self.kind in ("qwen3", "gemma3_text")
+        return self.kind in ("qwen3", "qwen3_moe", "gemma3_text")
 
     def layer_tensors(self, index: int) -> dict[str, Dimensions]:
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
@@ -178,6 +189,8 @@ def parse(text: str) -> LanguageModel:
             f"operator.params.config={text[:40]!r} does not fit; it must be a model's config.json, as text."
         )
     model = read(config)
+    if model.experts is not None:
+        raise ConfigError(f"causal_lm knows no mixture of experts, as {model.kind} is; moe_mlp takes its sizes.")
     activation = _activation(config, model.kind)
     refused = {
         "attention_bias": model.attention_bias,
@@ -235,6 +248,18 @@ def _read(config: Mapping[str, Any]) -> LanguageModel:
         tied=bool(config.get("tie_word_embeddings", kind == "gemma3_text")),
         score_scale=float(config["query_pre_attn_scalar"] if kind == "gemma3_text" else size) ** -0.5,
         layers=tuple(_layers(config, kind)),
+        experts=_experts(config, kind),
+    )
+
+
+def _experts(config: Mapping[str, Any], kind: str) -> Experts | None:
+    if kind != "qwen3_moe":
+        return None
+    return Experts(
+        count=int(config["num_experts"]),
+        per_token=int(config["num_experts_per_tok"]),
+        dim=int(config["moe_intermediate_size"]),
+        norm_topk_prob=bool(config.get("norm_topk_prob", False)),
     )
 
 

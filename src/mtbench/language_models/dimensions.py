@@ -10,7 +10,7 @@ from typing import Any
 
 from mtbench.errors import ConfigError, unknown
 from mtbench.language_models import config as published
-from mtbench.language_models.config import LanguageModel
+from mtbench.language_models.config import Experts, LanguageModel
 
 DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
     "embed_dim": lambda model: model.embed_dim,
@@ -26,9 +26,19 @@ DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
     "bias": lambda model: model.attention_bias,
     "qk_norm": lambda model: model.normalises_queries,
     "window": lambda model: model.layer.window,
+    "num_experts": lambda model: _experts(model).count,
+    "experts_per_token": lambda model: _experts(model).per_token,
+    "expert_dim": lambda model: _experts(model).dim,
+    "norm_topk_prob": lambda model: _experts(model).norm_topk_prob,
 }
 """The operators' words. `theta` and `window` are of the layers with a window, where only some have one. A rotary
 embedding's scaling changes no operator's work, and no operator has it but `causal_lm`."""
+
+
+def _experts(model: LanguageModel) -> Experts:
+    if model.experts is None:
+        raise ConfigError(f"A {model.kind} model has no experts; choose one that has, such as model=qwen3_30b_a3b.")
+    return model.experts
 
 
 def dimension(name: str, config: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 
-from mtbench.catalogue import registry
+from mtbench.catalogue import registry, support
 from mtbench.errors import ConfigError
 from mtbench.plan.protocol import Protocol
 
@@ -150,10 +150,11 @@ def _with_variants(
         operator, framework = _chosen(job, "operator"), _chosen(job, "framework")
         if operator is None or framework is None:
             raise ConfigError(f"{asked.input_line} takes what an operator has in a library; name both.")
-        files = (path for folder in folders if (path := folder / "operator" / f"{operator}.py").is_file())
-        file = next(files, None)
-        declared = _declared("framework", framework, folders).get("name", framework)
-        known = registry.load("operator", operator, None if file is None else str(file)).all_variants(str(declared))
+        library = str(_declared("framework", framework, folders).get("name", framework))
+        operator_class = registry.load("operator", operator, _file("operator", operator, folders))
+        framework_class = registry.load("framework", library, _file("framework", library, folders))
+        known = dict.fromkeys(operator_class.all_variants(library))
+        known |= dict.fromkeys(support.variants(operator_class, library, framework_class))
         rest = [override for override in job if not override.startswith(f"{VARIANT}=")]
         found |= {(*rest, f"{VARIANT}={name}"): None for name in glob.filter(list(known))}
     return found
@@ -195,6 +196,11 @@ def parameters(operator: str, folders: Sequence[Path]) -> set[str]:
     """The parameters that an operator's YAML declares, in the first of these folders that has it."""
     declared = _declared("operator", operator, folders).get("params")
     return {str(name) for name in declared} if isinstance(declared, Mapping) else set()
+
+
+def _file(group: str, name: str, folders: Sequence[Path]) -> str | None:
+    """A user's own Python file of that name, in the first of these folders that has it."""
+    return next((str(path) for folder in folders if (path := folder / group / f"{name}.py").is_file()), None)
 
 
 def _declared(group: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:

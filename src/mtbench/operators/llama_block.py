@@ -95,6 +95,9 @@ class LlamaBlock(Layer):
         feed_forward = residual(True, norm2, build(self.mlp, part(w, "mlp")))
         return lambda x, *cache: feed_forward(attend(x, *cache))
 
+    def torch_array_mask(self, w: SimpleNamespace) -> Call:
+        return self.layer(w, in_torch_variant("array_mask"))
+
     def torch_products(self, w: SimpleNamespace) -> Call:
         return self.layer(w, in_torch_variant("products"))
 

@@ -142,6 +142,9 @@ class MultiHeadAttention(Operator):
     def torch(self, w: SimpleNamespace) -> Call:
         return self._torch(w, in_torch)
 
+    def torch_array_mask(self, w: SimpleNamespace) -> Call:
+        return self._torch(w, in_torch_variant("array_mask"))
+
     def torch_products(self, w: SimpleNamespace) -> Call:
         return self._torch(w, in_torch_variant("products"))
 

@@ -37,7 +37,8 @@ class QuantizedLinear(Operator):
     The native form is that kernel; where torch has none it is not supported. `product` dequantises the weight in each call and
     multiplies by it, in torch for 8 bits, too: the kernel unpacks the weight again for every row or few rows, as generating a
     token wants it, the product once, so that with many rows it is the faster one. `product_in_parts`, in torch, does so with a
-    part of the rows of the weight at a time; `product_of_bytes`, in MLX for 8 bits, without mx.dequantize, in one kernel.
+    part of the rows of the weight at a time, `product_in_one_pass` by one operation on all of it; `product_of_bytes`, in MLX
+    for 8 bits, without mx.dequantize, in one kernel; `in_float32`, in MLX, gives the kernel float32.
     """
 
     embed_dim: Size = 768
@@ -130,17 +131,19 @@ class QuantizedLinear(Operator):
         """The same, PART weights at a time."""
         return self._torch_product(w, max(1, PART // self.embed_dim))
 
-    def _torch_product(self, w: SimpleNamespace, rows: int) -> Call:
+    def torch_product_in_one_pass(self, w: SimpleNamespace) -> Call:
+        """The same by addcmul, one pass over the weight instead of two; on CPUs it is slow where its operands are broadcast."""
+        return self._torch_product(w, self.out_features, in_one_pass=True)
+
+    def _torch_product(self, w: SimpleNamespace, rows: int, in_one_pass: bool = False) -> Call:
         import torch
         from torch.nn.functional import linear
 
-        on_cuda = w.codes.is_cuda
         unpacked, *stored = self._torch_stored(torch, w)
 
         def dequantised(packed: Any, scales: Any, biases: Any) -> Any:
             codes = unpacked(packed)
-            # one pass over the weight instead of two; on CPUs addcmul is slow where its operands are broadcast
-            weight = torch.addcmul(biases, codes, scales) if on_cuda else (codes * scales).add_(biases)
+            weight = torch.addcmul(biases, codes, scales) if in_one_pass else (codes * scales).add_(biases)
             return weight.view(-1, self.embed_dim)
 
         parts = list(zip(*(each.split(rows) for each in stored), strict=True))
@@ -193,17 +196,18 @@ class QuantizedLinear(Operator):
     def mlx(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
-        packed, on_cpu = self._mlx_packed(w), mx.default_device().type == mx.DeviceType.cpu
-        # On the CPU the kernel sums in x's dtype: a row of 768 comes out 3 % wrong in bfloat16. On GPUs it sums in float32.
-        scales, biases = (each.astype(mx.float32) if on_cpu else each for each in (w.scales, w.biases))
-        mx.eval(scales, biases)
+        packed, scales, biases = self._mlx_packed(w), w.scales, w.biases
+        return lambda x: mx.quantized_matmul(x, packed, scales, biases, group_size=self.group_size, bits=self.bits)
 
-        def multiply(x: Any) -> Any:
-            return mx.quantized_matmul(x, packed, scales, biases, group_size=self.group_size, bits=self.bits)
+    def mlx_in_float32(self, w: SimpleNamespace) -> Call:
+        """The kernel with x, scales and biases in float32: on the CPU it sums in x's dtype, so that a row of 768 comes out 3 %
+        wrong in bfloat16. On GPUs it sums in float32."""
+        import mlx.core as mx
 
-        if on_cpu:
-            return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
-        return multiply
+        wide = SimpleNamespace(codes=w.codes, scales=w.scales.astype(mx.float32), biases=w.biases.astype(mx.float32))
+        mx.eval(wide.scales, wide.biases)
+        multiply = self.mlx(wide)
+        return lambda x: multiply(x.astype(mx.float32)).astype(x.dtype)
 
     def mlx_product(self, w: SimpleNamespace) -> Call:
         """By a plain product, with the weight dequantised in each call."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import INDEX_BYTES, Call, Host, Operator, Positive, Shape, Size, array_bytes
 
 
@@ -23,7 +23,8 @@ class RotaryEmbedding(Operator):
     Python integer.
 
     torch has no fused form. Cosines and sines are made once, in x's dtype, and for a given offset taken from a table of
-    `max_seq_len` positions. MLX: mx.fast.rope. Source: Su et al. 2021, https://arxiv.org/abs/2104.09864.
+    `max_seq_len` positions; the variant `complex` turns pairs that lie side by side as complex numbers, as LLaMA's own code
+    does. MLX: mx.fast.rope. Source: Su et al. 2021, https://arxiv.org/abs/2104.09864.
     """
 
     num_heads: Size = 12
@@ -81,7 +82,9 @@ class RotaryEmbedding(Operator):
         a, b = x[..., : self.head_dim // 2], x[..., self.head_dim // 2 :]
         return xp.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
-    def torch(self, w: SimpleNamespace) -> Call:
+    def _torch_rotation(self) -> Call:
+        """rotation(x, offset, dtype), of x's positions: cosines and signed sines, (2, positions, head_dim), or in a complex
+        dtype the two as one number, (positions, pairs). Made once for an offset that is a number."""
         import torch
 
         half = self.head_dim // 2
@@ -113,6 +116,13 @@ class RotaryEmbedding(Operator):
                 positions = positions + torch.arange(count, device=x.device)
             return table(0, self.max_seq_len, dtype, x.device)[..., positions, :].unsqueeze(-3)
 
+        return rotation
+
+    def torch(self, w: SimpleNamespace) -> Call:
+        import torch
+
+        half, rotation = self.head_dim // 2, self._torch_rotation()
+
         def call(x: Any, offset: Any = 0) -> Any:
             if not self.interleaved:
                 cos, sin = rotation(x, offset, x.dtype)
@@ -120,15 +130,24 @@ class RotaryEmbedding(Operator):
                 turned[..., :half].addcmul_(x[..., half:], sin[..., :half])
                 turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
                 return turned
-            pairs = x.unflatten(-1, (half, 2))
-            # one kernel where five would do the same; the compiler makes one of those, and of complex numbers none
-            if x.dtype == torch.float32 and x.device.type != "mps" and not torch.compiler.is_compiling():
-                turned = torch.view_as_complex(pairs) * rotation(x, offset, torch.complex64)
-                return torch.view_as_real(turned).flatten(-2)
-            a, b = pairs.unbind(-1)
+            a, b = x.unflatten(-1, (half, 2)).unbind(-1)
             swapped = torch.stack((b, a), dim=-1).flatten(-2)
             cos, sin = rotation(x, offset, x.dtype)
             return torch.addcmul(x * cos, swapped, sin)
+
+        return call
+
+    def torch_complex(self, w: SimpleNamespace) -> Call:
+        """Pairs as complex numbers in float32: one product where real numbers take several kernels."""
+        import torch
+
+        if not self.interleaved:
+            raise Unsupported("operator.variant=complex turns pairs that lie side by side; it can do interleaved=true.")
+        rotation = self._torch_rotation()
+
+        def call(x: Any, offset: Any = 0) -> Any:
+            pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+            return torch.view_as_real(pairs * rotation(x, offset, torch.complex64)).flatten(-2).type_as(x)
 
         return call
 

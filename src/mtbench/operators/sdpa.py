@@ -21,8 +21,10 @@ class ScaledDotProductAttention(Operator):
 
     q: (batch, heads, seq, head_dim), k and v: (batch, kv_heads, kv_len, head_dim) -> out as q. `head_dim` is
     embed_dim / num_heads where it is not given. Scores, mask, softmax and the second product are one fused call in both
-    libraries. Variants in torch: `products` makes two products and a softmax of it, as is faster for one query in half
-    precision on some CPUs; where heads are shared, `repeated_heads` and `grouped_rows` give kernels without groups equal heads.
+    libraries; in torch a causal mask is `is_causal`, or torch.nn.attention.bias.causal_lower_right with more keys than queries.
+    Variants in torch: `array_mask` gives that mask as a boolean array; `products` makes two products and a softmax of it, as
+    is faster for one query in half precision on some CPUs; where heads are shared, `repeated_heads` and `grouped_rows` give
+    kernels without groups equal heads. In JAX: `cudnn` asks for that kernel, `products` as in torch.
 
     - `num_kv_heads` (num_heads where it is not given): query heads h g to h g + g - 1 share head h of keys and values, where
       g = num_heads / num_kv_heads: grouped-query attention (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245);
@@ -190,6 +192,14 @@ class ScaledDotProductAttention(Operator):
 
         return self._torch(attend, masks_are_arrays=True)
 
+    def torch_array_mask(self, w: SimpleNamespace) -> Call:
+        """The causal mask of a context as an array that is made once: kernels that do not know torch's own make it anew in
+        each call."""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        shared = {"enable_gqa": True} if self.groups > 1 else {}
+        return self._torch(partial(scaled_dot_product_attention, **shared), masks_are_arrays=True)
+
     def torch_products(self, w: SimpleNamespace) -> Call:
         """Two products with a softmax between them."""
         import torch
@@ -234,10 +244,8 @@ class ScaledDotProductAttention(Operator):
                 return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
             if queries == keys:  # elsewhere wrong: torch aligns is_causal top-left
                 return attend(q, k, v, is_causal=True)
-            if q.is_cuda:  # flash kernels know this mask without its being made; elsewhere torch makes it in each call
-                mask = causal_lower_right if is_compiling() else lower_right  # the compiler traces through no cache
-                return attend(q, k, v, attn_mask=mask(queries, keys))
-            return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
+            mask = causal_lower_right if is_compiling() else lower_right  # the compiler traces through no cache
+            return attend(q, k, v, attn_mask=mask(queries, keys))
 
         return call
 

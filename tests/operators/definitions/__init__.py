@@ -8,6 +8,9 @@ tuple of outputs. It may also hold, by operator:
 - SMALL: parameters that keep the operator small in tests, beside those of operator_cases.SMALL.
 - SHAPES: shapes to test beside those of operator_cases.SHAPES.
 - PARTIAL: libraries whose own form cannot do all that the parameters ask for, and says so.
+- GPU_ONLY: {(library, variant): dtypes} of forms that a CPU has not.
+- NOT_COMPILED: the same, of forms that a compiler cannot take there.
+- WRONG: {(library, variant): dtypes} of forms that are a library's documented call and wrong on a CPU.
 - SCALE: (low, high) of the root mean square of the outputs, where that is by definition not near 1.
 """
 

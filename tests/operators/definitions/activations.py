@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mtbench.operators.base import Host, Shape
+from mtbench.operators.base import ITEM_BYTES, Host, Shape
 
 GATES = {"silu": nn.SiLU(), "gelu": nn.GELU(), "gelu_tanh": nn.GELU(approximate="tanh")}
 
@@ -21,6 +21,20 @@ def swiglu_mlp(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch
     t = {name: torch.from_numpy(value) for name, value in weights.items()}
     gate, up = (F.linear(x, t[f"{name}.weight"], t.get(f"{name}.bias")) for name in ("gate_proj", "up_proj"))
     return F.linear(GATES[problem.activation](gate) * up, t["down_proj.weight"], t.get("down_proj.bias"))
+
+
+def moe_mlp(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
+    t = {name: torch.from_numpy(value) for name, value in weights.items()}
+    out = torch.zeros_like(x)
+    for place in np.ndindex(x.shape[:2]):
+        p = torch.softmax(F.linear(x[place], t["gate.weight"]), -1)
+        chosen = sorted(range(problem.num_experts), key=lambda expert: -p[expert].item())[: problem.experts_per_token]
+        whole = sum(p[expert] for expert in chosen) if problem.norm_topk_prob else 1.0
+        for expert in chosen:
+            gate, up, down = (t[f"experts.{name}.weight"][expert] for name in ("gate_proj", "up_proj", "down_proj"))
+            inside = GATES[problem.activation](F.linear(x[place], gate)) * F.linear(x[place], up)
+            out[place] += p[expert] / whole * F.linear(inside, down)
+    return out
 
 
 def gelu_mlp(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +90,35 @@ def elements(problem: Any, shape: Shape) -> int:
     return int(shape.batch_size * shape.seq_len * problem.embed_dim)
 
 
+def moe_flops(problem: Any, shape: Shape) -> int:
+    tokens, width = shape.batch_size * shape.seq_len, problem.expert.hidden_dim
+    return int(2 * tokens * problem.embed_dim * (problem.num_experts + 3 * problem.experts_per_token * width))
+
+
+def moe_bytes(problem: Any, shape: Shape, dtype: str) -> int:
+    """Of input, output, router, and the experts that at least one token chose."""
+    tokens = shape.batch_size * shape.seq_len
+    x = problem.inputs(np.random.default_rng(0), shape)["x"].reshape(tokens, -1)
+    router = problem.weights(np.random.default_rng(0))["gate.weight"]
+    chosen = np.argsort(x @ router.T, axis=-1)[:, -problem.experts_per_token :]
+    weights = len(np.unique(chosen)) * 3 * problem.embed_dim * problem.expert.hidden_dim + router.size
+    return int((2 * x.size + weights) * ITEM_BYTES[dtype])
+
+
+SMALL = {"moe_mlp": {"mlp_dim": 48, "num_experts": 6, "experts_per_token": 2}}
+
+PARTIAL = {"moe_mlp": ("torch", "mlx")}  # grouped products want widths of 16 bytes, and in MLX on the CPU float32
+
+HALF = ("float16", "bfloat16")
+
+GPU_ONLY = {"moe_mlp": {("mlx", "native"): HALF, ("mlx", "sorted"): HALF}}
+
+NOT_COMPILED = {"moe_mlp": {("torch", "native"): ("float32", "float16")}}
+
+BYTES = {"moe_mlp": moe_bytes}
+
 FLOPS = {
+    "moe_mlp": moe_flops,
     "rms_norm": lambda problem, shape: 4 * elements(problem, shape),
     "gelu": lambda problem, shape: {"none": 5, "tanh": 9}[problem.approximate] * elements(problem, shape),
     "silu": lambda problem, shape: 3 * elements(problem, shape),

@@ -130,6 +130,8 @@ SMALL = {
     "llama_block": {"mlp_dim": 48},
 }
 
+GPU_ONLY = {"sdpa": {("jax", "cudnn"): ("float32", "float16", "bfloat16")}}
+
 LONG = (Shape(1, 1, 20), Shape(1, 3, 20))  # longer than the window that the parameters are tried with
 
 SHAPES = dict.fromkeys(("sdpa", "gqa", "llama_block"), LONG)

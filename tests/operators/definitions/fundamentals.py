@@ -29,6 +29,18 @@ def conv2d(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Ten
     return out.movedim(1, -1)
 
 
+def conv_transpose1d(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
+    weight, stride = weights["weight"], problem.stride
+    out_size, kernel, width = weight.shape
+    whole = np.zeros((x.shape[0], (x.shape[1] - 1) * stride + kernel + problem.output_padding, out_size))
+    for position, offset, feature in np.ndindex(x.shape[1], kernel, out_size):
+        first = feature // (out_size // problem.groups) * width
+        seen = x.numpy()[:, position, first : first + width]
+        whole[:, position * stride + offset, feature] += seen @ weight[feature, offset]
+    kept = whole[:, problem.padding : whole.shape[1] - problem.padding]
+    return torch.from_numpy(kept + weights.get("bias", 0.0))
+
+
 def concat(problem: Any, weights: dict[str, Host], a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     axis = AXES[problem.axis]
     return torch.stack([row for x in (a, b) for row in x.unbind(axis)], axis)
@@ -36,6 +48,18 @@ def concat(problem: Any, weights: dict[str, Host], a: torch.Tensor, b: torch.Ten
 
 def sort(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.apply_along_axis(sorted, AXES[problem.axis], x.numpy()))
+
+
+def argsort(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
+    def order(row: Host) -> list[int]:
+        return sorted(range(len(row)), key=lambda index: float(row[index]))
+
+    return torch.from_numpy(np.apply_along_axis(order, AXES[problem.axis], x.numpy()))
+
+
+def top_k(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    values, indices = torch.sort(x, -1)
+    return values[..., -problem.k :], indices[..., -problem.k :]
 
 
 def argmax(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
@@ -125,13 +149,21 @@ SMALL = {
     # a base that needs every part of the definition; the defaults are tried at their full width
     "conv1d": {"in_channels": 8, "groups": 2, "stride": 2},
     "conv2d": {"in_channels": 8, "groups": 2, "stride": 2, "kernel_size": 2},
+    "conv_transpose1d": {"in_channels": 8, "groups": 2, "stride": 3, "output_padding": 1},
     "sampling": {"k": 5},
     "quantized_linear": {"embed_dim": 128, "out_dim": 48},
 }
 
 PARTIAL = {"quantized_linear": ("torch",)}  # 4 bits, and only for some sizes; test_fundamentals.py has which
 
+WRONG = {"quantized_linear": {("mlx", "native"): ("float16", "bfloat16")}}  # MLX's kernel sums in x's dtype there
+
 FLOPS = {
+    "conv_transpose1d": lambda problem, shape: (
+        2 * tokens(shape) * problem.weights(np.random.default_rng(0))["weight"].size
+    ),
+    "argsort": lambda problem, shape: elements(problem, shape) * log2(size_along(problem, shape)),
+    "top_k": elements,
     "sort": lambda problem, shape: elements(problem, shape) * log2(size_along(problem, shape)),
     "argmax": elements,
     "sum": elements,
@@ -146,6 +178,9 @@ def itemsize(dtype: str) -> int:
 
 
 BYTES = {
+    "top_k": lambda problem, shape, dtype: (
+        tokens(shape) * ((problem.embed_dim + problem.k) * itemsize(dtype) + 4 * problem.k)
+    ),
     "embedding": lambda problem, shape, dtype: (
         (min(tokens(shape), problem.vocab_size) + tokens(shape)) * problem.embed_dim * itemsize(dtype)
         + 4 * tokens(shape)
@@ -162,6 +197,8 @@ BYTES = {
 SCALE = {
     "sum": (80, 160),  # around 4 sqrt(embed_dim), by construction
     "argmax": (200, 768),
+    "argsort": (200, 768),
+    "top_k": (1, 768),
     "embedding": (0.1, 4),
     "sampling": (2000, 32000),
 }

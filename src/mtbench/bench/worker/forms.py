@@ -17,7 +17,10 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
     try:
         form = problem.form(framework.library, variant)
     except KeyError:
-        known = ", ".join(("native", "portable", *problem.variants(framework.library)))
+        others = problem.own_form(framework.variants) or {}
+        if variant in others:
+            return others[variant](problem, weights)
+        known = ", ".join(("native", "portable", *problem.variants(framework.library), *others))
         raise Unsupported(
             f"{type(problem).__name__} has no variant '{variant}' in {framework.library}; it has {known}."
         ) from None

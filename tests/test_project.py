@@ -80,7 +80,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("polars", ["mtbench/results/", "mtbench/report/"]),
+        ("polars", ["mtbench/results/", "mtbench/report/", "mtbench/exchange/"]),
         ("altair", ["mtbench/api/", "mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
         ("jinja2", ["mtbench/report/"]),

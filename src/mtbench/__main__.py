@@ -4,7 +4,7 @@ import sys
 
 from mtbench import interrupts
 
-COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export")
+COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export", "share")
 
 
 def main() -> None:

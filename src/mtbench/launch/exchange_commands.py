@@ -1,4 +1,4 @@
-"""The commands by which results travel: import, export."""
+"""The commands by which results travel: import, export, share."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ def add(app: typer.Typer) -> None:
     """Adds these commands to the others."""
     app.command("import")(import_figures)
     app.command("export")(export_records)
+    app.command("share")(share)
 
 
 def import_figures(
@@ -59,6 +60,42 @@ def export_records(
     for line in problems:
         typer.echo(f"mtbench export: {line}", err=True)
     typer.echo(text if out is None else f"Written to {out}")
+
+
+def share(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders with records. With --check: files to check.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write below.")] = Path("measurements"),
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Check shared files, or all of a folder; exit with 1 if one is refused.")
+    ] = False,
+) -> None:
+    """Packs records into one file for each machine, without private data, to be sent as a pull request.
+
+    Shows what it will write, and asks. Leaves out what is unverified, was measured beside other work, beats the machine's own
+    limits, or tells of its owner.
+    """
+    from mtbench.exchange import share as sharing
+
+    if only_check:
+        refused = 0
+        for file, reasons in sharing.files(sources):
+            refused += bool(reasons)
+            typer.echo(f"{file}: {'; '.join(reasons)}" if reasons else f"{file}: accepted", err=bool(reasons))
+        sys.exit(1 if refused else 0)
+    try:
+        packages = sharing.prepare(sources, out)
+        for one in packages:
+            typer.echo("\n".join([*one.told, ""]))
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Write this?")):
+            raise ConfigError("Nothing was written. To write without being asked, add --yes.")
+        for one in packages:
+            sharing.write(one)
+            typer.echo(f"Written to {one.path}. To publish it, send it as a pull request.")
+    except ConfigError as error:
+        _refuse("share", error)
 
 
 def _write(file: Path, text: str) -> None:

@@ -3,55 +3,21 @@
 Nothing in it names a person or a host, and no path leads into anybody's home: what others print is cleaned before.
 """
 
-import getpass
-import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from mtbench import __version__
 from mtbench.catalogue.capability import Capability
 from mtbench.machine.console import machine_rows
 from mtbench.machine.finding import Finding
+from mtbench.private import Private as Private
 
 PACKAGES = (
     "torch", "mlx", "mlx-metal", "mlx-cpu", "jax", "jaxlib", "numpy", "transformers", "mlx-lm", "array-api-compat",
     "zeus-apple-silicon", "nvidia-ml-py", "pyobjc-framework-Cocoa",
 )  # fmt: skip
 """Whose versions decide what is measured."""
-
-SHORTEST_NAME = 3
-"""A shorter user or host name is part of too many words to be taken out, and says as little."""
-
-NAMES_NOBODY = ("root", "localhost", "user", "runner", "admin")
-
-
-@dataclass(frozen=True)
-class Private:
-    """What must not be in a report."""
-
-    home: str
-    names: tuple[str, ...]  # of the user and the host
-
-    @classmethod
-    def here(cls) -> "Private":
-        node = platform.node()
-        names = {node, node.partition(".")[0], Path.home().name, _user()}
-        kept = {name for name in names if len(name) >= SHORTEST_NAME and name.lower() not in NAMES_NOBODY}
-        return cls(str(Path.home()), tuple(sorted(kept, key=len, reverse=True)))
-
-    def cleaned(self, text: str) -> str:
-        """The text without paths below a home, names of the user or the host, and addresses of the network."""
-        homes = rf"(?:{re.escape(self.home)}|/Users/[^/\s'\"]+|/home/[^/\s'\"]+|~)"
-        text = re.sub(rf"(['\"]){homes}(?:/.*?)?\1", "'(a path)'", text)
-        text = re.sub(rf"{homes}(?:/[^\s'\",;:)]*)+", "(a path)", text)
-        text = re.sub(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b", "(an address)", text)
-        for name in self.names:
-            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "(a name)", text, flags=re.IGNORECASE)
-        return text
 
 
 def issue_report(
@@ -96,10 +62,3 @@ def _line(capability: Capability) -> str:
 def _cell(text: str) -> str:
     """One line, whose bars do not end the cell."""
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        return ""

@@ -1,0 +1,85 @@
+"""What must not leave a machine with a result: names of people and hosts, paths below a home, addresses, secrets."""
+
+import getpass
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SHORTEST_NAME = 3
+"""A shorter user or host name is part of too many words to be taken out, and says as little."""
+
+NAMES_NOBODY = ("root", "localhost", "user", "runner", "admin")
+
+HOMES = r"/Users/[^/\s'\"]+|/home/[^/\s'\"]+"
+
+NETWORK = r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b"
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+
+NETWORK_ADDRESS = "an address of the network"
+"""The one thing in FOREIGN that a version may look like."""
+
+FOREIGN: dict[str, re.Pattern[str]] = {
+    "a path below a home": re.compile(rf"{HOMES}|/root/|[A-Za-z]:\\+Users\\+|/private/var/folders/|/var/folders/"),
+    "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}"),
+    NETWORK_ADDRESS: re.compile(
+        rf"(?<![\d.]){_OCTET}(?:\.{_OCTET}){{3}}(?![\d.])|\b[0-9a-fA-F]{{2}}(?::[0-9a-fA-F]{{2}}){{5}}\b"
+    ),
+    "a secret": re.compile(
+        r"\b(?:hf|ghp|gho|ghs|ghu|glpat|pypi|xox[abps]|sk|pk|npm)[-_][A-Za-z0-9_-]{16,}|\bAKIA[A-Z0-9]{16}\b"
+        r"|(?i:bearer\s+[\w.-]{16,}|(?:token|secret|password|passwd|api_?key)\W{1,4}[\w./+-]{6,})"
+    ),
+    "a name in an address": re.compile(r"\b[a-z]+://[^/\s:@]+:[^/\s@]+@"),
+}
+"""What is private on whichever machine it was written, by what it is."""
+
+KEYS = re.compile(
+    r"^(?:host|host_?name|node|user|user_?name|login|home|cwd|path|e_?mail|serial|serial_number|uuid|mac|ip|address)$",
+    re.IGNORECASE,
+)
+"""Names of facts that are private whatever they say."""
+
+
+@dataclass(frozen=True)
+class Private:
+    """What is private on one machine."""
+
+    home: str
+    names: tuple[str, ...]  # of the user and the host
+
+    @classmethod
+    def here(cls) -> "Private":
+        node = platform.node()
+        names = {node, node.partition(".")[0], Path.home().name, _user()}
+        kept = {name for name in names if len(name) >= SHORTEST_NAME and name.lower() not in NAMES_NOBODY}
+        return cls(str(Path.home()), tuple(sorted(kept, key=len, reverse=True)))
+
+    def cleaned(self, text: str) -> str:
+        """The text without paths below a home, names of the user or the host, and addresses of the network."""
+        homes = rf"(?:{re.escape(self.home)}|{HOMES}|~)"
+        text = re.sub(rf"(['\"]){homes}(?:/.*?)?\1", "'(a path)'", text)
+        text = re.sub(rf"{homes}(?:/[^\s'\",;:)]*)+", "(a path)", text)
+        text = re.sub(NETWORK, "(an address)", text)
+        for name in self.names:
+            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "(a name)", text, flags=re.IGNORECASE)
+        return text
+
+    def seen(self, text: str) -> str | None:
+        """What of this machine's, or of any, a text tells; None where it tells nothing."""
+        for name in self.names:
+            if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text, re.IGNORECASE):
+                return "the name of the user or the host"
+        return seen(text)
+
+
+def seen(text: str) -> str | None:
+    """What a text tells that is private on any machine; None where it tells nothing."""
+    return next((what for what, pattern in FOREIGN.items() if pattern.search(text)), None)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return ""

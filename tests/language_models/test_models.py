@@ -1,6 +1,7 @@
 """Model presets: published configurations, and the shapes that operators take from them."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,12 +37,14 @@ def preset(name: str) -> dict[str, object]:
 
 
 def parameters(config: dict[str, int], dim: int) -> int:
-    """The parameters of one model, embeddings tied, from the sizes alone."""
+    """The parameters of one model, from the sizes alone."""
     kind, hidden = str(config["model_type"]), config["hidden_size"]
     queries, keys = config["num_attention_heads"] * dim, config["num_key_value_heads"] * dim
-    norms = {"llama": 2 * hidden, "qwen3": 2 * hidden + 2 * dim, "gemma3_text": 4 * hidden + 2 * dim}[kind]
-    layer = hidden * (2 * queries + 2 * keys) + 3 * hidden * config["intermediate_size"] + norms
-    return config["num_hidden_layers"] * layer + config["vocab_size"] * hidden + hidden
+    norms = {"qwen3": 2 * hidden + 2 * dim, "gemma3_text": 4 * hidden + 2 * dim}.get(kind, 2 * hidden)
+    biases = queries + 2 * keys if kind == "qwen2" else 0
+    layer = hidden * (2 * queries + 2 * keys) + 3 * hidden * config["intermediate_size"] + norms + biases
+    tables = 1 if config["tie_word_embeddings"] else 2
+    return config["num_hidden_layers"] * layer + tables * config["vocab_size"] * hidden + hidden
 
 
 @pytest.mark.parametrize(
@@ -52,12 +55,17 @@ def parameters(config: dict[str, int], dim: int) -> int:
         ("qwen3_0_6b", 596_049_920),
         ("llama3_2_1b", 1_235_814_400),
         ("gemma3_1b", 999_885_952),
+        ("qwen2_5_0_5b", 494_032_768),
+        ("smollm3_3b", 3_075_098_624),
+        ("mistral_7b", 7_248_023_552),
     ],
 )
 def test_a_preset_has_as_many_parameters_as_its_model(name: str, count: int) -> None:
     config = preset(name)["config"]
     assert isinstance(config, dict)
     assert parameters(config, dimensions.dimension("head_dim", config)) == count
+    tensors = published.parse(json.dumps(config)).tensors()
+    assert sum(math.prod(shape) for shape in tensors.values()) == count
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -172,7 +180,8 @@ def test_layers_with_and_without_a_window() -> None:
         ({"model_type": "llama"}, "The model's config has no num_attention_heads."),
         (
             {"model_type": "lama"},
-            "No architecture (model_type) 'lama'. Did you mean 'llama'? Known: gemma3_text, llama, qwen3, qwen3_moe.",
+            "No architecture (model_type) 'lama'. Did you mean 'llama'? "
+            "Known: gemma3_text, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3.",
         ),
         ({"hidden_size": 1}, "The model's config has no model_type."),
     ],

@@ -2,8 +2,10 @@
 
 A configuration is a `config.json` in the words of Hugging Face's transformers, whose version 5 tells the rotary embedding
 in `rope_parameters` and earlier ones in `rope_theta` and others beside it; both are read. Architectures: `llama`
-(Touvron et al. 2023, https://arxiv.org/abs/2302.13971; rotary scaling as in Llama 3.1), `qwen3`
-(https://arxiv.org/abs/2505.09388), of `qwen3_moe` the sizes alone, and `gemma3_text` (https://arxiv.org/abs/2503.19786).
+(Touvron et al. 2023, https://arxiv.org/abs/2302.13971; rotary scaling as in Llama 3.1), `mistral` without a window
+(https://arxiv.org/abs/2310.06825), `qwen2` (https://arxiv.org/abs/2407.10671), `qwen3` (https://arxiv.org/abs/2505.09388),
+of `qwen3_moe` the sizes alone, `smollm3` (https://huggingface.co/blog/smollm3), and `gemma3_text`
+(https://arxiv.org/abs/2503.19786).
 """
 
 import json
@@ -16,7 +18,7 @@ import numpy as np
 
 from mtbench.errors import ConfigError, unknown
 
-ARCHITECTURES = ("llama", "qwen3", "qwen3_moe", "gemma3_text")
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "smollm3", "gemma3_text")
 
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 """The activations of published configurations, in the operators' words."""
@@ -29,6 +31,12 @@ QWEN_FULL_LAYERS = 28
 
 LLAMA_THETA = 10000.0
 """Of transformers' LlamaConfig; the first models' files leave it out."""
+
+MISTRAL_WINDOW = 4096
+"""Of transformers' MistralConfig, where a file has no `sliding_window`; those without a window say null."""
+
+NOPE_INTERVAL = 4
+"""SmolLM3: one layer in so many has no rotary embedding, where its file does not say which (transformers' SmolLM3Config)."""
 
 Dimensions = tuple[int, ...]
 
@@ -58,7 +66,7 @@ class Rope:
 class Layer:
     """What differs between the layers of one model."""
 
-    rope: Rope
+    rope: Rope | None  # None: no positions are told (NoPE)
     window: int | None  # positions that a query sees, its own among them; None: all
 
 
@@ -93,8 +101,9 @@ class LanguageModel:
 
     @property
     def layer(self) -> Layer:
-        """The layer that stands for all: one with a window, where some have one."""
-        return next((layer for layer in self.layers if layer.window is not None), self.layers[0])
+        """The layer that stands for all: one with a window, where some have one, and with a rotary embedding."""
+        rotated = [layer for layer in self.layers if layer.rope is not None] or list(self.layers)
+        return next((layer for layer in rotated if layer.window is not None), rotated[0])
 
     @property
     def is_gemma(self) -> bool:
@@ -104,6 +113,11 @@ class LanguageModel:
     @property
     def normalises_queries(self) -> bool:
         return self.kind in ("qwen3", "qwen3_moe", "gemma3_text")
+
+    @property
+    def biases_queries(self) -> bool:
+        """Queries, keys and values have biases, and nothing else has."""
+        return self.kind == "qwen2"
 
     def layer_tensors(self, index: int) -> dict[str, Dimensions]:
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
@@ -122,7 +136,10 @@ class LanguageModel:
             names |= {"self_attn.q_norm": (self.head_dim,), "self_attn.k_norm": (self.head_dim,)}
         if self.is_gemma:
             names |= {"pre_feedforward_layernorm": (self.embed_dim,), "post_feedforward_layernorm": (self.embed_dim,)}
-        return {f"model.layers.{index}.{name}.weight": shape for name, shape in names.items()}
+        found = {f"{name}.weight": shape for name, shape in names.items()}
+        if self.biases_queries:
+            found |= {f"self_attn.{name}_proj.bias": (size,) for name, size in zip("qkv", (queries, keys, keys), strict=True)}
+        return {f"model.layers.{index}.{name}": shape for name, shape in found.items()}
 
     def tensors(self) -> dict[str, Dimensions]:
         """Every tensor of a checkpoint, by name and shape."""
@@ -136,6 +153,8 @@ class LanguageModel:
         together add as much as they are given, as GPT-2 is initialised (Radford et al. 2019, section 2.3), which keeps rounding
         from growing with depth. A norm's scales differ from what a library initialises to."""
         branch = (2 * len(self.layers)) ** -0.5
+        if name.endswith(".bias"):
+            return 0.0, 0.1
         if name.endswith(("layernorm.weight", "norm.weight")):
             if not self.is_gemma:
                 return 1.0, 0.1
@@ -196,6 +215,7 @@ def parse(text: str) -> LanguageModel:
         "attention_bias": model.attention_bias,
         "mlp_bias": config.get("mlp_bias", False),
         "use_sliding_window": config.get("use_sliding_window", False),
+        "sliding_window": config.get("sliding_window", MISTRAL_WINDOW) if model.kind == "mistral" else None,
         "attn_logit_softcapping": config.get("attn_logit_softcapping"),
         "final_logit_softcapping": config.get("final_logit_softcapping"),
         "quantization_config": config.get("quantization_config"),
@@ -204,7 +224,7 @@ def parse(text: str) -> LanguageModel:
     for name, value in refused.items():
         if value:
             raise ConfigError(f"The model's config: {name}={value} is not known for {model.kind}.")
-    for scaling in {layer.rope.scaling for layer in model.layers} - {PLAIN, LLAMA3}:
+    for scaling in {layer.rope.scaling for layer in model.layers if layer.rope} - {PLAIN, LLAMA3}:
         raise ConfigError(f"The model's config: rotary scaling of type '{scaling}' is not known; only {LLAMA3} is.")
     return model
 
@@ -288,6 +308,13 @@ def _layers(config: Mapping[str, Any], kind: str) -> Iterator[Layer]:
         windowed = Layer(everywhere.rope, int(config["sliding_window"]))
         first = int(config.get("max_window_layers", QWEN_FULL_LAYERS))
         yield from (windowed if i >= first else everywhere for i in range(count))
+        return
+    if kind == "smollm3":
+        interval = int(config.get("no_rope_layer_interval") or NOPE_INTERVAL)
+        rotated = config.get("no_rope_layers") or [(i + 1) % interval != 0 for i in range(count)]  # 1: with rotation
+        if len(rotated) != count:
+            raise ValueError(f"no_rope_layers has {len(rotated)} values for {count} layers")
+        yield from (everywhere if each else Layer(None, None) for each in rotated)
         return
     if kind != "gemma3_text":
         yield from [everywhere] * count

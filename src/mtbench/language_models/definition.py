@@ -53,7 +53,10 @@ def _attention(
     size, groups = model.head_dim, model.num_heads // model.num_kv_heads
 
     def heads(name: str, number: int) -> Any:
-        return xp.reshape(_linear(xp, x, w[f"self_attn.{name}_proj"]), (batch, count, number, size))
+        projected = _linear(xp, x, w[f"self_attn.{name}_proj"])
+        if model.biases_queries:
+            projected = projected + w[f"self_attn.{name}_proj.bias"]
+        return xp.reshape(projected, (batch, count, number, size))
 
     q, k, v = heads("q", model.num_heads), heads("k", model.num_kv_heads), heads("v", model.num_kv_heads)
     if model.normalises_queries:
@@ -61,7 +64,9 @@ def _attention(
     context = 0 if before is None else before[0].shape[2]
     positions = context + xp.arange(count)
     q, k, v = (xp.permute_dims(each, (0, 2, 1, 3)) for each in (q, k, v))
-    q, k = (_rotated(xp, layer.rope, positions, each) for each in (q, k))
+    if layer.rope is not None:
+        rope = layer.rope
+        q, k = (_rotated(xp, rope, positions, each) for each in (q, k))
     if before is not None:
         k, v = xp.concat([before[0], k], axis=2), xp.concat([before[1], v], axis=2)
     distance = positions[:, None] - xp.arange(context + count)[None, :]

@@ -21,7 +21,7 @@ DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
     "vocab_size": lambda model: model.vocab_size,
     "num_layers": lambda model: len(model.layers),
     "eps": lambda model: model.eps,
-    "theta": lambda model: model.layer.rope.theta,
+    "theta": lambda model: None if model.layer.rope is None else model.layer.rope.theta,
     "activation": lambda model: model.activation,
     "bias": lambda model: model.attention_bias,
     "qk_norm": lambda model: model.normalises_queries,
@@ -32,7 +32,8 @@ DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
     "norm_topk_prob": lambda model: _experts(model).norm_topk_prob,
 }
 """The operators' words. `theta` and `window` are of the layers with a window, where only some have one. A rotary
-embedding's scaling changes no operator's work, and no operator has it but `causal_lm`."""
+embedding's scaling changes no operator's work, and no operator has it but `causal_lm`; nor Qwen2's biases, which are of
+queries, keys and values alone."""
 
 
 def _experts(model: LanguageModel) -> Experts:

@@ -29,7 +29,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "smollm2": LLAMA,
     "llama3": LLAMA
     | {"rope_scaling": SCALING | {"original_max_position_embeddings": 32}, "tie_word_embeddings": False},
+    "mistral": LLAMA | {"model_type": "mistral", "sliding_window": None, "tie_word_embeddings": False},
+    "qwen2": LLAMA | {"model_type": "qwen2", "head_dim": 16, "use_sliding_window": False},  # the width over the heads
     "qwen3": SIZES | {"model_type": "qwen3", "hidden_act": "silu", "sliding_window": None},
+    "smollm3": LLAMA | {"model_type": "smollm3", "num_hidden_layers": 4, "head_dim": 16, "pad_token_id": None},
     "gemma3": SIZES
     | {
         "model_type": "gemma3_text",
@@ -90,11 +93,14 @@ def causal_lm(problem: Any, weights: dict[str, Host], tokens: torch.Tensor, *cac
         angles = positions[past:, None] * frequencies(config, theta, bool(config.get("rope_scaling")))
         h = norm(x, p + "input_layernorm.weight")
         q, k, v = (
-            F.linear(h, read(f"{p}self_attn.{n}_proj.weight")).unflatten(-1, (-1, size)).transpose(1, 2) for n in "qkv"
-        )
-        if kind != "llama":
+            F.linear(h, read(f"{p}self_attn.{n}_proj.weight"), *(
+                [read(f"{p}self_attn.{n}_proj.bias")] if kind == "qwen2" else []
+            )).unflatten(-1, (-1, size)).transpose(1, 2) for n in "qkv"
+        )  # fmt: skip
+        if kind in ("qwen3", "gemma3_text"):
             q, k = norm(q, p + "self_attn.q_norm.weight"), norm(k, p + "self_attn.k_norm.weight")
-        q, k = rotate(q, angles), rotate(k, angles)
+        if not (kind == "smollm3" and i % 4 == 3):
+            q, k = rotate(q, angles), rotate(k, angles)
         if cache:
             k, v = torch.cat([cache[0][:, i], k], 2), torch.cat([cache[1][:, i], v], 2)
         back = positions[past:, None] - positions

@@ -97,6 +97,8 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("transformers", ["mtbench/language_models/torch.py"]),
         ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py", "mtbench/frameworks/_jax_forms.py"]),
+        ("llama_cpp", ["mtbench/frameworks/llama_cpp.py", "mtbench/language_models/llama_cpp.py"]),
+        ("gguf", ["mtbench/language_models/gguf.py"]),
         ("array_api_compat", ["mtbench/frameworks/"]),
         ("typer", ["mtbench/launch/commands.py", "mtbench/launch/exchange_commands.py"]),
         (
@@ -127,7 +129,9 @@ def test_a_package_is_imported_where_it_belongs(package: str, allowed: list[str]
     assert offenders(package, *allowed) == []
 
 
-@pytest.mark.parametrize("package", ["torch", "mlx", "transformers", "mlx_lm", "jax", "scipy", "array_api_compat"])
+@pytest.mark.parametrize(
+    "package", ["torch", "mlx", "transformers", "mlx_lm", "jax", "llama_cpp", "gguf", "scipy", "array_api_compat"]
+)
 def test_heavy_packages_are_imported_when_needed(package: str) -> None:
     """The controller reads these modules too, and must start fast and work where a library is missing or broken."""
     assert offenders(package, at_load_only=True) == []

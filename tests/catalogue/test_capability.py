@@ -12,8 +12,10 @@ from mtbench.catalogue.capability import Capability
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Framework, Settings
 
+OPTIONAL = ("jax", "llama_cpp")
 
-@pytest.mark.parametrize("library", [name for name in registry.names("framework") if name != "jax" or find_spec("jax")])
+
+@pytest.mark.parametrize("library", [n for n in registry.names("framework") if n not in OPTIONAL or find_spec(n)])
 def test_a_library_answers_as_its_framework_does(library: str) -> None:
     framework: Framework = registry.load("framework", library)(Settings("cpu"))
     (answer,) = capability.ask([library], ["cpu"])

@@ -50,7 +50,7 @@ def test_the_worker_builds_what_is_said(one: support.Support, monkeypatch: pytes
     framework.xp = np
     framework.forms = {name: telling("native") for name in framework.forms}
     framework.variants = {key: dict.fromkeys(forms, telling("native")) for key, forms in framework.variants.items()}
-    for name in [name for name in dir(operator) if name.split("_")[0] == one.library]:
+    for name in [n for n in dir(operator) if n == one.library or n.startswith(f"{one.library}_")]:
         monkeypatch.setattr(operator, name, telling("native"))
     monkeypatch.setattr(
         operator, "definition", lambda self, xp, w: telling("parts" if hasattr(xp, "forms") else "portable")()

@@ -184,7 +184,10 @@ def test_a_local_checkpoint_is_run_as_it_is(name: str, tmp_path: Path) -> None:
         ({"model_type": "mamba"}, "No architecture (model_type) 'mamba'."),
         ({"attention_bias": True}, "attention_bias=True is not known for llama"),
         ({"hidden_act": "gelu"}, "hidden_act=gelu is not known for llama"),
-        ({"model_type": "mistral"}, "sliding_window=4096 is not known for mistral"),  # which is what leaving it out means
+        (
+            {"model_type": "mistral"},
+            "sliding_window=4096 is not known for mistral",
+        ),  # which is what leaving it out means
         ({"model_type": "smollm3", "no_rope_layers": [1]}, "no_rope_layers has 1 values for 2 layers"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary scaling of type 'yarn' is not known"),
         ({"hidden_size": "wide"}, "is no config.json of a model: invalid literal for int() with base 10: 'wide'."),

@@ -50,7 +50,7 @@ def variants(operator: type[Operator], library: str, framework: type[Framework])
 def _how(operator: type[Operator], library: str, framework: type[Framework]) -> str:
     if hasattr(operator, library):
         return "native"
-    if operator.own_forms_only:
+    if operator.own_forms_only or framework.own_forms_only:
         return "–"
     if operator.own_form(framework.forms) is not None:
         return "native"

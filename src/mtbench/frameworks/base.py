@@ -102,6 +102,13 @@ class Framework(ABC):
     variants: Mapping[str, Mapping[str, Form]] = MappingProxyType({})
     """Other ways of this library's own, by the operator's key and the name that `operator.variant` takes."""
 
+    own_forms_only: str | None = None
+    """What it runs, in words, where that is operators with a form of their own for it alone: it has no array functions with
+    which to compute definitions."""
+
+    measures_peaks: bool = True
+    """Whether its `xp` computes on the device that its forms do, so that the best rates of products and copies tell of it."""
+
     own_settings: Collection[str] = ()
     """The names of the settings that this library alone has (`Settings.own`)."""
 

@@ -138,7 +138,9 @@ class LanguageModel:
             names |= {"pre_feedforward_layernorm": (self.embed_dim,), "post_feedforward_layernorm": (self.embed_dim,)}
         found = {f"{name}.weight": shape for name, shape in names.items()}
         if self.biases_queries:
-            found |= {f"self_attn.{name}_proj.bias": (size,) for name, size in zip("qkv", (queries, keys, keys), strict=True)}
+            found |= {
+                f"self_attn.{name}_proj.bias": (size,) for name, size in zip("qkv", (queries, keys, keys), strict=True)
+            }
         return {f"model.layers.{index}.{name}": shape for name, shape in found.items()}
 
     def tensors(self) -> dict[str, Dimensions]:

@@ -15,7 +15,7 @@ from mtbench.private import Private as Private
 
 PACKAGES = (
     "torch", "mlx", "mlx-metal", "mlx-cpu", "jax", "jaxlib", "numpy", "transformers", "mlx-lm", "array-api-compat",
-    "zeus-apple-silicon", "nvidia-ml-py", "pyobjc-framework-Cocoa",
+    "llama-cpp-python", "gguf", "zeus-apple-silicon", "nvidia-ml-py", "pyobjc-framework-Cocoa",
 )  # fmt: skip
 """Whose versions decide what is measured."""
 

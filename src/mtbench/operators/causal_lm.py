@@ -12,6 +12,8 @@ import numpy as np
 
 from mtbench import paths
 from mtbench.errors import ConfigError
+from mtbench.language_models import gguf
+from mtbench.language_models import llama_cpp as llama
 from mtbench.language_models import mlx as mlx_lm
 from mtbench.language_models import torch as transformers
 from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, drawn, kept
@@ -173,3 +175,8 @@ class CausalLM(Operator):
     def mlx(self, w: SimpleNamespace) -> Call:
         model = mlx_lm.load(self.stored(int(w.seed.item())).folder, w.like)
         return (mlx_lm.Prefill if self.phase == "prefill" else mlx_lm.Decode)(model)
+
+    def llama_cpp(self, w: SimpleNamespace) -> Call:
+        stored = self.stored(int(w.seed[0]))
+        model = llama.Loaded(gguf.write(stored, self.model, gguf.NUMBER_TYPES[w.like.stands_for]), self.model, w.like)
+        return (llama.Prefill if self.phase == "prefill" else llama.Decode)(model)

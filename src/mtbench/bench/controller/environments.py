@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mtbench import paths, plain
 from mtbench.errors import Unsupported
@@ -26,6 +27,9 @@ from mtbench.plan.jobs import Arm
 
 NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
 """What a worker imports beside its framework and the standard library, as in pyproject.toml."""
+
+BESIDE = {"llama-cpp-python": ("gguf>=0.19",)}
+"""What else a framework takes that its own package does not bring, as in pyproject.toml's extras."""
 
 OLDEST_PYTHON = (3, 11)
 
@@ -99,7 +103,7 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
     pip = [str(python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     try:
         _run([sys.executable, "-m", "venv", str(folder)], failure)
-        _run([*pip, requirement, *NEEDS], failure)
+        _run([*pip, requirement, *NEEDS, *BESIDE.get(canonicalize_name(Requirement(requirement).name), ())], failure)
         if (backend := _backend(python, Requirement(requirement))) is not None:
             _run([*pip, str(backend)], failure)
         installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()

@@ -26,6 +26,8 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
         ) from None
     if form is not None:
         return form(weights)
+    if framework.own_forms_only is not None:
+        raise Unsupported(f"{framework.library} runs {framework.own_forms_only}.")
     if variant == "portable" or not framework.forms:
         return problem.definition(framework.xp, weights)
     own = problem.own_form(framework.forms)

@@ -109,6 +109,8 @@ class Worker:
         return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0, request.brief)
 
     def _peak_rates(self, dtype: str, factor: float = 1.0, brief: bool = False) -> Rates:
+        if not self.framework.measures_peaks:
+            return Rates()
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)

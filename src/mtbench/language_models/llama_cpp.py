@@ -1,0 +1,238 @@
+"""llama.cpp's models and contexts, through llama-cpp-python's bindings of its C functions (llama.h)."""
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import Unsupported
+from mtbench.language_models import gguf
+from mtbench.language_models.config import LanguageModel
+
+ROOM = 256
+"""llama.cpp pads a context to a multiple of so many positions (llama-context.cpp)."""
+
+BATCH, UBATCH = 2048, 512
+"""The most tokens that a call takes, and that it computes at a time, by default (llama-context.cpp); a longer prompt raises the
+first alone."""
+
+STATE_MAGIC = 0xAF143CD8
+"""How the state of a sequence begins (llama-context.cpp, io_magic)."""
+
+CACHE_TYPES: dict[str, tuple[int, Any]] = {
+    "float32": (0, np.float32),
+    "float16": (1, np.float16),
+    "bfloat16": (1, np.float16),
+}
+"""ggml's type of cached keys and values, and NumPy's, by dtype: float16 is llama.cpp's default, and holds what bfloat16 has of
+usual size; in float32 it would not be float32's answer."""
+
+Host = NDArray[Any]
+
+
+class Loaded:
+    """A model in llama.cpp's memory, on the device that `like` knows, and what of it is freed with it."""
+
+    def __init__(self, file: Path, model: LanguageModel, like: Any) -> None:
+        from llama_cpp import llama_cpp as llama
+
+        self.llama, self.model, self.setup, self.dtype, self.like = llama, model, like.setup, like.stands_for, like
+        if model.is_gemma and self.dtype == "float32" and self.setup.gpu is None:
+            raise Unsupported(
+                "llama.cpp's GELU on the CPU is a table of float16 (ggml-cpu/vec.h), so in float32 Gemma's logits are not the "
+                "model's; use bfloat16 or float16."
+            )
+        params = llama.llama_model_default_params()
+        params.n_gpu_layers = 0 if self.setup.gpu is None else len(model.layers) + 1
+        params.split_mode, params.main_gpu = 0, self.setup.gpu or 0  # none: one GPU has it all
+        self._no_devices = (ctypes.c_void_p * 1)(None)
+        if self.setup.gpu is None:
+            params.devices = ctypes.cast(self._no_devices, ctypes.c_void_p)
+        self.pointer = llama.llama_model_load_from_file(str(file).encode(), params)
+        if not self.pointer:
+            raise RuntimeError(f"llama.cpp could not load {file.name}, which was written for it")
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", None):
+            self.llama.llama_model_free(self.pointer)
+
+
+class Context:
+    """Sequences of one model side by side, each with a cache of its own for so many positions.
+
+    `take` computes tokens, one row a sequence, at these positions, and gives the logits of each sequence's last one, (batch,
+    vocab), in the context's own memory, where the next call writes them again.
+    """
+
+    def __init__(self, loaded: Loaded, batch: int, positions: int, tokens: int) -> None:
+        llama, setup = loaded.llama, loaded.setup
+        self.loaded, self.llama, self.count = loaded, llama, batch
+        self.cache_type, self.cache_dtype = CACHE_TYPES[loaded.dtype]
+        params = llama.llama_context_default_params()
+        params.n_ctx = batch * -(-positions // ROOM) * ROOM
+        params.n_seq_max = batch
+        params.n_batch, params.n_ubatch = max(BATCH, batch * tokens), setup.ubatch_size or UBATCH
+        params.n_threads = params.n_threads_batch = setup.threads
+        params.flash_attn_type = self._flash_attention(setup.flash_attention)
+        params.type_k = params.type_v = self.cache_type
+        params.offload_kqv = params.op_offload = setup.gpu is not None
+        params.swa_full = False  # as llama.cpp's own programs have it: a window's cache is of the window
+        params.no_perf = True
+        self.pointer = llama.llama_init_from_model(loaded.pointer, params)
+        if not self.pointer:
+            raise MemoryError(f"llama.cpp could not make a context of {params.n_ctx} positions")
+        self.memory = llama.llama_get_memory(self.pointer)
+        self.batch = llama.llama_batch_init(batch * tokens, 0, 1)
+        self._fill(batch, tokens)
+        self._logits: tuple[int, Any] = (0, None)
+
+    def _flash_attention(self, asked: int | None) -> int:
+        """As it comes, but in float32: llama.cpp's one kernel for attention rounds keys and values to float16, so that logits
+        of a small model were off by 1e-4, and by 1e-7 without it."""
+        if asked is None and self.loaded.dtype == "float32":
+            return int(self.llama.LLAMA_FLASH_ATTN_TYPE_DISABLED)
+        return int(self.llama.LLAMA_FLASH_ATTN_TYPE_AUTO) if asked is None else asked
+
+    def _fill(self, batch: int, tokens: int) -> None:
+        """All of a batch but tokens and positions stays as it is: whose each token is, and that its last one gives logits."""
+        size = batch * tokens
+        self.batch.n_tokens = size
+        self._tokens = np.ctypeslib.as_array(self.batch.token, (size,)).reshape(batch, tokens)
+        self._positions = np.ctypeslib.as_array(self.batch.pos, (size,)).reshape(batch, tokens)
+        wanted = np.ctypeslib.as_array(self.batch.logits, (size,)).reshape(batch, tokens)
+        wanted[:] = 0
+        wanted[:, -1] = 1
+        for index in range(size):
+            self.batch.n_seq_id[index] = 1
+            self.batch.seq_id[index][0] = index // tokens
+
+    def take(self, tokens: Host, start: int) -> Any:
+        llama = self.llama
+        self._tokens[:] = tokens
+        self._positions[:] = np.arange(start, start + self._positions.shape[1])
+        status = llama.llama_decode(self.pointer, self.batch)
+        if status:
+            raise RuntimeError(f"llama_decode failed with status {status}")
+        llama.llama_synchronize(self.pointer)
+        return self.logits()
+
+    def logits(self) -> Any:
+        pointer = self.llama.llama_get_logits(self.pointer)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        if address != self._logits[0]:
+            shape = (self.count, self.loaded.model.vocab_size)
+            self._logits = (address, np.ctypeslib.as_array(pointer, shape).view(type(self.loaded.like)))
+        return self._logits[1]
+
+    def clear(self) -> None:
+        self.llama.llama_memory_clear(self.memory, False)
+
+    def set_back(self, length: int) -> None:
+        """Drops all positions from this one on."""
+        for sequence in range(self.count):
+            self.llama.llama_memory_seq_rm(self.memory, sequence, length, -1)
+
+    def hold(self, keys: Host, values: Host) -> None:
+        """Puts a context into the cache: (batch, layers, kv_heads, positions, head_dim) each, keys as if rotated.
+
+        There is no function for it but that which restores a sequence from a file; of an unknown version it takes another form.
+        """
+        model = self.loaded.model
+        for sequence in range(self.count):
+            rows = [
+                np.ascontiguousarray(each[sequence].transpose(0, 2, 1, 3)).astype(
+                    self.cache_dtype
+                )  # a position's heads
+                for each in (gguf.permuted(model, keys, keys.ndim - 1), values)
+            ]
+            for transposed in (False, True):  # values, where attention is not in one kernel
+                state = self._state(rows[0], rows[1], sequence, transposed)
+                buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+                if self.llama.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence) == len(state):
+                    break
+            else:
+                raise Unsupported(
+                    "this version of llama.cpp keeps its cache in another form than 0.3.36 of llama-cpp-python"
+                )
+
+    def _state(self, keys: Host, values: Host, sequence: int, transposed: bool) -> bytes:
+        """A sequence's state, as llama_state_seq_get_data writes it: the cache of layers that see all, and, where some have a
+        window, that of the others with the positions that the next token sees."""
+        layers, length = self.loaded.model.layers, keys.shape[1]
+        kinds: Sequence[Sequence[int]] = [[i for i, each in enumerate(layers) if each.window is None]]
+        windowed = [i for i, each in enumerate(layers) if each.window is not None]
+        if windowed:
+            kinds = [*kinds, windowed]
+        state = struct.pack("<Ii", STATE_MAGIC, sequence)
+        for members in kinds:
+            window = layers[members[0]].window if members else None
+            first = 0 if window is None else max(0, length - window + 1)
+            state += self._cells(keys[members, first:], values[members, first:], first, sequence, transposed)
+        return state
+
+    def _cells(self, keys: Host, values: Host, first: int, sequence: int, transposed: bool) -> bytes:
+        """One cache (llama-kv-cache.cpp, state_write): of each stream the cells, their positions, and what the layers hold."""
+        layers, length = keys.shape[:2]
+        own = b"".join(struct.pack("<iIi", position, 1, sequence) for position in range(first, first + length))
+        own += struct.pack("<II", transposed, layers)
+        flat = keys.reshape(layers, length, -1)
+        for layer in flat:
+            own += struct.pack("<iQ", self.cache_type, layer[0].nbytes) + layer.tobytes()
+        for layer in values.reshape(layers, length, -1):
+            if transposed:
+                own += struct.pack("<iII", self.cache_type, layer.itemsize, layer.shape[1]) + layer.T.tobytes()
+            else:
+                own += struct.pack("<iQ", self.cache_type, layer[0].nbytes) + layer.tobytes()
+        empty = struct.pack("<I", 0)
+        streams = [empty] * self.count
+        streams[sequence] = struct.pack("<I", length) + own
+        return struct.pack("<I", self.count) + b"".join(streams)
+
+    def __del__(self) -> None:
+        if getattr(self, "batch", None) is not None:
+            self.llama.llama_batch_free(self.batch)
+        if getattr(self, "pointer", None):
+            self.llama.llama_free(self.pointer)
+
+
+class Prefill:
+    """tokens -> logits of the last position, through a cache that is emptied in each call."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._contexts: dict[tuple[int, ...], Context] = {}
+
+    def __call__(self, tokens: Any) -> Any:
+        if tokens.shape not in self._contexts:
+            batch, count = tokens.shape
+            self._contexts[tokens.shape] = Context(self._loaded, batch, count, count)
+        context = self._contexts[tokens.shape]
+        context.clear()
+        return context.take(tokens, 0)
+
+
+class Decode:
+    """token, keys, values -> logits, through a cache with these keys and values, which is set back to their length."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._states: dict[tuple[int, int], tuple[Context, Any, Any]] = {}
+
+    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
+        context, length = self._state(keys, values), keys.shape[3]
+        logits = context.take(token, length)
+        context.set_back(length)
+        return logits
+
+    def _state(self, keys: Any, values: Any) -> Context:
+        """The context of these inputs; they are kept beside it, so that their identities stay theirs."""
+        known = (id(keys), id(values))
+        if known not in self._states:
+            context = Context(self._loaded, keys.shape[0], keys.shape[3] + 1, 1)
+            context.hold(np.asarray(keys), np.asarray(values))
+            self._states[known] = (context, keys, values)
+        return self._states[known][0]

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.bench.rates import limit_ns
+from mtbench.plain import to_json
+from mtbench.results.axes import CONTENDERS
 from mtbench.results.cells import contended
 from mtbench.results.estimates import estimate, interval
-from mtbench.results.record import CONTENDERS, Record, to_json, write
+from mtbench.results.record import Record, write
 
 MACHINE = {
     "chip": "Apple M3 Pro",

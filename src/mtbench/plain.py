@@ -100,6 +100,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def to_json(value: Any) -> str:
+    """JSON with sorted keys, the form in which nested facts stand in a record."""
+    return json.dumps(value, sort_keys=True)
+
+
 def fingerprint(content: Any, digits: int = 64) -> str:
     """So many hexadecimal digits for plain values, whatever the order of their names: the same on every machine and day. Ten
     of them leave a chance of about 1e-6 that any two of a thousand are alike."""

@@ -20,8 +20,9 @@ from mtbench.compare import Table, compare, compare_by, formats, gate
 from mtbench.compare.sides import read
 from mtbench.errors import ConfigError
 from mtbench.launch import commands as cli
+from mtbench.plain import to_json
 from mtbench.results.comparison import Timing, between_sessions
-from mtbench.results.record import Record, to_json, write
+from mtbench.results.record import Record, write
 from mtbench.results.samples import blocks
 from record_builder import START, with_blocks
 

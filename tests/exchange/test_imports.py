@@ -23,8 +23,9 @@ from mtbench.exchange import presets
 from mtbench.exchange.imports import import_files
 from mtbench.launch import commands
 from mtbench.launch.compose import plan_of
+from mtbench.plain import to_json
 from mtbench.results import comparison, record
-from mtbench.results.record import Record, to_json
+from mtbench.results.record import Record
 
 
 def imported(tmp_path: Path, text: str, name: str) -> list[Record]:

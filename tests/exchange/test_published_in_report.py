@@ -12,8 +12,9 @@ from published_files import DATE, HARDWARE, LAYERS, LLAMA_ROWS, SETTINGS
 
 from mtbench.exchange.imports import import_files
 from mtbench.exchange.presets import language_model
+from mtbench.plain import to_json
 from mtbench.report import build, tables
-from mtbench.results.record import to_json, write
+from mtbench.results.record import write
 from record_builder import Grid, record, with_blocks, with_limit, write_grid
 
 MHA = {"bias": True, "causal": True, "embed_dim": 768, "head_dim": None, "num_heads": 8}

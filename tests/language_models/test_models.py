@@ -21,9 +21,10 @@ from mtbench.language_models import config as published
 from mtbench.language_models import dimensions
 from mtbench.launch.config import register
 from mtbench.operators.base import Shape
+from mtbench.plain import to_json
 from mtbench.plan.jobs import Arm, Task, job
 from mtbench.results import cells
-from mtbench.results.record import Record, to_json
+from mtbench.results.record import Record
 
 PRESETS = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
 WHOLE = [name for name in PRESETS if name != "qwen3_30b_a3b"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from report_site import Report, Visit
 
+from mtbench.plain import to_json
 from mtbench.report import build
-from mtbench.results.record import to_json, write
+from mtbench.results.record import write
 from record_builder import Grid, record, write_grid
 
 HOSTILE = """Traceback (most recent call last):

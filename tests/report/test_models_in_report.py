@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+from mtbench.plain import to_json
 from mtbench.report import build, tables
-from mtbench.results.record import Record, to_json, write
+from mtbench.results.record import Record, write
 from record_builder import record, with_samples
 
 

@@ -15,6 +15,7 @@ import pytest
 from report_site import Report
 
 from mtbench.errors import ConfigError
+from mtbench.plain import to_json
 from mtbench.report import build, tables
 from mtbench.report.arms import styles
 from mtbench.report.pages import page_names
@@ -22,7 +23,7 @@ from mtbench.report.publish import published
 from mtbench.report.ratios import ratios
 from mtbench.results import columns, format
 from mtbench.results import record as records
-from mtbench.results.record import to_json, write
+from mtbench.results.record import write
 from record_builder import START, Grid, measured, record, with_samples, write_grid
 
 

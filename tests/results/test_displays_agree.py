@@ -14,10 +14,11 @@ from rich.console import Console
 from mtbench import compare as comparison
 from mtbench.compare import formats
 from mtbench.console import table
+from mtbench.plain import to_json
 from mtbench.report import build, roofline, tables
 from mtbench.results.comparison import between
 from mtbench.results.format import ratio
-from mtbench.results.record import Record, to_json, write
+from mtbench.results.record import Record, write
 from mtbench.results.verdicts import VERDICTS
 from record_builder import Grid, measured, with_samples, write_grid
 from record_builder import record as plain_record

@@ -6,8 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from mtbench.plain import to_json
 from mtbench.results import columns, record
-from mtbench.results.record import CONTENDERS, Record, read, to_json, write
+from mtbench.results.axes import CONTENDERS
+from mtbench.results.record import Record, read, write
 from record_builder import START, measured
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "columns.md"

@@ -100,7 +100,7 @@ def plan_of(
     """The plan of `mtbench.time`. `usual` is one of any operator by library, which has what is asked for in the words of a
     configuration: arm, dtype, protocol, tolerance. Raises ConfigError."""
     from mtbench.plan import jobs as plans
-    from mtbench.results.record import CONTENDERS
+    from mtbench.results.axes import CONTENDERS
 
     arms = {library: made.jobs[0].arm for library, made in usual.items()}
     as_usual = usual[libraries[next(iter(contenders))]]

@@ -12,9 +12,11 @@ from typing import Any
 from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import Measured
 from mtbench.errors import ConfigError, unknown
+from mtbench.plain import to_json
 from mtbench.results import cells
-from mtbench.results.cells import PARAMS, Held
-from mtbench.results.record import Record, to_json
+from mtbench.results.axes import PARAMS
+from mtbench.results.cells import Held
+from mtbench.results.record import Record
 
 _OF_A_FRAMEWORK = ("framework", "mode", "setup", "library_version", "requirement", "python_version")
 """Columns that are bound to differ where frameworks do."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench.compare.sides import Measured
-from mtbench.results.record import Record, to_json
+from mtbench.plain import to_json
+from mtbench.results.record import Record
 
 _LIBRARY = ("python_version", "threads", "blas", "device_kind", "device_name")
 """Columns that tell what ran, besides the library's version; of two different frameworks they are bound to differ."""

@@ -13,12 +13,13 @@ from mtbench import machine
 from mtbench.bench.controller.begun import Begun, state_of
 from mtbench.bench.controller.job_state import ENDED_EARLY
 from mtbench.errors import ConfigError, unknown
+from mtbench.plain import to_json
 from mtbench.plan import jobs as plans
 from mtbench.plan.jobs import Job, Plan
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 from mtbench.results.format import plural
-from mtbench.results.record import SCHEMA_VERSION, STATUSES, Record, to_json
+from mtbench.results.record import SCHEMA_VERSION, STATUSES, Record
 
 CHANGEABLE = ("restarts", "stop_after", "stop_when_hot")
 """Settings that a sweep may go on with another value of. Of any other, its samples would not be of one kind."""

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from mtbench import paths
-from mtbench.results.record import to_json
+from mtbench.plain import to_json
 
 OTHER_MODELS = re.compile(r"embed|rerank|vision|(?<![a-z])vl(?![a-z])", re.IGNORECASE)
 """Words by which a name is of another architecture, although it begins like a preset's."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from mtbench import plain
 from mtbench.errors import ConfigError
+from mtbench.plain import to_json
 from mtbench.results.estimates import interval
-from mtbench.results.record import Record, to_json
+from mtbench.results.record import Record
 
 DIGITS = 10
 """Of the fingerprints of a cell, a job and a machine."""

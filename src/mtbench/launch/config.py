@@ -13,18 +13,17 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from packaging.requirements import InvalidRequirement, Requirement
 
 from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.frameworks.base import CompileSettings
-from mtbench.language_models import dimensions
 from mtbench.operators.base import Operator, Shape
+from mtbench.plain import to_json
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.jobs import Arm, Job, Task, job
 from mtbench.plan.protocol import Protocol
-from mtbench.results.record import CONTENDERS, to_json
+from mtbench.results.axes import CONTENDERS
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
 
@@ -137,7 +136,11 @@ def _folder_resolver(*, _root_: DictConfig) -> str:
 
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
     """${mtbench.model:embed_dim,768}: the chosen model's dimension, or what holds where none is chosen."""
-    return default if _root_.model.name is None else dimensions.dimension(dimension, _model_config(_root_))
+    if _root_.model.name is None:
+        return default
+    from mtbench.language_models.dimensions import dimension as of_model
+
+    return of_model(dimension, _model_config(_root_))
 
 
 def _model_config_resolver(*, _root_: DictConfig) -> str | None:
@@ -291,6 +294,8 @@ def _requirement(text: str | None) -> str | None:
     """A requirement in its normal form, so that one asked for in two spellings is one arm."""
     if text is None:
         return None
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:

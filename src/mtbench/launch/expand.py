@@ -15,10 +15,9 @@ from hydra.core.override_parser.types import Override, ValueType
 from mtbench.catalogue import registry, support
 from mtbench.errors import ConfigError
 from mtbench.plan.protocol import Protocol
+from mtbench.results.axes import PARAMS
 
 NOT_AXES = ("sweep", "experiment")
-
-PARAMS = "operator.params."
 
 VARIANT = "operator.variant"
 

@@ -19,7 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from mtbench import paths
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch.config import Config
-from mtbench.launch.expand import OPEN, PARAMS, as_axis, is_plain, parameters
+from mtbench.launch.expand import OPEN, as_axis, is_plain, parameters
+from mtbench.results.axes import PARAMS
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc",

@@ -1,7 +1,6 @@
 """How far an answer may be from the reference, and how far it is, in three measures. Read by worker and controller alike."""
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 ELEMENT_FACTOR = 3
 """An element may be off by so many times what a row may. Of 675 right results the worst element was off by 1.3 to 3.7 times
@@ -31,6 +30,8 @@ class Limits:
         root mean square. It is taken for one of them up to the quantile of a normal distribution that `count` of them exceed
         with the chance of `FALSE_ALARM` (union bound).
         """
+        from statistics import NormalDist
+
         return max(self.element, -NormalDist().inv_cdf(FALSE_ALARM / (2 * max(count, 1))) * error)
 
     def times(self, factor: float) -> "Limits":

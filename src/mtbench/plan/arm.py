@@ -6,13 +6,12 @@ from typing import Any
 
 from mtbench import plain
 from mtbench.frameworks.base import AS_IT_COMES, CompileSettings, Settings
+from mtbench.results.axes import PARAMS
 
 FIRST_SETTINGS = (
     "framework", "mode", "variant", "device", "matmul_precision", "framework_file", "python", "requirement",
 )  # fmt: skip
 """Those of an arm that its first version had."""
-
-PARAMS = "operator.params."
 
 SPOKEN = 32
 """The longest value of an environment variable that names an arm as it is."""

@@ -16,12 +16,12 @@ from mtbench import __version__, plain
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
-from mtbench.plain import from_plain, to_plain
+from mtbench.plain import from_plain, to_json, to_plain
 from mtbench.plan.accuracy import Limits
-from mtbench.plan.arm import PARAMS, library_axes
 from mtbench.plan.arm import Arm as Arm
+from mtbench.plan.arm import library_axes
 from mtbench.plan.protocol import Protocol
-from mtbench.results.record import CONTENDERS, to_json
+from mtbench.results.axes import CONTENDERS, PARAMS
 
 DIGITS = 10
 """Of the fingerprint of a cell or a job."""

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.errors import ConfigError
+from mtbench.plain import to_json
 from mtbench.report.arms import labelled
 from mtbench.results import cells, record, samples
 
@@ -208,7 +209,7 @@ def _held(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merged(params: str, settings: str) -> str:
-    return record.to_json(json.loads(params) | json.loads(settings))
+    return to_json(json.loads(params) | json.loads(settings))
 
 
 def _flat(records: pl.DataFrame) -> pl.DataFrame:

@@ -10,9 +10,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtbench.results.record import CONTENDERS, Record, to_json
-
-PARAMS = "operator.params."
+from mtbench.plain import to_json
+from mtbench.results.axes import CONTENDERS, PARAMS
+from mtbench.results.record import Record
 
 Row = Mapping[str, Any]
 

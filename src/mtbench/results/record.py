@@ -4,7 +4,6 @@ Users query these files directly, so column names and units are a contract: a ch
 a new column does not. Polars is imported inside functions, since only writing and reading need it.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.paths import write_atomically
+from mtbench.results.axes import CONTENDERS
 from mtbench.results.columns import column
 from mtbench.results.files import FILE_NAME as FILE_NAME
 from mtbench.results.files import find as find
@@ -28,9 +28,6 @@ STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "faile
 """ok: measured and verified. mismatch: a wrong answer, so no speed. unsupported: not possible here, `reason` says why.
 oom, timeout, crashed, failed, interrupted: no result, `reason` says what happened. unverified: a speed without a checked
 answer, of others' figures (`source`) or of what gives no answer to check; in no verdict, and never ranked with `ok`."""
-
-CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
-"""What competes where a sweep names nothing else, and in all records that do not say."""
 
 VERSION_1 = {"epochs": "restarts", "epoch_spread": "restart_spread"}
 """Columns of version 1, and what they are called since."""
@@ -316,11 +313,6 @@ def of_rows(frame: "pl.DataFrame") -> list[Record]:
         Record(**{name: value for name, value in row.items() if value is not None or name not in defaults})
         for row in frame.select(names).iter_rows(named=True)
     ]
-
-
-def to_json(value: Any) -> str:
-    """JSON with sorted keys, the form in which nested facts stand in a record."""
-    return json.dumps(value, sort_keys=True)
 
 
 def now() -> datetime:

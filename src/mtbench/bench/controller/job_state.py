@@ -14,11 +14,12 @@ from mtbench.bench.rates import Rates, limit_ns
 from mtbench.bench.wire import Finished, Prepared, Started
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
+from mtbench.plain import to_json
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
-from mtbench.results.record import Record, now, to_json
+from mtbench.results.record import Record, now
 from mtbench.results.samples import block_statistic, tick_of
 
 ROOF_UNSURE = (

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from mtbench.plain import to_json
 from mtbench.results.answers import Answers, answers
 from mtbench.results.answers.contests import of_records
 from mtbench.results.answers.regimes import regime
 from mtbench.results.certainty import certainty
 from mtbench.results.comparison import between
 from mtbench.results.format import span, times
-from mtbench.results.record import Record, to_json
+from mtbench.results.record import Record
 from record_builder import START, record, with_blocks
 
 GQA = to_json({"embed_dim": 576, "num_heads": 9, "causal": True})

@@ -12,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 
-from mtbench.catalogue import registry, support
+from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.plan.protocol import Protocol
 from mtbench.results.axes import PARAMS
@@ -142,6 +142,8 @@ def _with_variants(
     names. Raises ConfigError where a job names neither."""
     if asked is None or asked.value_type is not ValueType.GLOB_CHOICE_SWEEP:
         return dict(jobs)
+    from mtbench.catalogue import support
+
     folders = _folders(loader)
     glob: Any = asked.value()
     found: dict[tuple[str, ...], None] = {}

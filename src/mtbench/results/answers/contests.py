@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mtbench.plain import to_json
 from mtbench.results import comparison, samples
 from mtbench.results.answers.regimes import REGIMES, regime
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import named, names_that_differ
 from mtbench.results.certainty import LEVELS, Certainty, certainty
 from mtbench.results.comparison import Timing
-from mtbench.results.record import Record, to_json
+from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
 Row = Mapping[str, Any]

@@ -10,10 +10,10 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
+from mtbench.plain import to_json
 from mtbench.results import comparison
 from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, pair
 from mtbench.results.certainty import Certainty, certainty
-from mtbench.results.record import to_json
 from mtbench.results.verdicts import Comparison
 
 FULL = "float32"

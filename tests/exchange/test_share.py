@@ -18,9 +18,10 @@ from mtbench.exchange.check import check
 from mtbench.exchange.imports import import_files
 from mtbench.exchange.package import Contents, Selftest
 from mtbench.launch import commands
+from mtbench.plain import to_json
 from mtbench.private import Private
 from mtbench.results import record
-from mtbench.results.record import Record, to_json, write
+from mtbench.results.record import Record, write
 from mtbench.selftest import outcome
 from record_builder import MACHINE, Grid, measured, write_grid
 

@@ -1,8 +1,9 @@
 """The report: records in, one folder of pages out, which works offline.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
-called and how they are drawn), `roofline` (what shares its limits), `views` and `charts`, `contents` (all that is shown),
-`pages` and `jobs` (how it is written), and `publish`, which puts the finished folder in place.
+called and how they are drawn), `roofline` (what shares its limits), `history` (what changed over versions), `views` and
+`charts`, `contents` (all that is shown), `pages` and `jobs` (how it is written), and `publish`, which puts the finished
+folder in place.
 """
 
 import logging
@@ -18,9 +19,10 @@ import vl_convert
 from mtbench import __version__
 from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import jobs, pages, tables
+from mtbench.report import history, jobs, pages, tables
 from mtbench.report.charts import Chart, theme
 from mtbench.report.contents import Contents, Operator, contents, where
+from mtbench.report.history import History
 from mtbench.report.publish import published
 from mtbench.report.tables import METRICS, Tables
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
@@ -51,15 +53,18 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
     for problem in read.problems:
         logging.getLogger(__name__).warning(problem)
     shown = contents(read)
+    over_time = history.of(read, shown.styles)
     with published(out) as building:
-        _write_pages(read, shown, selftests, building)
+        _write_pages(read, shown, over_time, selftests, building)
         _write_results(read.results, building)
         if chart_format:
-            _write_charts(shown.charts, chart_format, building)
+            _write_charts([*shown.charts, *over_time.charts], chart_format, building)
     return out / "index.html"
 
 
-def _write_pages(read: Tables, shown: Contents, selftests: Sequence[outcome.Outcome], folder: Path) -> None:
+def _write_pages(
+    read: Tables, shown: Contents, over_time: History, selftests: Sequence[outcome.Outcome], folder: Path
+) -> None:
     everywhere = {
         "version": __version__,
         "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -69,6 +74,7 @@ def _write_pages(read: Tables, shown: Contents, selftests: Sequence[outcome.Outc
         "colours": {label: one.colour for label, one in shown.styles.items()},
         "pair": shown.pair,
         "page_names": shown.page_names,
+        "has_history": over_time.told,
         "where": where(read.records),
         "confidence": percent(CONFIDENCE),
         "threshold": percent(THRESHOLD),
@@ -91,6 +97,8 @@ def _write_pages(read: Tables, shown: Contents, selftests: Sequence[outcome.Outc
             where=where(one.records),
         )
     write("roofline.html", "roofline.html", grounds=shown.limits)
+    if over_time.told:
+        write("history.html", "history.html", history=over_time)
     write("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
     write("job.html", "job.html", groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
     write(

@@ -45,7 +45,7 @@ def asset(name: str) -> str:
 
 def page_names(operators: Iterable[str]) -> dict[str, str]:
     """A file name for each operator's page, fit for any file system and never that of another page."""
-    taken = {"index", "job", "roofline", "support"}
+    taken = {"history", "index", "job", "roofline", "support"}
     names = {}
     for operator in operators:
         name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)

@@ -1,7 +1,8 @@
 """The data that a chart draws: one section of a page, the overview of a report, or records with the same measured limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -56,4 +57,18 @@ class MachineView:
     where: str
 
 
-View = SectionView | OverviewView | LimitsView | MachineView
+@dataclass(frozen=True)
+class HistoryView:
+    """One operator on one machine over versions and dates: a point for each record, those of the cells that changed most.
+
+    `cells` is how many there are in all. `name` is unique in a report.
+    """
+
+    name: str
+    operator: str
+    where: str
+    cells: int
+    points: Sequence[Mapping[str, Any]]
+
+
+View = SectionView | OverviewView | LimitsView | MachineView | HistoryView

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,21 @@ def offenders(package: str, *allowed: str, at_load_only: bool = False) -> list[s
         and (found.at_load or not at_load_only)
         and not any(found.file == name or (name.endswith("/") and found.file.startswith(name)) for name in allowed)
     ]
+
+
+@pytest.mark.parametrize("depth", [2, 9], ids=["folders", "files"])
+def test_nothing_imports_in_a_circle(depth: int) -> None:
+    files = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts): path for path in SOURCES}
+    files = {name.removesuffix(".__init__"): path.relative_to(ROOT / "src") for name, path in files.items()}
+    of_modules = [found for found in ALL_IMPORTS if found.module in files]
+    # `from mtbench import paths` takes the module, and nothing of the package.
+    packages = {(found.file, found.line, found.module.rpartition(".")[0]) for found in of_modules}
+    graph: dict[str, set[str]] = {}
+    for found in of_modules:
+        one, other = ("/".join(path.parts[:depth]) for path in (Path(found.file), files[found.module]))
+        if one != other and (found.file, found.line, found.module) not in packages:
+            graph.setdefault(one, set()).add(other)
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names those in it
 
 
 LAUNCH = ("mtbench/launch/", "hydra_plugins/")

@@ -5,10 +5,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mtbench.version import __version__
+
 if TYPE_CHECKING:
     from mtbench.api import Best, Results, make_plan, measure, read, run, time
-
-__version__ = "0.1.0"
 
 __all__ = ["Best", "Results", "__version__", "make_plan", "measure", "read", "run", "time"]
 

@@ -21,8 +21,8 @@ from mtbench.launch import commands
 from mtbench.plain import to_json
 from mtbench.private import Private
 from mtbench.results import record
+from mtbench.results import selftest as outcome
 from mtbench.results.record import Record, write
-from mtbench.selftest import outcome
 from record_builder import MACHINE, Grid, measured, write_grid
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
+from mtbench.results.selftest import MET, MISSED, NOT_SHOWN, REPORTED
 from mtbench.results.stats import Interval, compare_paired
 from mtbench.results.verdicts import Comparison
 from mtbench.selftest import goals
 from mtbench.selftest.goals import DEDICATED, GOALS, SHARED, Goal
-from mtbench.selftest.outcome import MET, MISSED, NOT_SHOWN, REPORTED
 
 
 def comparison(ratio=1.0, half=0.001, p_value=0.5, verdict="equivalent", detectable=0.01):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mtbench.report import build
+from mtbench.results import selftest as outcomes
 from mtbench.results.record import Record, write
-from mtbench.selftest import outcome as outcomes
-from mtbench.selftest.outcome import Outcome, Row
+from mtbench.results.selftest import Outcome, Row
 
 
 @pytest.fixture
@@ -68,6 +68,6 @@ def test_a_broken_file_is_named_and_costs_nothing_else(measured):
 def test_reading_an_outcome_imports_nothing_that_measures():
     import subprocess
 
-    code = "import sys, mtbench.selftest.outcome; print([m for m in sys.modules if m.startswith('mtbench.bench')])"
+    code = "import sys, mtbench.results.selftest; print([m for m in sys.modules if m.startswith('mtbench.bench')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

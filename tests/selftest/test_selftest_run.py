@@ -15,8 +15,9 @@ from mtbench.catalogue import registry
 from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
-from mtbench.selftest import agreement, goals, outcome, run, sweeps, trials
-from mtbench.selftest.outcome import MISSED, NOT_POSSIBLE
+from mtbench.results import selftest as outcome
+from mtbench.results.selftest import MISSED, NOT_POSSIBLE
+from mtbench.selftest import agreement, goals, run, sweeps, trials
 from mtbench.selftest.run import Extent
 from mtbench.selftest.trials import Broken, Series
 

@@ -17,7 +17,7 @@ from mtbench.private import Private
 from mtbench.results import record
 from mtbench.results.format import plural, size
 from mtbench.results.record import Record
-from mtbench.selftest.outcome import newest
+from mtbench.results.selftest import newest
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def selftest(
     """
     from rich.console import Console
 
-    from mtbench.selftest.outcome import Outcome, write
+    from mtbench.results.selftest import Outcome, write
     from mtbench.selftest.run import run
     from mtbench.selftest.table import table
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__, plain
+from mtbench import plain
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Operator, Shape
@@ -22,6 +22,7 @@ from mtbench.plan.arm import Arm as Arm
 from mtbench.plan.arm import library_axes
 from mtbench.plan.protocol import Protocol
 from mtbench.results.axes import CONTENDERS, PARAMS
+from mtbench.version import __version__
 
 DIGITS = 10
 """Of the fingerprint of a cell or a job."""

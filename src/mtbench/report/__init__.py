@@ -16,7 +16,6 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from mtbench import __version__
 from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
 from mtbench.report import history, jobs, pages, tables
@@ -25,9 +24,10 @@ from mtbench.report.contents import Contents, Operator, contents, where
 from mtbench.report.history import History
 from mtbench.report.publish import published
 from mtbench.report.tables import METRICS, Tables
+from mtbench.results import selftest as outcome
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
 from mtbench.results.format import CONFIDENCE, percent
-from mtbench.selftest import outcome
+from mtbench.version import __version__
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.paths import write_atomically
 from mtbench.results.axes import CONTENDERS
-from mtbench.results.columns import column
+from mtbench.results.columns import column, columns
 from mtbench.results.files import FILE_NAME as FILE_NAME
 from mtbench.results.files import find as find
 from mtbench.results.files import scan
+from mtbench.results.soundness import checked
 
 if TYPE_CHECKING:
     import polars as pl
@@ -261,8 +262,8 @@ def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":
         list[list[float]]: pl.List(pl.List(pl.Float64)),
         datetime | None: pl.Datetime("us", "UTC"),
     }
-    columns = {column.name: types[column.type] for column in fields(Record)}
-    return {"schema_version": columns.pop("schema_version"), "status": columns.pop("status")} | columns
+    known = {each.name: types[each.type] for each in fields(Record)}
+    return {"schema_version": known.pop("schema_version"), "status": known.pop("status")} | known
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -270,8 +271,8 @@ def write(record: Record, folder: Path) -> Path:
     Raises OSError where that cannot be."""
     import polars as pl
 
-    columns = schema()
-    frame = pl.DataFrame({name: [getattr(record, name)] for name in columns}, schema=columns, strict=True)
+    known = schema()
+    frame = pl.DataFrame({name: [getattr(record, name)] for name in known}, schema=known, strict=True)
     content = BytesIO()  # so that what the file system says is an OSError, and not Polars's error
     frame.write_parquet(content, compression="zstd")
     write_atomically(folder / FILE_NAME, content.getvalue())
@@ -287,17 +288,15 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
     """
     import polars as pl
 
-    from mtbench.results.soundness import checked
-
-    columns = schema()
-    old = {name: columns[since] for name, since in VERSION_1.items()}
-    found, problems = scan(files, columns | old)
+    known = schema()
+    old = {name: known[since] for name, since in VERSION_1.items()}
+    found, problems = scan(files, known | old)
     today = found.with_columns(
         *(pl.coalesce(since, name).alias(since) for name, since in VERSION_1.items()),
         protocol=pl.col("protocol").str.replace_all('"epochs":', '"restarts":', literal=True),
         contenders=pl.col("contenders").fill_null(pl.lit(list(CONTENDERS))),
     )
-    sound, unsound = checked(today.drop(*VERSION_1))
+    sound, unsound = checked(today.drop(*VERSION_1), list(columns(Record)), STATUSES, SCHEMA_VERSION)
     return sound, problems + unsound
 
 

@@ -6,11 +6,10 @@ sorted, drawn and compared without another look: names are there, JSON is what i
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtbench.results.columns import columns
-from mtbench.results.record import SCHEMA_VERSION, STATUSES, Record
+from mtbench.results.columns import Column
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,9 +35,12 @@ MAY_BE_NEGATIVE = ("canary_drift",)
 TIMES = ("latency", "throughput")
 
 
-def checked(frame: "pl.DataFrame") -> "tuple[pl.DataFrame, list[str]]":
-    """The rows of a frame of `record.read` that are records, with texts cut, and a line for each file that has others."""
-    why = _why(frame)
+def checked(
+    frame: "pl.DataFrame", columns: Sequence[Column], statuses: Sequence[str], newest: int
+) -> "tuple[pl.DataFrame, list[str]]":
+    """The rows of a frame that are records, with texts cut, and a line for each file that has others. Records have these
+    columns, one of these statuses, and no later schema than the `newest`."""
+    why = _why(frame, columns, _faults(columns, statuses, newest))
     sound = why.is_null()
     problems = []
     if not sound.all():
@@ -51,13 +53,16 @@ def checked(frame: "pl.DataFrame") -> "tuple[pl.DataFrame, list[str]]":
     return _cut(frame), problems
 
 
-def _why(frame: "pl.DataFrame") -> "pl.Series":
+def _why(frame: "pl.DataFrame", columns: Sequence[Column], faults: "Iterator[tuple[pl.Expr, str]]") -> "pl.Series":
     """For each row, the first thing that is wrong with it; null for a record."""
     import polars as pl
 
-    reasons = [pl.when(wrong.fill_null(False)).then(pl.lit(why)) for wrong, why in _faults()]
+    reasons = [pl.when(wrong.fill_null(False)).then(pl.lit(why)) for wrong, why in faults]
     found = frame.select(why=pl.coalesce(reasons))["why"]
-    for name, kind in _json_columns().items():
+    for column in columns:
+        if column.unit != "JSON":
+            continue
+        name, kind = column.name, list if column.name == "conditions" else dict
         spoilt = {text for text in frame[name].unique() if text is not None and not _is_json(text, kind)}
         if spoilt:
             told = pl.when(pl.col(name).is_in(list(spoilt))).then(pl.lit(f"its {name} is no JSON of the right form"))
@@ -65,20 +70,20 @@ def _why(frame: "pl.DataFrame") -> "pl.Series":
     return frame.select(why=pl.coalesce(found, _samples_fault(frame)))["why"]
 
 
-def _faults() -> "Iterator[tuple[pl.Expr, str]]":
+def _faults(columns: Sequence[Column], statuses: Sequence[str], newest: int) -> "Iterator[tuple[pl.Expr, str]]":
     import polars as pl
 
     for name in NEEDED:
         yield pl.col(name).is_null(), f"it has no {name}"
-    yield pl.col("schema_version") > SCHEMA_VERSION, "a later version of mtbench wrote it"
-    yield ~pl.col("status").is_in(STATUSES), f"its status is none of {', '.join(STATUSES)}"
+    yield pl.col("schema_version") > newest, "a later version of mtbench wrote it"
+    yield ~pl.col("status").is_in(statuses), f"its status is none of {', '.join(statuses)}"
     yield (pl.col("status") == "mismatch") & pl.col("latency_ns").is_not_null(), "a mismatch has no speed"
     yield (pl.col("status") == "ok") & pl.col("source").is_not_null(), "others published it, so it is not verified"
     for name in NAMES:
         yield pl.col(name).str.len_bytes() == 0, f"its {name} is empty"
     for name in ("batch_size", "seq_len"):
         yield ~pl.col(name).is_between(1, 2**53), f"its {name} is out of range"
-    for column in columns(Record):
+    for column in columns:
         value = pl.col(column.name)
         if column.type in (float, float | None):
             yield ~(value.is_finite() & (value.abs() <= LARGEST)), f"its {column.name} is no finite number"
@@ -120,11 +125,6 @@ def _samples_fault(frame: "pl.DataFrame") -> "pl.Series":
         wrong |= set(rounds.filter(bad.fill_null(False))["row"].to_list())
     said = ["its samples are no times that were measured" if row in wrong else None for row in range(frame.height)]
     return pl.Series("samples", said, dtype=pl.String)
-
-
-def _json_columns() -> dict[str, type]:
-    """The columns of JSON, and whether each holds an object or a list."""
-    return {one.name: list if one.name == "conditions" else dict for one in columns(Record) if one.unit == "JSON"}
 
 
 def _is_json(text: str, kind: type) -> bool:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from mtbench.results.selftest import MET, MISSED, NOT_POSSIBLE, NOT_SHOWN, REPORTED, Row
 from mtbench.results.stats import Interval
 from mtbench.results.verdicts import Comparison
-from mtbench.selftest.outcome import MET, MISSED, NOT_POSSIBLE, NOT_SHOWN, REPORTED, Row
 
 DEDICATED, SHARED = "dedicated", "shared"
 

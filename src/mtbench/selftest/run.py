@@ -11,8 +11,8 @@ from pathlib import Path
 from mtbench import machine
 from mtbench.errors import ConfigError, Unsupported, unknown
 from mtbench.frameworks.base import Description
+from mtbench.results.selftest import Outcome, Row
 from mtbench.selftest import agreement, goals, surroundings, sweeps, trials
-from mtbench.selftest.outcome import Outcome, Row
 from mtbench.selftest.surroundings import Surroundings
 from mtbench.selftest.trials import Broken, Series
 

@@ -4,7 +4,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.selftest.outcome import MET, MISSED, NOT_SHOWN, Outcome
+from mtbench.results.selftest import MET, MISSED, NOT_SHOWN, Outcome
 
 STYLES = {MET: "green", MISSED: "bold red", NOT_SHOWN: "yellow"}
 

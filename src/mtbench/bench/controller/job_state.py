@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mtbench import __version__
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.rates import Rates, limit_ns
 from mtbench.bench.wire import Finished, Prepared, Started
@@ -21,6 +20,7 @@ from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now
 from mtbench.results.samples import block_statistic, tick_of
+from mtbench.version import __version__
 
 ROOF_UNSURE = (
     "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from mtbench.errors import ConfigError
 from mtbench.launch import commands as cli
 from mtbench.machine.finding import Finding
-from mtbench.selftest import outcome as outcomes
+from mtbench.results import selftest as outcomes
+from mtbench.results.selftest import Outcome, Row
 from mtbench.selftest import run, surroundings
 from mtbench.selftest.goals import DEDICATED, SHARED
-from mtbench.selftest.outcome import Outcome, Row
 from mtbench.selftest.surroundings import judge
 from mtbench.selftest.table import table
 

@@ -5,12 +5,13 @@ It is read without anything that measures.
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__, plain
+from mtbench import plain
 from mtbench.paths import write_atomically
+from mtbench.version import __version__
 
 SCHEMA_VERSION = 1
 FILE_NAME = "selftest.json"
@@ -78,8 +79,8 @@ class Outcome:
 
 def write(outcome: Outcome, file: Path) -> None:
     """Writes the outcome; a reader sees the old file or the new one, never half."""
-    values = {"schema_version": SCHEMA_VERSION, **asdict(outcome)}
-    write_atomically(file, json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n")
+    values = {"schema_version": SCHEMA_VERSION, **plain.to_plain(outcome)}
+    write_atomically(file, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(file: Path) -> Outcome:
@@ -111,14 +112,3 @@ def newest(folders: Iterable[Path]) -> tuple[list[Outcome], list[str]]:
         if key not in found or outcome.created > found[key].created:
             found[key] = outcome
     return sorted(found.values(), key=lambda outcome: outcome.created, reverse=True), problems
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity: a difference that no number of rounds this small can show is null."""
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

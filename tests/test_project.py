@@ -111,6 +111,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ),
         ("mlx", ["mtbench/frameworks/mlx.py", "mtbench/language_models/mlx.py", "mtbench/operators/"]),
         ("transformers", ["mtbench/language_models/torch.py"]),
+        ("torchao", ["mtbench/language_models/torch.py"]),
         ("mlx_lm", ["mtbench/language_models/mlx.py"]),
         ("jax", ["mtbench/frameworks/jax.py", "mtbench/frameworks/_jax_forms.py"]),
         ("llama_cpp", ["mtbench/frameworks/llama_cpp.py", "mtbench/language_models/llama_cpp.py"]),

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from mtbench.bench.controller.begun import state_of
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.rates import Rates
+from mtbench.bench.wire import Finished, Prepared
 from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Divergence, Errors
 from mtbench.plan.jobs import Arm, Task, job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.record import Record
@@ -61,3 +65,33 @@ def test_a_single_operator_claims_no_rate_of_tokens() -> None:
     record = recorded("softmax", Shape(3, 2))
     assert (record.tokens, record.tokens_per_s, record.time_to_first_token_ns) == (None, None, None)
     assert record.energy_joule_per_token == 1.0
+
+
+def test_how_far_quantised_logits_are_is_in_the_record_and_survives_going_on() -> None:
+    params = {"config": json.dumps(CONFIG), "phase": "decode", "weight_dtype": "int4"}
+    one = job(Task("causal_lm", tuple(sorted(params.items())), "bfloat16", Shape(1, 1, 9)), Arm("numpy"), 1e-2)
+    state = JobState(one)
+    state.latency_ns, state.throughput_ns = [[[4000] * 3] * 8], [[2000.0] * 8]
+    state.finished = [
+        Finished(Errors(), "memory", divergence=Divergence(kl, top)) for kl, top in ((0.1, 1.0), (0.3, 0.5))
+    ]
+    record = state.record(Sweep("s", Protocol(), "m", {}))
+    assert (record.kl_divergence_nats, record.top1_agreement) == (pytest.approx(0.2), 0.75)
+    again = state_of(one, record, restarts=1).record(Sweep("s", Protocol(), "m", {}))
+    assert (again.kl_divergence_nats, again.top1_agreement) == (pytest.approx(0.2), 0.75)
+
+
+def test_no_peak_of_a_dtype_bounds_quantised_products() -> None:
+    def limited(**params: Any) -> Record:
+        task = Task("causal_lm", tuple(sorted(params.items())), "bfloat16", Shape(1, 1, 9))
+        state = JobState(job(task, Arm("numpy"), 1e-2))
+        state.latency_ns, state.throughput_ns = [[[4000] * 3] * 8], [[2000.0] * 8]
+        state.prepared = [
+            Prepared(1, 1, Errors(), flops=1e6, bytes_moved=1000.0, calls_per_block=1, throughput_calls=1)
+        ]
+        state.peaks = Rates(1e9, {1024: 1e9})
+        return state.record(Sweep("s", Protocol(), "m", {}))
+
+    config = {"config": json.dumps(CONFIG), "phase": "decode"}
+    assert limited(**config).limit_ns == pytest.approx(1e6)
+    assert limited(**config, weight_dtype="int8").limit_ns == pytest.approx(1e3)

@@ -6,19 +6,16 @@ import time
 
 import pytest
 
+from mtbench.bench.channel import Channel, Closed, Garbled, TimedOut
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.wire import (
-    Channel,
-    Closed,
     Finish,
     Finished,
-    Garbled,
     LatencyBlock,
     Prepare,
     Refused,
     Release,
     ThroughputBlock,
-    TimedOut,
     TimeLatency,
     TimeThroughput,
 )

@@ -3,15 +3,10 @@
 A library may print what it likes to standard output; it cannot disturb the messages. JSON, since a worker may run under
 another interpreter with other package versions. A process that waits for a message blocks in the kernel and burns no core.
 
-Each request is a class below; its `answer` is the class of what comes back, unless the worker refuses. A line that is no
-such message raises Garbled: some library wrote to a descriptor that is not its own.
+Each request is a class below; its `answer` is the class of what comes back, unless the worker refuses. They go through a
+`mtbench.bench.channel.Channel`.
 """
 
-import json
-import math
-import os
-import select
-import time
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
@@ -19,25 +14,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
-from mtbench.plain import from_plain, to_plain
-from mtbench.plan.accuracy import Errors, Limits
+from mtbench.plan.accuracy import Divergence, Errors, Limits
 from mtbench.plan.protocol import Protocol
-
-LONGEST_LINE = 1 << 28
-"""Bytes of one message. A block of 10^7 calls has fewer; what is longer is no message of ours."""
-
-
-class Closed(Exception):
-    """The other side is gone."""
-
-
-class TimedOut(Exception):
-    """No message came in time."""
-
-
-class Garbled(Exception):
-    """What came is no message."""
-
 
 # answers
 
@@ -123,6 +101,7 @@ class Finished:
     peak_bytes: int | None = None
     peaks: Rates | None = None
     warnings: list[str] = field(default_factory=list)
+    divergence: Divergence | None = None
 
 
 @dataclass(frozen=True)
@@ -272,79 +251,3 @@ class Release(Request[Done]):
 REQUESTS: tuple[type[Request[Any]], ...] = (
     Start, TimeFloor, MeasurePeaks, TimeCanary, Prepare, TimeLatency, TimeThroughput, Finish, Work, AskMemory, Release,
 )  # fmt: skip
-
-
-class Channel:
-    """One end of the wire, over two file descriptors that it owns."""
-
-    def __init__(self, reading: int, writing: int) -> None:
-        self._reading = reading
-        self._writing = writing
-        self._buffer = bytearray()
-
-    def ask(self, request: Request[Any]) -> None:
-        """Sends a request. Raises Closed."""
-        self._send({"do": request.do, **to_plain(request)})
-
-    def read_request(self, known: dict[str, type[Request[Any]]]) -> Request[Any]:
-        """The next request; waits for it. Raises Closed, or Garbled."""
-        message = self._receive(None)
-        try:
-            return from_plain(known[message.pop("do")], message)
-        except (ValueError, KeyError) as error:
-            raise Garbled(f"no request: {error}") from error
-
-    def send_answer(self, answer: Any) -> None:
-        """Sends an answer, or Refused. Raises Closed."""
-        self._send({"refused" if isinstance(answer, Refused) else "answer": to_plain(answer)})
-
-    def read_answer(self, request: Request[A], timeout_s: float) -> A | Refused:
-        """The answer to a request, waited for so long. Raises Closed, TimedOut or Garbled."""
-        message = self._receive(timeout_s)
-        try:
-            if "refused" in message:
-                return from_plain(Refused, message["refused"])
-            answer: A = from_plain(request.answer, message["answer"])
-            return answer
-        except (ValueError, KeyError) as error:
-            raise Garbled(f"no answer to {request.do}: {error}") from error
-
-    def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._writing, data) :]
-        except OSError as error:
-            raise Closed from error
-
-    def _receive(self, timeout_s: float | None) -> dict[str, Any]:
-        line = self._line(math.inf if timeout_s is None else time.monotonic() + timeout_s)
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise Garbled(f"{line[:60]!r} is no message") from error
-        if not isinstance(message, dict):
-            raise Garbled(f"{line[:60]!r} is no message")
-        return message
-
-    def _line(self, deadline: float) -> bytes:
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > LONGEST_LINE:
-                raise Garbled(f"{searched} bytes without the end of a message")
-            left = deadline - time.monotonic()
-            ready = left > 0 and select.select([self._reading], [], [], None if math.isinf(left) else left)[0]
-            if not ready:
-                raise TimedOut
-            data = os.read(self._reading, 1 << 16)
-            if not data:
-                raise Closed
-            self._buffer += data
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line
-
-    def close(self) -> None:
-        os.close(self._reading)
-        os.close(self._writing)

@@ -7,6 +7,7 @@ The format: eight bytes with the length of a JSON header, which names each tenso
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ Drawn = tuple[Dimensions, float, float]
 """Of a random tensor: shape, mean and standard deviation."""
 
 NUMPY_NAMES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """The weights that a library computes with where it rounded them in its own way: `read` as of a Checkpoint, dequantised.
+    `output` is the name under which it has the output projection, where that is another than the embeddings it looks up."""
+
+    identity: str
+    read: Callable[..., Any]
+    output: str | None = None
 
 
 class Checkpoint:

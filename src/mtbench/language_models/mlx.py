@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtbench.errors import Unsupported
+from mtbench.language_models.checkpoint import Checkpoint, Held
 from mtbench.language_models.config import flat
 
 Call = Callable[..., Any]
@@ -35,6 +39,48 @@ def load(folder: Path, like: Any) -> Any:
     model.eval()
     mx.eval(model.parameters())
     return model
+
+
+def quantise(model: Any, bits: int, group_size: int | None) -> None:
+    """As `mlx_lm.convert --quantize` does, with its own group size of 64 where none is given: embeddings, too."""
+    import mlx.core as mx
+    from mlx_lm.utils import quantize_model
+
+    quantize_model(model, {}, group_size, bits)
+    mx.eval(model.parameters())
+
+
+def held(model: Any, stored: Checkpoint) -> Held:
+    """What a quantised model computes with: scale code + bias in each group, from the arrays that it holds."""
+    import mlx.core as mx
+
+    modules = dict(model.named_modules())
+
+    def read(name: str, rows: Any = slice(None)) -> Any:
+        module = modules.get(name.removesuffix(".weight"))
+        return stored.read(name, rows) if getattr(module, "scales", None) is None else _dequantised(module, rows)
+
+    one = next((each for each in modules.values() if getattr(each, "scales", None) is not None), None)
+    how = (
+        "not quantised" if one is None else f"{one.bits} bits in groups of {one.group_size}, scales {one.scales.dtype}"
+    )
+    return Held(f"mlx {version('mlx')} on {mx.default_device()}: {how}", read)
+
+
+def _dequantised(module: Any, rows: Any) -> Any:
+    """In float64: MLX packs codes into words of 32 bits, the first one lowest (mlx.core.quantize, mode affine)."""
+    import mlx.core as mx
+
+    if module.mode != "affine":
+        raise Unsupported(f"weights quantised in mode {module.mode} have no reference here; affine ones have.")
+    packed = np.array(module.weight, copy=False)[rows]
+    per_word = 32 // module.bits
+    shifts = np.arange(per_word, dtype=np.uint32) * np.uint32(module.bits)
+    codes = (packed[..., None] >> shifts) & np.uint32(2**module.bits - 1)
+    codes = codes.reshape(*packed.shape[:-1], -1, module.group_size)
+    scales, biases = (np.array(each.astype(mx.float32), copy=False)[rows] for each in (module.scales, module.biases))
+    values = scales[..., None].astype(np.float64) * codes + biases[..., None].astype(np.float64)
+    return values.reshape(*packed.shape[:-1], -1)
 
 
 def _logits(model: Any, tokens: Any, cache: Any) -> Any:

@@ -1,12 +1,17 @@
 """Hugging Face's transformers: its model, and its caches of keys and values."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import Unsupported
+from mtbench.language_models.checkpoint import Checkpoint, Held
 
 Call = Callable[..., Any]
+
+INT4_GROUP = 128
+"""Of torchao's Int4WeightOnlyConfig."""
 
 ROOM = 64
 """A static cache has a multiple of so many positions: attention's kernels work on aligned blocks."""
@@ -25,6 +30,47 @@ def load(folder: Path, like: Any) -> Any:
         folder, dtype=like.dtype, attn_implementation="sdpa", local_files_only=True
     )
     return model.to(like.device).eval().requires_grad_(False)
+
+
+def quantise(model: Any, bits: int, group_size: int | None) -> None:
+    """By torchao's weight-only quantisation, all linear layers; embeddings stay as they are. Raises Unsupported where torchao
+    has no kernel."""
+    try:
+        from torchao import quantization
+    except ModuleNotFoundError as error:
+        if error.name != "torchao":
+            raise
+        raise Unsupported("torchao is not installed; install it with: pip install 'mtbench[lm]'") from None
+    device = model.device.type
+    if bits == 8 and group_size is not None:
+        raise Unsupported("torchao's int8 has one scale for each row; leave operator.params.group_size out (null).")
+    if bits == 4 and device != "cuda":
+        raise Unsupported(f"torchao {version('torchao')} has no int4 kernel for {device}; it has one for CUDA.")
+    if bits == 8:
+        config = quantization.Int8WeightOnlyConfig()
+    else:  # the kernel of torch itself, which needs no further package
+        config = quantization.Int4WeightOnlyConfig(
+            group_size=group_size or INT4_GROUP, int4_packing_format="tile_packed_to_4d"
+        )
+    quantization.quantize_(model, config)
+
+
+def held(model: Any, stored: Checkpoint) -> Held:
+    """What a quantised model computes with: scale code, in int8 from the arrays that it holds, in int4 as torchao says."""
+    modules = dict(model.named_modules())
+
+    def read(name: str, rows: Any = slice(None)) -> Any:
+        weight: Any = getattr(modules.get(name.removesuffix(".weight")), "weight", None)
+        if hasattr(weight, "qdata") and hasattr(weight, "scale"):
+            codes, scale = (each.cpu().double().numpy() for each in (weight.qdata[rows], weight.scale[rows]))
+            return codes * scale
+        if hasattr(weight, "qdata"):
+            return weight.dequantize()[rows].cpu().double().numpy()
+        return stored.read(name, rows)
+
+    weight = model.lm_head.weight
+    how = f"{type(weight).__name__} of {weight.block_size} in {weight.dtype} on {model.device}"
+    return Held(f"torchao {version('torchao')}: {how}", read, output="lm_head.weight")
 
 
 class Prefill:

@@ -115,6 +115,14 @@ class Operator(ABC):
     own_forms_only = False
     """Whether only its native forms may run it. `portable` is then the reference and no contender."""
 
+    quantises = False
+    """Whether each library rounds the weights to integers in its own way, and is held against what it rounded them to; how far
+    its answer is from that of the weights before is told beside."""
+
+    computes_in_dtype = True
+    """Whether products are of the cell's dtype, so that the best rate of such products bounds them. Those of integers are
+    faster."""
+
     brings_modules = False
     """Whether its forms may be modules that still have to be moved to the device and dtype."""
 

@@ -11,17 +11,20 @@ from typing import Any, Literal
 import numpy as np
 
 from mtbench import paths
-from mtbench.errors import ConfigError
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models import gguf
 from mtbench.language_models import llama_cpp as llama
 from mtbench.language_models import mlx as mlx_lm
 from mtbench.language_models import torch as transformers
-from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, drawn, kept
+from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, Held, drawn, kept
 from mtbench.language_models.config import LanguageModel, parse
 from mtbench.language_models.definition import last_logits
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape
 
 REFERENCE_FILE = "logits.npy"
+
+USUAL_GROUP = 64
+"""MLX's; llama.cpp has 32, and torchao as many as a row has."""
 
 SCORES_HELD = 3
 """By the reference's attention at its peak, in one layer: the scores, their exponentials, and the weights."""
@@ -45,14 +48,21 @@ class CausalLM(Operator):
     whatever the libraries load on it. `config` is a published config.json as text, which `model=...` fills in, and
     `checkpoint` a folder with config.json and model*.safetensors.
 
+    `weight_dtype` is that of the stored weights; None: the cell's dtype, which is that of all else. int8 and int4 are each
+    library's own quantisation: mlx-lm's affine one of linear layers and embeddings, torchao's weight-only one of linear layers,
+    llama.cpp's Q8_0 and Q4_0 of all matrices. Each is held against the reference of the very weights that it made. `group_size`
+    weights share a scale; None: as many as the library chooses.
+
     FLOPs: 2 per matrix weight and token, the output projection of the last position alone, and attention over the pairs
-    that see each other. Bytes: weights once, of the embedding table the rows that are looked up unless it is the output
-    projection too, and the cache as far as it is read and written.
+    that see each other. Bytes: weights once, quantised ones with a scale of 16 bits a group, of the embedding table the rows
+    that are looked up unless it is the output projection too, and the cache as far as it is read and written.
     """
 
     config: str | None = None
     phase: Literal["prefill", "decode"] = "prefill"
     checkpoint: str | None = None
+    weight_dtype: Literal["bf16", "int8", "int4"] | None = None
+    group_size: Literal[32, 64, 128] | None = None
 
     uses_kv_len = True
     own_forms_only = True
@@ -72,6 +82,19 @@ class CausalLM(Operator):
                     f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
                 )
         self.model  # noqa: B018  raises where there is no such model
+
+    @property
+    def bits(self) -> int | None:
+        """Of quantised weights."""
+        return {"int8": 8, "int4": 4}.get(self.weight_dtype or "")
+
+    @property
+    def quantises(self) -> bool:  # type: ignore[override]
+        return self.bits is not None
+
+    @property
+    def computes_in_dtype(self) -> bool:  # type: ignore[override]
+        return self.bits is None
 
     @property
     def folder(self) -> Path | None:
@@ -130,16 +153,26 @@ class CausalLM(Operator):
         model, tokens = self.model, shape.batch_size * shape.seq_len
         looked_up = 0 if model.tied else tokens * model.embed_dim
         unread = 0 if model.tied else model.vocab_size * model.embed_dim  # the table that rows are looked up in
-        weights = sum(int(np.prod(size)) for size in model.tensors().values()) - unread
+        weights = self.weight_bytes(dtype) - unread * self._matrix_bytes(dtype)
         context = self._context(shape)
         read = sum(model.held(layer, context) for layer in model.layers)
         written = sum(model.held(layer, shape.seq_len) for layer in model.layers)
         cache = 2 * shape.batch_size * model.num_kv_heads * model.head_dim * (read + written)
-        numbers = weights + looked_up + cache + shape.batch_size * model.vocab_size
-        return float(numbers * ITEM_BYTES[dtype] + tokens * INDEX_BYTES)
+        numbers = cache + shape.batch_size * model.vocab_size
+        weights += looked_up * self._matrix_bytes(dtype)
+        return float(weights + numbers * ITEM_BYTES[dtype] + tokens * INDEX_BYTES)
 
     def weight_bytes(self, dtype: str) -> float:
-        return float(sum(int(np.prod(size)) for size in self.model.tensors().values()) * ITEM_BYTES[dtype])
+        sizes = self.model.tensors().values()
+        matrices = sum(int(np.prod(size)) for size in sizes if len(size) > 1)
+        vectors = sum(int(np.prod(size)) for size in sizes if len(size) == 1)
+        return matrices * self._matrix_bytes(dtype) + float(vectors * ITEM_BYTES[dtype])
+
+    def _matrix_bytes(self, dtype: str) -> float:
+        """Of one weight of a matrix."""
+        return (
+            float(ITEM_BYTES[dtype]) if self.bits is None else (self.bits + 16 / (self.group_size or USUAL_GROUP)) / 8
+        )
 
     def host_bytes(self, shape: Shape) -> float:
         cache = 0 if self.phase == "prefill" else 2 * int(np.prod(self._cached(shape)))
@@ -158,25 +191,56 @@ class CausalLM(Operator):
         on disk, since several arms and restarts ask for the same."""
         tokens, *cache = inputs
         stored = self.stored(int(w.seed[0]))
-        digest = hashlib.sha256(f"{stored.identity} {self.model}".encode())
+        held: Held | None = getattr(w, "held", None)
+        identity = stored.identity if held is None else f"{stored.identity} {held.identity}"
+        read, output = (stored.read, None) if held is None else (held.read, held.output)
+        digest = hashlib.sha256(f"{identity} {self.model}".encode())
         for each in inputs:
             digest.update(np.ascontiguousarray(each).tobytes() + str(each.shape).encode())
 
         def write(folder: Path) -> None:
-            logits = last_logits(xp, self.model, stored.read, tokens, tuple(cache) or None, ROWS_AT_ONCE)
+            logits = last_logits(xp, self.model, read, tokens, tuple(cache) or None, ROWS_AT_ONCE, output)
             np.save(folder / REFERENCE_FILE, logits)
 
         return np.load(kept(paths.cache() / "references" / digest.hexdigest()[:32], write) / REFERENCE_FILE)
 
     def torch(self, w: SimpleNamespace) -> Call:
-        model = transformers.load(self.stored(int(w.seed)).folder, w.like)
-        return (transformers.Prefill if self.phase == "prefill" else transformers.Decode)(model)
+        stored = self.stored(int(w.seed))
+        self._check_weights(str(w.like.dtype))
+        model = transformers.load(stored.folder, w.like)
+        if self.bits is not None:
+            transformers.quantise(model, self.bits, self.group_size)
+        call = (transformers.Prefill if self.phase == "prefill" else transformers.Decode)(model)
+        return call if self.bits is None else _holding(call, transformers.held(model, stored))
 
     def mlx(self, w: SimpleNamespace) -> Call:
-        model = mlx_lm.load(self.stored(int(w.seed.item())).folder, w.like)
-        return (mlx_lm.Prefill if self.phase == "prefill" else mlx_lm.Decode)(model)
+        stored = self.stored(int(w.seed.item()))
+        self._check_weights(str(w.like.dtype))
+        model = mlx_lm.load(stored.folder, w.like)
+        if self.bits is not None:
+            mlx_lm.quantise(model, self.bits, self.group_size)
+        call = (mlx_lm.Prefill if self.phase == "prefill" else mlx_lm.Decode)(model)
+        return call if self.bits is None else _holding(call, mlx_lm.held(model, stored))
 
     def llama_cpp(self, w: SimpleNamespace) -> Call:
-        stored = self.stored(int(w.seed[0]))
-        model = llama.Loaded(gguf.write(stored, self.model, gguf.NUMBER_TYPES[w.like.stands_for]), self.model, w.like)
-        return (llama.Prefill if self.phase == "prefill" else llama.Decode)(model)
+        stored, dtype = self.stored(int(w.seed[0])), w.like.stands_for
+        self._check_weights(dtype)
+        if self.group_size not in (None, gguf.BLOCK):
+            raise Unsupported(f"llama.cpp's Q8_0 and Q4_0 have groups of {gguf.BLOCK}, and no others.")
+        file = gguf.write(stored, self.model, gguf.NUMBER_TYPES[dtype if self.bits is None else f"int{self.bits}"])
+        loaded = llama.Loaded(file, self.model, w.like)
+        call = (llama.Prefill if self.phase == "prefill" else llama.Decode)(loaded)
+        return call if self.bits is None else _holding(call, Held(file.parent.name, gguf.read(file, self.model)))
+
+    def _check_weights(self, dtype: str) -> None:
+        """Raises Unsupported where the weights are asked for in a dtype that is not the cell's."""
+        if self.weight_dtype == "bf16" and "bfloat16" not in dtype:
+            raise Unsupported(
+                "weight_dtype=bf16 goes with dtype=bfloat16; leave it out (null) for the weights in another dtype."
+            )
+
+
+def _holding(call: Any, held: Held) -> Any:
+    """A call that says which weights it computes with."""
+    call.own_weights = {"held": held}
+    return call

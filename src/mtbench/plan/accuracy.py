@@ -39,6 +39,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """How far logits are from those of the weights before a library rounded them: the mean over positions of the KL divergence
+    in nats, KL(before || after), and the fraction of positions where both have the same largest one."""
+
+    kl_nats: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True)
 class Errors:
     """Of an answer against the reference: see mtbench.bench.worker.correctness for what each is."""
 

@@ -88,6 +88,15 @@ class Record:
     verify_element_error: float | None = column(
         "element error", "relative error of the worst element of the output", "error", None
     )
+    kl_divergence_nats: float | None = column(
+        "KL divergence", "of quantised weights: KL(16-bit || quantised) of the next token, mean, in nats", "", None
+    )
+    top1_agreement: float | None = column(
+        "top-1 agreement",
+        "of quantised weights: part of the checked positions with the same likeliest token",
+        "fraction",
+        None,
+    )
     check_seed: int | None = column(
         "seed of checks", "random seed of the checks; each restart adds its number", default=None
     )

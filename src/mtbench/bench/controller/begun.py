@@ -13,7 +13,7 @@ from mtbench.bench.wire import Finished, Prepared
 from mtbench.errors import ConfigError
 from mtbench.machine.watch import Reading
 from mtbench.plain import from_plain
-from mtbench.plan.accuracy import Errors
+from mtbench.plan.accuracy import Divergence, Errors
 from mtbench.plan.jobs import Job
 from mtbench.results.record import Record
 
@@ -79,6 +79,8 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         compiled_with=json.loads(record.compiled_with),
     )
     finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes)
+    if record.kl_divergence_nats is not None:
+        finished = replace(finished, divergence=Divergence(record.kl_divergence_nats, record.top1_agreement or 0.0))
     # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.
     state.prepared = [prepared, *[replace(prepared, warmup_ns=0)] * (restarts - 1)]
     state.finished = [finished] * restarts

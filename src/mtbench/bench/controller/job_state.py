@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
@@ -249,6 +249,10 @@ class JobState:
             record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
             device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
             record.device_ns = median(device_ns) if device_ns else None
+            apart = [each.divergence for each in self.finished if each.divergence is not None]
+            if apart:
+                record.kl_divergence_nats = fmean(each.kl_nats for each in apart)
+                record.top1_agreement = fmean(each.top1_agreement for each in apart)
 
     def _add_errors(self, record: Record) -> None:
         """The worst errors of all answers that were checked."""
@@ -301,10 +305,13 @@ class JobState:
         record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
         record.flops_per_s = flops / (record.throughput_ns * 1e-9)
         record.bytes_per_s = moved / (record.throughput_ns * 1e-9)
-        record.limit_ns = limit_ns(flops, moved, roofs.flops_per_s, roofs.bytes_per_s)
+        bound = (
+            flops if self.job.task.problem.computes_in_dtype else 0.0
+        )  # no peak of the dtype is a bound of other products
+        record.limit_ns = limit_ns(bound, moved, roofs.flops_per_s, roofs.bytes_per_s)
         if record.limit_ns is not None:
             record.limit_fraction = record.limit_ns / record.throughput_ns
-            by_flops = roofs.flops_per_s is not None and flops / roofs.flops_per_s * 1e9 >= record.limit_ns
+            by_flops = roofs.flops_per_s is not None and bound / roofs.flops_per_s * 1e9 >= record.limit_ns
             if not (roofs.flops_sure if by_flops else roofs.bytes_sure):
                 record.warnings = [*record.warnings, ROOF_UNSURE]
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from mtbench.bench.channel import Channel, Closed, Garbled, TimedOut
 from mtbench.bench.controller import environments
 from mtbench.bench.failures import aborted_for_memory
-from mtbench.bench.wire import Channel, Closed, Garbled, Refused, Request, TimedOut
+from mtbench.bench.wire import Refused, Request
 
 # A waiting worker must not spin for long while another is timed: after a product, the threads of OpenMP's runtimes (torch's)
 # did for 8 ms, and OpenBLAS's (NumPy's) for 100 ms, as measured on two cores. But not at all is worse: waking a thread for

@@ -7,18 +7,18 @@ independent. They are drawn at random, anew in each restart. The others are not 
 - Other inputs fill the batch with repetitions of the rows that have a reference, in random order, and every row is compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.bench.reference_rows import reference_rows
-from mtbench.bench.worker import correctness
+from mtbench.bench.worker import correctness, divergence
 from mtbench.bench.worker.correctness import Case, Mismatch
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Host, Operator, Shape
-from mtbench.plan.accuracy import Errors, Limits
+from mtbench.plan.accuracy import Divergence, Errors, Limits
 from mtbench.reference import round_to
 
 OTHER_PLACE = 2
@@ -58,6 +58,23 @@ class Gate:
         self.expected: list[Host] = []
         self.elsewhere: list[Host] | None = None
         self.inputs: list[Host] = []
+        self.own_weights: Mapping[str, Any] = {}
+        self.divergences: list[Divergence] = []
+
+    def hold(self, call: Call) -> None:
+        """A call that rounds its weights in its own way, as one that quantises them, says to which: its reference is computed
+        with its `own_weights` beside those that it was given."""
+        self.own_weights = getattr(call, "own_weights", {})
+
+    def _held(self, case: Case) -> Case:
+        return Case(case.inputs, case.weights | dict(self.own_weights))
+
+    def _note_divergence(self, out: Any, case: Case, rows: NDArray[np.int64] | None) -> None:
+        """Notes how far an output of these inputs is from that of the weights as they were given."""
+        if self.own_weights and self.problem.quantises:
+            before = correctness.reference(self.problem, case if rows is None else case.rows(rows))
+            for one, other in zip(_of(self._host(out), rows), before, strict=True):
+                self.divergences += divergence.of(one, other)
 
     def draw(self) -> Case:
         """The inputs that are timed, and the weights."""
@@ -68,6 +85,7 @@ class Gate:
 
         Raises Mismatch; so do the others.
         """
+        given, case = case, self._held(case)
         self.expected = self._expect(case, self.rows)
         if type(self.problem).compared is not Operator.compared:
             self.inputs = list(case.inputs.values())
@@ -77,6 +95,7 @@ class Gate:
             if not self.whole:
                 correctness.check_independence(self.problem, self.shape, case, self.rows, self.expected)
             raise
+        self._note_divergence(out, given, None if self.whole else self.rows)
         if self.whole or self.problem.kept_inputs:
             return errors
         order = np.empty(self.shape.batch_size, np.int64)
@@ -120,7 +139,7 @@ class Gate:
             name: round_to(values, self.dtype)
             for name, values in self.problem.weights(np.random.default_rng([self.weights_seed, 0])).items()
         }
-        case = Case(correctness.rounded(drawn, self.dtype), weights)
+        case = self._held(Case(correctness.rounded(drawn, self.dtype), weights))
         if self.whole:
             return case, Others(self, case, correctness.reference(self.problem, case), limits)
         rows = np.sort(rng.choice(self.shape.batch_size, len(self.rows), replace=False))

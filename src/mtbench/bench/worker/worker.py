@@ -19,9 +19,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from mtbench.bench import failures, wire
+from mtbench.bench.channel import Channel, Closed
 from mtbench.bench.rates import Rates
-from mtbench.bench.wire import Channel, Closed
-from mtbench.bench.worker import blocks, calibration, correctness, integrity, unseen
+from mtbench.bench.worker import blocks, calibration, correctness, divergence, integrity, unseen
 from mtbench.bench.worker.forms import build, compiled
 from mtbench.bench.worker.gate import Gate
 from mtbench.bench.worker.priority import raise_priority
@@ -133,6 +133,7 @@ class Worker:
         case = gate.draw()
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
         call = build(framework, problem, request.variant, weights)
+        gate.hold(call)
         if problem.brings_modules:
             call = framework.adopt(call, dtype)
         if self.mode == "compiled":
@@ -222,12 +223,13 @@ class Worker:
             errors = errors.worst(found)
             warnings += doubts
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
-        work = (problem.flops(shape), problem.bytes_moved(shape, dtype))
+        work = (problem.flops(shape) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
         again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs)
         warnings += suspicions
         subject.last = None
         return wire.Finished(
             errors=errors,
+            divergence=divergence.mean(prepared.gate.divergences),
             peak_kind=self.description.peak_kind,
             device_ns=median(device_ns) if device_ns else None,
             peak_bytes=peak_bytes,

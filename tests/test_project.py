@@ -99,7 +99,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("polars", ["mtbench/results/", "mtbench/report/", "mtbench/exchange/"]),
         ("altair", ["mtbench/api/", "mtbench/report/"]),
         ("vl_convert", ["mtbench/report/"]),
-        ("jinja2", ["mtbench/report/"]),
+        ("jinja2", ["mtbench/report/", "mtbench/site/"]),
         (
             "torch",
             [
@@ -138,7 +138,17 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
             ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
         ),
         ("mtbench.exchange", ["mtbench/launch/exchange_commands.py", "mtbench/exchange/", "mtbench/site/"]),
-        ("mtbench.report", ["mtbench/api/", "mtbench/launch/commands.py", "mtbench/report/"]),
+        (
+            "mtbench.report",
+            [
+                "mtbench/api/",
+                "mtbench/launch/commands.py",
+                "mtbench/launch/exchange_commands.py",
+                "mtbench/report/",
+                "mtbench/site/",
+            ],
+        ),
+        ("mtbench.site", ["mtbench/launch/exchange_commands.py"]),
         ("mtbench.launch", ["mtbench/__main__.py", "mtbench/api/", "mtbench/launch/", "hydra_plugins/"]),
     ],
 )
@@ -157,7 +167,7 @@ def test_heavy_packages_are_imported_when_needed(package: str) -> None:
 @pytest.mark.parametrize("package", ["polars", "altair"])
 def test_tables_and_charts_are_imported_when_needed(package: str) -> None:
     assert offenders(package, "mtbench/report/", at_load_only=True) == []
-    assert offenders("mtbench.report", "mtbench/report/", at_load_only=True) == []
+    assert offenders("mtbench.report", "mtbench/report/", "mtbench/site/", at_load_only=True) == []
 
 
 @pytest.mark.parametrize(

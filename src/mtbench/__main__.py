@@ -4,7 +4,7 @@ import sys
 
 from mtbench import interrupts
 
-COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export", "share")
+COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export", "share", "site")
 
 
 def main() -> None:

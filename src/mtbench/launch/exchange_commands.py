@@ -1,4 +1,4 @@
-"""The commands by which results travel: import, export, share."""
+"""The commands by which results travel: import, export, share, site."""
 
 import sys
 from pathlib import Path
@@ -15,6 +15,7 @@ def add(app: typer.Typer) -> None:
     app.command("import")(import_figures)
     app.command("export")(export_records)
     app.command("share")(share)
+    app.command("site")(site)
 
 
 def import_figures(
@@ -96,6 +97,23 @@ def share(
             typer.echo(f"Written to {one.path}. To publish it, send it as a pull request.")
     except ConfigError as error:
         _refuse("share", error)
+
+
+def site(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders with shared files or records, such as measurements.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
+    docs: Annotated[Path | None, typer.Option(help="The folder of the built documentation, to be part of it.")] = None,
+) -> None:
+    """Builds the public site: a page for each chip, one across all, and the method."""
+    from mtbench.site import build
+
+    try:
+        index = build(sources, out, docs)
+    except ConfigError as error:
+        _refuse("site", error)
+    typer.echo(f"The site is {index}")
 
 
 def _write(file: Path, text: str) -> None:

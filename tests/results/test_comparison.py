@@ -161,3 +161,24 @@ def test_exchanging_two_of_which_nothing_is_known_leaves_nothing_known() -> None
     found = verdicts.against(timing("one"), timing("two", 200.0)).swapped()
     assert (found.ratio, found.low, found.bounds) == (0.5, 0.0, None)
     assert math.isinf(found.high)
+
+
+def test_many_pairs_together_are_each_what_it_is_alone() -> None:
+    """Of different restarts and rounds, with rounds that one side lacks, with ticks, and with nothing in common."""
+    rng = random.Random(3)
+    shapes = [(1, 3), (1, 12), (2, 5), (3, 8), (3, 8)]
+    pairs: list[tuple[Any, Any, float | None]] = []
+    for restarts, rounds in shapes * 2:
+        a, b = ({(r, n): rng.lognormvariate(7, 0.1) for r in range(restarts) for n in range(rounds)} for _ in "ab")
+        if rng.random() < 0.5:
+            b.pop((0, 1))
+        pairs.append((a, b, rng.choice([None, 40.0])))
+    pairs.append(({(0, 0): 1.0}, {(0, 1): 1.0}, None))
+    together = verdicts.compare_all(pairs)
+    alone = [verdicts.compare(a, b, tick_ns=tick) for a, b, tick in pairs]
+    assert together[-1] is None
+    for one, other in zip(together, alone, strict=True):
+        if one is not None and other is not None:
+            assert one.ratio == pytest.approx(other.ratio)
+            assert (one.low, one.high, one.p_value) == pytest.approx((other.low, other.high, other.p_value))
+            assert (one.verdict, one.pairs, one.restarts) == (other.verdict, other.pairs, other.restarts)

@@ -8,12 +8,15 @@ compared in pairs of blocks of the same round, by `compare`; else the ratio of m
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
-from statistics import NormalDist, median
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
 from mtbench.results import samples, stats
-from mtbench.results.inference import FEWEST_RESTARTS, Prior, on_ticks, over_restarts
+from mtbench.results.inference import FEWEST_RESTARTS, Prior, on_ticks, over_blocks, restart_medians
 from mtbench.results.record import Record
 from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
@@ -52,17 +55,57 @@ def compare(
 
     The verdict is of this comparison alone: those of one table are corrected together by `corrected`.
     """
-    rounds = sorted(a.keys() & b.keys())
-    if not rounds:
-        return None
-    restarts = log_ratios(a, b)
-    _, within_run = stats.median_rank(len(rounds), 1 - ALPHA)
-    enough = len(restarts) > 1 or within_run >= 1 - ALPHA
-    bounds = over_restarts(restarts, arms=2, confidence=1 - ALPHA, prior=prior)
-    estimate, low, high = float(bounds.estimate), float(bounds.low), float(bounds.high)
-    p_value = float(bounds.p_value) if enough else 1.0
+    return compare_all([(a, b, tick_ns)], least, prior=prior)[0]
+
+
+def compare_all(
+    pairs: Sequence[tuple[Blocks, Blocks, float | None]], least: float | None = None, *, prior: Prior | None = None
+) -> list[Comparison | None]:
+    """`compare` of many pairs at once, each with the tick of its clock: those with as many rounds are arrays together."""
+    alike: dict[tuple[int, ...], list[tuple[int, Sequence[tuple[int, int]]]]] = {}
+    for index, (a, b, _) in enumerate(pairs):
+        rounds = tuple(a) if a.keys() == b.keys() else tuple(a.keys() & b.keys())
+        if rounds:
+            rounds, sizes = _by_restart(rounds)
+            alike.setdefault(sizes, []).append((index, rounds))
+    found: list[Comparison | None] = [None] * len(pairs)
+    for sizes, members in alike.items():
+        ours, theirs = (
+            np.array([[blocks[round_] for round_ in rounds] for blocks, (_, rounds) in zip(side, members, strict=True)])
+            for side in ([pairs[index][0] for index, _ in members], [pairs[index][1] for index, _ in members])
+        )
+        bounds = over_blocks(np.log(theirs / ours), sizes, arms=2, confidence=1 - ALPHA, prior=prior)
+        middles = [np.median(restart_medians(one, sizes), axis=-1).tolist() for one in (theirs, ours)]
+        numbers = (one.tolist() for one in (bounds.estimate, bounds.low, bounds.high, bounds.p_value))
+        assumed = len(sizes) < FEWEST_RESTARTS and prior is None
+        for (index, _), values, b_ns, a_ns in zip(members, zip(*numbers, strict=True), *middles, strict=True):
+            found[index] = _judged_alone(values, sizes, (b_ns, a_ns), pairs[index][2], least, assumed)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _by_restart(rounds: tuple[tuple[int, int], ...]) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Rounds in order, and how many each restart has."""
+    ordered = tuple(sorted(rounds))
+    return ordered, tuple(len(list(restart)) for _, restart in groupby(ordered, key=lambda round_: round_[0]))
+
+
+def _judged_alone(
+    numbers: tuple[float, ...],
+    sizes: Sequence[int],
+    middles_ns: tuple[float, float],
+    tick_ns: float | None,
+    least: float | None,
+    assumed: bool,
+) -> Comparison:
+    """The comparison of one pair from the logarithms of its ratio and bounds, and its p value."""
+    estimate, low, high, p_value = numbers
+    pairs = sum(sizes)
+    _, within_run = stats.median_rank(pairs, 1 - ALPHA)
+    enough = len(sizes) > 1 or within_run >= 1 - ALPHA
+    p_value = p_value if enough else 1.0
     if tick_ns is not None:
-        low, high = on_ticks(low, high, tick_ns, middle_ns(b, rounds), middle_ns(a, rounds))
+        low, high = on_ticks(low, high, tick_ns, *middles_ns)
         p_value = p_value if low > 0 or high < 0 else 1.0
     detectable = detectable_effect((high - low) / 2) if enough else math.inf
     matters = threshold(detectable) if least is None else least
@@ -74,25 +117,12 @@ def compare(
         high=high,
         confidence=1 - ALPHA if enough else within_run,
         p_value=p_value,
-        pairs=len(rounds),
+        pairs=pairs,
         verdict=word if _stands(word, p_value) else "inconclusive",
         smallest_detectable=detectable,
         threshold=matters,
-        restarts=len(restarts),
-        spread_assumed=len(restarts) < FEWEST_RESTARTS and prior is None,
-    )
-
-
-def log_ratios(a: Blocks, b: Blocks) -> list[list[float]]:
-    """ln(B / A) of the rounds that both have, by restart."""
-    rounds = sorted(a.keys() & b.keys())
-    return [[math.log(b[r] / a[r]) for r in restart] for _, restart in groupby(rounds, key=lambda round_: round_[0])]
-
-
-def middle_ns(blocks: Blocks, rounds: Sequence[tuple[int, int]]) -> float:
-    """The median over restarts of each restart's median over these rounds."""
-    return median(
-        median(blocks[r] for r in restart) for _, restart in groupby(sorted(rounds), key=lambda round_: round_[0])
+        restarts=len(sizes),
+        spread_assumed=assumed,
     )
 
 
@@ -101,8 +131,10 @@ def detectable_effect(half_width: float) -> float:
 
     The interval reaches z_{1-alpha/2} standard errors, and a difference of z_{1-alpha/2} + z_{0.8} of them is found that often.
     """
-    quantile = NormalDist().inv_cdf
-    return math.expm1(half_width * (1 + quantile(0.8) / quantile(1 - ALPHA / 2)))
+    return math.expm1(half_width * _REACH)
+
+
+_REACH = 1 + NormalDist().inv_cdf(0.8) / NormalDist().inv_cdf(1 - ALPHA / 2)
 
 
 def corrected(found: Sequence[Comparison]) -> list[Comparison]:
@@ -161,11 +193,24 @@ def against(a: Timing, b: Timing, least: float | None = None) -> Comparison:
 
     `least` is the difference that matters, by default that of `threshold`. The verdict is of this comparison alone.
     """
-    reason = apart(a, b)
-    ticks = [tick for tick in (a.tick_ns, b.tick_ns) if tick is not None]
-    found = compare(a.blocks, b.blocks, least, tick_ns=max(ticks, default=None)) if reason is None else None
-    if found is not None:
-        return found
+    return against_all([(a, b)], least)[0]
+
+
+def against_all(pairs: Sequence[tuple[Timing, Timing]], least: float | None = None) -> list[Comparison]:
+    """`against` of many pairs at once."""
+    reasons = [apart(a, b) for a, b in pairs]
+    together = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
+    compared = iter(compare_all([(a.blocks, b.blocks, _tick(a, b)) for a, b in together], least))
+    found = [next(compared) if reason is None else None for reason in reasons]
+    return [one or _descriptive(*pair, reason) for one, pair, reason in zip(found, pairs, reasons, strict=True)]
+
+
+def _tick(a: Timing, b: Timing) -> float | None:
+    return max((tick for tick in (a.tick_ns, b.tick_ns) if tick is not None), default=None)
+
+
+def _descriptive(a: Timing, b: Timing, reason: str | None) -> Comparison:
+    """The ratio of two that were not interleaved: it describes, and nothing is tested."""
     nothing_tested = (1.0, 0, "descriptive", math.inf, None, False, reason or "no round in common")
     bounds = between_sessions(a), between_sessions(b)
     if bounds[0] is None or bounds[1] is None:

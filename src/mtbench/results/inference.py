@@ -125,10 +125,25 @@ def over_restarts(
     """
     if not groups or not all(groups):
         raise ValueError("each restart needs at least one block")
-    medians = np.array([np.median(group) for group in groups])
-    residuals = np.concatenate([np.asarray(group) - middle for group, middle in zip(groups, medians, strict=True)])
-    low, high, variance = within(residuals, len(groups), confidence)
+    values = np.concatenate([np.asarray(group, dtype=np.float64) for group in groups])
+    return over_blocks(values, [len(group) for group in groups], arms=arms, confidence=confidence, prior=prior)
+
+
+def over_blocks(
+    values: Floats, sizes: Sequence[int], *, arms: int, confidence: float, prior: Prior | None = None
+) -> Bounds:
+    """The same for many times or ratios at once: `values` (..., blocks) are logarithms, restart after restart, of which each
+    has so many blocks as `sizes` says."""
+    medians = restart_medians(values, sizes)
+    low, high, variance = within(values - np.repeat(medians, sizes, axis=-1), len(sizes), confidence)
     return around(medians, low, high, variance, arms=arms, confidence=confidence, prior=prior)
+
+
+def restart_medians(values: Floats, sizes: Sequence[int]) -> Floats:
+    """The median of each restart (..., restarts) of values (..., blocks)."""
+    ends = np.cumsum(sizes)
+    parts = [values[..., end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return np.stack([np.median(part, axis=-1) for part in parts], axis=-1)
 
 
 def variance_between(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

@@ -14,6 +14,7 @@ Sources, by the names that docstrings use:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -63,6 +64,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(middle, ordered[rank - 1], ordered[n - rank], achieved)
 
 
+@lru_cache(maxsize=4096)
 def median_rank(n: int, confidence: float) -> tuple[int, float]:
     """The k of `median_interval`, counted from 1, and the confidence that it achieves."""
     tail = below = choose = 1  # of 2**n: P(B <= 0), P(B <= k - 1) for the k chosen, and C(n, 0)

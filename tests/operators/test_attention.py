@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from definitions import definition
-from operator_cases import TOLERANCES, build, draw, error, framework, reference, references, run, small
+from operator_cases import TOLERANCES, build, draw, error, errors, framework, reference, references, run, small
 
+from mtbench.bench.worker import correctness
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
@@ -22,6 +23,11 @@ TOGETHER: list[dict[str, Any]] = [
     {"num_kv_heads": 1, "causal": False, "additive_bias": True},
     {"num_kv_heads": 2, "causal": True, "additive_bias": True},
     {"num_kv_heads": 4, "causal": True, "window": 3, "additive_bias": True},
+    {"num_kv_heads": 2, "causal": True, "mask": "padding", "v_head_dim": 12},
+    {"num_kv_heads": 2, "causal": False, "mask": "padding", "additive_bias": True},
+    {"num_kv_heads": 2, "causal": True, "mask": "broadcast", "additive_bias": True},
+    {"num_kv_heads": 1, "causal": True, "mask": "boolean", "window": 3},
+    {"num_kv_heads": 2, "causal": False, "mask": "broadcast"},
 ]
 
 LENGTHS = [Shape(2, 7), Shape(1, 3, 9), Shape(2, 1, 9)]
@@ -49,7 +55,31 @@ def test_each_form_takes_parameters_together(library: str, variant: str, params:
         problem = small("sdpa", **params)
         inputs, weights = draw(problem, shape, "float32")
         call = build(problem, library, variant, weights, "float32")
-        assert error(run(call, library, inputs, "float32"), reference(problem, inputs, weights)) < 1e-5, shape
+        both = ([run(call, library, inputs, "float32")], [reference(problem, inputs, weights)])
+        assert error(*(problem.compared(each, inputs) for each in both)) < 1e-5, shape
+
+
+@pytest.mark.parametrize("params", [each for each in TOGETHER if each["num_kv_heads"] == 2])
+@pytest.mark.parametrize("variant", ["array_mask", "grouped_rows", "products", "repeated_heads"])
+def test_each_variant_takes_masks_and_groups_together(variant: str, params: dict[str, Any]) -> None:
+    test_each_form_takes_parameters_together("torch", variant, params)
+
+
+def test_a_query_that_sees_nothing_may_be_anything_but_nan() -> None:
+    problem = small("sdpa", causal=True, mask="padding")
+    inputs, weights = draw(problem, Shape(2, 6))
+    (expected,) = references(problem, inputs, weights)
+    (mask,) = inputs[3:]
+    assert not mask[1].any()  # a sequence of no length
+    (changed,) = ([expected.copy()],)
+    changed[0][1] = 7.0
+    errors(problem, inputs, changed, [expected], "float32")
+    changed[0][0, 0, -1] += 1  # the last query sees at least one key
+    with pytest.raises(correctness.Mismatch, match="batch 0, head 0, token 5"):
+        errors(problem, inputs, changed, [expected], "float32")
+    changed[0][1, 0, 0, 0] = np.nan
+    with pytest.raises(correctness.Mismatch, match="NaN"):
+        errors(problem, inputs, changed, [expected], "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -69,6 +99,7 @@ def test_one_query_behind_many_keys_in_half_precision(library: str, params: dict
     [
         ("sdpa", TOGETHER[0], Shape(2, 7)),
         ("sdpa", TOGETHER[3], Shape(1, 3, 9)),
+        ("sdpa", {"causal": True, "mask": "broadcast", "v_head_dim": 12}, Shape(2, 3, 9)),
         ("rope", {}, Shape(2, 3, 9)),
         ("rope", {"interleaved": True}, Shape(2, 3, 9)),
         ("gqa", {"window": 3, "qk_norm": True}, Shape(2, 2, 9)),

@@ -39,7 +39,8 @@ def hidden_flops(problem: Any, shape: Shape) -> int:
     seen = [range(last + 1)[-window:] for last in range(keys - queries, keys)]
     hidden = queries * len(set().union(*seen)) - sum(map(len, seen))  # keys that no query sees are left out
     size = problem.head_dim or problem.embed_dim // problem.num_heads
-    return 4 * shape.batch_size * problem.num_heads * size * hidden
+    both = size + (getattr(problem, "v_head_dim", None) or size)
+    return 2 * shape.batch_size * problem.num_heads * both * hidden
 
 
 @pytest.mark.parametrize("dtype", ITEM_BYTES)
@@ -68,7 +69,7 @@ def test_memory_on_the_host_holds_all_that_is_drawn(name: str) -> None:
         for shape in shapes(problem):
             inputs, weights = draw(problem, shape)
             held = sum(
-                values.size * (INDEX_BYTES if np.issubdtype(values.dtype, np.integer) else ITEM_BYTES["float64"])
+                values.size * (INDEX_BYTES if np.issubdtype(values.dtype, np.integer) else values.itemsize)
                 for values in (*inputs, *vars(weights).values())
             )
             assert problem.host_bytes(shape) >= held, (problem, shape)

@@ -112,12 +112,18 @@ def _dot_product_attention(problem: Any, w: SimpleNamespace, implementation: str
     import jax
     import jax.numpy as jnp
 
-    def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
-        k, v, bias, masked, causal = problem.in_sight(q, k, v, bias)
+    if problem.v_head_size != problem.head_size:
+        raise Unsupported(
+            "jax.nn.dot_product_attention wants values as wide as keys; operator.variant=products takes v_head_dim."
+        )
+
+    def call(q: Any, k: Any, v: Any, *others: Any) -> Any:
+        k, v, bias, mask, masked, causal = problem.in_sight(q, k, v, *others)
         queries, keys = q.shape[2], k.shape[2]
         is_causal = masked and causal and queries == keys  # elsewhere wrong: JAX aligns it top-left
-        window = None if causal else problem.window
-        mask = _seen(queries, keys, window)[None, None] if masked and not is_causal else None
+        if masked and not is_causal:
+            past = _seen(queries, keys, None if causal else problem.window)[None, None]
+            mask = past if mask is None else mask & past
         q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
         attend = partial(jax.nn.dot_product_attention, is_causal=is_causal, implementation=implementation)
         return jnp.swapaxes(attend(q, k, v, bias=bias, mask=mask), 1, 2)
@@ -156,8 +162,8 @@ def _products_attention(problem: Any, w: SimpleNamespace) -> Call:
 
     scale = problem.head_size**-0.5
 
-    def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
-        k, v, bias, masked, causal = problem.in_sight(q, k, v, bias)
+    def call(q: Any, k: Any, v: Any, *others: Any) -> Any:
+        k, v, bias, mask, masked, causal = problem.in_sight(q, k, v, *others)
         batch, heads, queries, size = q.shape
         kv_heads, keys = k.shape[1], k.shape[2]
         rows = (batch, kv_heads, heads // kv_heads * queries)
@@ -166,9 +172,12 @@ def _products_attention(problem: Any, w: SimpleNamespace) -> Call:
         if bias is not None:
             scores = scores + bias
         if masked:
-            scores = jnp.where(_seen(queries, keys, None if causal else problem.window), scores, -jnp.inf)
+            past = _seen(queries, keys, None if causal else problem.window)
+            mask = past if mask is None else mask & past
+        if mask is not None:  # not infinite: a row that sees nothing has a mean and no NaN
+            scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
         weights = jax.nn.softmax(scores).astype(v.dtype)
-        return (weights.reshape(*rows, keys) @ v).reshape(q.shape)
+        return (weights.reshape(*rows, keys) @ v).reshape(batch, heads, queries, -1)
 
     return call
 

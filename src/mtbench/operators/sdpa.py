@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cache, partial
+from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators._layers import head_groups, head_size, mlx_causal_mask, torch_causal_mask
 from mtbench.operators.base import Call, Dimensions, Host, Operator, Shape, Size, array_bytes
+
+SEEN = 0.75
+"""The part of the keys that a random mask leaves."""
 
 SCORES_HELD = 3
 """By `portable`, at its peak: the scores, their exponentials, and the weights that these become."""
@@ -36,6 +40,12 @@ class ScaledDotProductAttention(Operator):
       that no query sees are never read.
     - `additive_bias` adds a further input to the scores: `bias`, (batch, heads, seq, kv_len), as ALiBi (Press et al. 2021,
       https://arxiv.org/abs/2108.12409) and T5 have it.
+    - `mask` is a further input, true where a query sees a key: `boolean`, (batch, heads, seq, kv_len), `broadcast`, the same
+      for all heads, (batch, 1, seq, kv_len), or `padding`, (batch, 1, 1, kv_len), which hides the first keys of the shorter
+      sequences of a batch. `causal` holds beside it. Work is counted without it. With padding a query may see nothing: its
+      output is 0 in torch and a mean of values in MLX and JAX. Nobody uses it, and it is not compared.
+    - `v_head_dim` is the width of a head of values, and of the output, where it is not that of queries and keys, as in the
+      latent attention of DeepSeek-V2 (https://arxiv.org/abs/2405.04434).
 
     Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
@@ -47,6 +57,8 @@ class ScaledDotProductAttention(Operator):
     causal: bool = False
     window: Size | None = None
     additive_bias: bool = False
+    mask: Literal["none", "boolean", "broadcast", "padding"] = "none"
+    v_head_dim: Size | None = None
 
     uses_kv_len = True
 
@@ -60,6 +72,10 @@ class ScaledDotProductAttention(Operator):
     @property
     def head_size(self) -> int:
         return head_size(self.embed_dim, self.num_heads, self.head_dim)
+
+    @property
+    def v_head_size(self) -> int:
+        return self.v_head_dim or self.head_size
 
     @property
     def groups(self) -> int:
@@ -80,12 +96,40 @@ class ScaledDotProductAttention(Operator):
         shapes: dict[str, Dimensions] = {
             "q": (batch, heads, shape.seq_len, self.head_size),
             "k": (batch, kv_heads, keys, self.head_size),
-            "v": (batch, kv_heads, keys, self.head_size),
+            "v": (batch, kv_heads, keys, self.v_head_size),
         }
         return shapes | ({"bias": (batch, heads, shape.seq_len, keys)} if self.additive_bias else {})
 
+    def mask_shape(self, shape: Shape, keys: int) -> Dimensions:
+        """Of the mask that is an input, with so many keys; of no size where there is none."""
+        heads = self.num_heads if self.mask == "boolean" else 1
+        queries = 1 if self.mask == "padding" else shape.seq_len
+        return (0,) if self.mask == "none" else (shape.batch_size, heads, queries, keys)
+
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        return {name: rng.standard_normal(size) for name, size in self.array_shapes(shape, shape.key_len).items()}
+        arrays = {name: rng.standard_normal(size) for name, size in self.array_shapes(shape, shape.key_len).items()}
+        return arrays if self.mask == "none" else arrays | {"mask": self._draw_mask(rng, shape)}
+
+    def _draw_mask(self, rng: np.random.Generator, shape: Shape) -> Host:
+        """Padding: sequences of random lengths at the end of their rows, the last of several of length 0. Else a quarter of the
+        keys is hidden, but never a query's own."""
+        keys = np.arange(shape.key_len)
+        if self.mask == "padding":
+            lengths = rng.integers(1, shape.key_len + 1, shape.batch_size)
+            lengths[1:][-1:] = 0
+            return np.asarray(keys >= shape.key_len - lengths[:, None, None, None])
+        own = (np.arange(shape.seq_len)[:, None] + shape.key_len - shape.seq_len) % shape.key_len
+        return np.asarray((rng.random(self.mask_shape(shape, shape.key_len)) < SEEN) | (keys == own))
+
+    def compared(self, outputs: list[Host], inputs: list[Host]) -> list[Host]:
+        if self.mask != "padding":
+            return outputs
+        seen, (queries, keys) = inputs[-1], (inputs[0].shape[2], inputs[1].shape[2])
+        if self.causal:
+            seen = seen & np.tri(queries, keys, keys - queries, dtype=bool)
+        if self.window is not None:
+            seen = seen & ~np.tri(queries, keys, keys - queries - self.window, dtype=bool)
+        return [np.where(seen.any(-1, keepdims=True), out, 0.0) for out in outputs]
 
     def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host]:
         # In the mean over many keys one more or less is lost in rounding. Those at either end, where a loop or a mask goes
@@ -95,8 +139,9 @@ class ScaledDotProductAttention(Operator):
         return inputs
 
     def flops(self, shape: Shape) -> float:
-        # two products, each a multiply-add per head, feature and pair of query and key that sees each other
-        return 4.0 * shape.batch_size * self.num_heads * self.head_size * self.visible_pairs(shape)
+        # two products, a multiply-add per head, feature and pair of query and key that sees each other
+        features = self.head_size + self.v_head_size
+        return 2.0 * shape.batch_size * self.num_heads * features * self.visible_pairs(shape)
 
     def visible_pairs(self, shape: Shape) -> int:
         if not self.causal:
@@ -110,34 +155,40 @@ class ScaledDotProductAttention(Operator):
         return keys if self.window is None else min(keys, queries + self.window - 1)
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
-        arrays = self.array_shapes(shape, self.visible_keys(shape.seq_len, shape.key_len))
-        return array_bytes(arrays | {"out": arrays["q"]}, dtype)
+        return self._bytes(shape, self.visible_keys(shape.seq_len, shape.key_len), dtype)
 
     def host_bytes(self, shape: Shape) -> float:
-        arrays = self.array_shapes(shape, shape.key_len)  # those out of a window's sight too
-        return array_bytes(arrays | {"out": arrays["q"]}, "float64")
+        return self._bytes(shape, shape.key_len, "float64")  # those out of a window's sight too
+
+    def _bytes(self, shape: Shape, keys: int, dtype: str) -> float:
+        arrays = self.array_shapes(shape, keys)
+        return array_bytes(arrays | {"out": (*arrays["q"][:3], self.v_head_size)}, dtype) + prod(
+            self.mask_shape(shape, keys)
+        )
 
     def reference_bytes(self, shape: Shape) -> float:
         scores = (shape.batch_size, self.num_heads, shape.seq_len, self.visible_keys(shape.seq_len, shape.key_len))
         return SCORES_HELD * array_bytes({"scores": scores}, "float64")
 
-    def in_sight(self, q: Any, k: Any, v: Any, bias: Any = None) -> tuple[Any, Any, Any, bool, bool]:
-        """Keys, values and bias without the keys that no query sees; whether more need be hidden, and whether by causality
-        alone: a single query sees every key that is left, and a window may be wider than what there is.
+    def in_sight(self, q: Any, k: Any, v: Any, *others: Any) -> tuple[Any, Any, Any, Any, bool, bool]:
+        """Keys, values, bias and mask without the keys that no query sees; whether more need be hidden, and whether by
+        causality alone: a single query sees every key that is left, and a window may be wider than what there is.
 
         Asks for no shape that is not needed: libraries make one anew each time, and this is in every timed call.
         """
+        bias = others[0] if self.additive_bias else None
+        mask = others[-1] if self.mask != "none" else None
         if self.window is None:
-            return k, v, bias, self.causal and q.shape[2] > 1, True
+            return k, v, bias, mask, self.causal and q.shape[2] > 1, True
         queries, keys = q.shape[2], self.visible_keys(q.shape[2], k.shape[2])
         if keys < k.shape[2]:
             k, v = k[:, :, -keys:], v[:, :, -keys:]
-            bias = None if bias is None else bias[..., -keys:]
-        return k, v, bias, queries > 1, self.window >= keys
+            bias, mask = (None if each is None else each[..., -keys:] for each in (bias, mask))
+        return k, v, bias, mask, queries > 1, self.window >= keys
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         q, *others = inputs
-        k, v, bias, masked, causal = self.in_sight(q, *others)
+        k, v, bias, seen, masked, causal = self.in_sight(q, *others)
         batch, heads, queries, size = q.shape
         kv_heads, keys = k.shape[1], k.shape[2]
         # a group's queries, all heads of them, are rows of one product with the keys that they share
@@ -149,11 +200,18 @@ class ScaledDotProductAttention(Operator):
         if masked:
             last_seen = xp.arange(queries)[:, None] + (keys - queries)
             key = xp.arange(keys)[None, :]
-            seen = key <= last_seen if causal else (key <= last_seen) & (key > last_seen - self.window)
+            past = key <= last_seen if causal else (key <= last_seen) & (key > last_seen - self.window)
+            seen = past if seen is None else seen & past
+        if seen is not None:
             scores = xp.where(seen, scores, -float("inf"))
-        e = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
-        weights = e / xp.sum(e, axis=-1, keepdims=True)
-        return xp.reshape(xp.reshape(weights, (*rows, keys)) @ v, q.shape)
+        largest = xp.max(scores, axis=-1, keepdims=True)
+        if self.mask == "padding":  # of a query that sees nothing
+            largest = xp.where(largest > -float("inf"), largest, xp.zeros_like(largest))
+        e = xp.exp(scores - largest)
+        total = xp.sum(e, axis=-1, keepdims=True)
+        if self.mask == "padding":
+            total = xp.where(total > 0, total, xp.ones_like(total))
+        return xp.reshape(xp.reshape(e / total, (*rows, keys)) @ v, (batch, heads, queries, self.v_head_size))
 
     def torch(self, w: SimpleNamespace) -> Call:
         from torch.nn.functional import scaled_dot_product_attention
@@ -182,13 +240,14 @@ class ScaledDotProductAttention(Operator):
         groups = self.groups
 
         def attend(q: Any, k: Any, v: Any, attn_mask: Any = None) -> Any:
-            batch, _, queries, size = q.shape
+            batch, heads, queries, size = q.shape
             rows = (batch, k.shape[1], groups * queries)
-            if attn_mask is not None and attn_mask.dim() == 2:
-                attn_mask = attn_mask.repeat(groups, 1)
-            elif attn_mask is not None:
+            if attn_mask is not None and attn_mask.dim() == 4 and attn_mask.shape[1] == heads:
                 attn_mask = attn_mask.reshape(*rows, -1)
-            return scaled_dot_product_attention(q.reshape(*rows, size), k, v, attn_mask=attn_mask).reshape(q.shape)
+            elif attn_mask is not None and attn_mask.shape[-2] == queries:
+                attn_mask = attn_mask.repeat(*[1] * (attn_mask.dim() - 2), groups, 1)
+            out = scaled_dot_product_attention(q.reshape(*rows, size), k, v, attn_mask=attn_mask)
+            return out.reshape(batch, heads, queries, -1)
 
         return self._torch(attend, masks_are_arrays=True)
 
@@ -212,8 +271,9 @@ class ScaledDotProductAttention(Operator):
             scores = torch.matmul((q * scale).reshape(*rows, size), k.mT).view(batch, heads, queries, -1)
             if attn_mask is not None:
                 masked = attn_mask.dtype == torch.bool
-                scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
-            return torch.matmul(torch.softmax(scores, -1).view(*rows, -1), v).view(q.shape)
+                least = torch.finfo(scores.dtype).min  # not infinite: a row that sees nothing has a mean and no NaN
+                scores = scores.masked_fill(~attn_mask, least) if masked else scores + attn_mask
+            return torch.matmul(torch.softmax(scores, -1).view(*rows, -1), v).view(batch, heads, queries, -1)
 
         return self._torch(attend, masks_are_arrays=True)
 
@@ -233,8 +293,13 @@ class ScaledDotProductAttention(Operator):
         seen, hidden = torch_causal_mask(True, self.window), torch_causal_mask(False, self.window)
         lower_right = cache(causal_lower_right)
 
-        def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
-            k, v, bias, masked, causal = self.in_sight(q, k, v, bias)
+        def call(q: Any, k: Any, v: Any, *others: Any) -> Any:
+            k, v, bias, mask, masked, causal = self.in_sight(q, k, v, *others)
+            if mask is not None:
+                mask = mask & seen(q.shape[2], k.shape[2], q.device) if masked else mask
+                if bias is not None:  # added to a score, half of the least number is still one
+                    mask = bias.masked_fill(~mask, torch.finfo(bias.dtype).min / 2)
+                return attend(q, k, v, attn_mask=mask)
             if not masked:
                 return attend(q, k, v) if bias is None else attend(q, k, v, attn_mask=bias)
             queries, keys = q.shape[2], k.shape[2]
@@ -255,13 +320,15 @@ class ScaledDotProductAttention(Operator):
 
         scale, seen = self.head_size**-0.5, mlx_causal_mask(self.window)
 
-        def call(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
-            k, v, bias, masked, causal = self.in_sight(q, k, v, bias)
-            mask = bias
-            if masked and bias is not None:
-                mask = mx.where(seen(q.shape[2], k.shape[2]), bias, -mx.inf)
+        def call(q: Any, k: Any, v: Any, *others: Any) -> Any:
+            k, v, bias, mask, masked, causal = self.in_sight(q, k, v, *others)
+            if masked and (mask is not None or bias is not None):
+                past = seen(q.shape[2], k.shape[2])
+                mask = past if mask is None else mask & past
             elif masked:  # MLX's own causal mask is aligned bottom-right
                 mask = "causal" if causal else seen(q.shape[2], k.shape[2])
+            if bias is not None:  # added to a score, half of the least number is still one
+                mask = bias if mask is None else mx.where(mask, bias, mx.finfo(bias.dtype).min / 2)
             return scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
 
         return call

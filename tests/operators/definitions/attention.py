@@ -18,19 +18,23 @@ def seen_keys(problem: Any, query: int, queries: int, keys: int) -> range:
 
 
 def sdpa(
-    problem: Any, weights: dict[str, Host], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *bias: torch.Tensor
+    problem: Any, weights: dict[str, Host], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *others: torch.Tensor
 ) -> torch.Tensor:
-    out = torch.zeros_like(q)
+    out = torch.zeros(*q.shape[:3], v.shape[3], dtype=q.dtype)
     shared = q.shape[1] // k.shape[1]
+    whole = (*q.shape[:3], k.shape[2])
+    bias = others[0].expand(whole) if getattr(problem, "additive_bias", False) else torch.zeros(whole)
+    mask = (
+        others[-1].expand(whole) if getattr(problem, "mask", "none") != "none" else torch.ones(whole, dtype=torch.bool)
+    )
     for batch, head, query in np.ndindex(q.shape[:3]):
-        seen = seen_keys(problem, query, q.shape[2], k.shape[2])
-        scores = []
-        for key in seen:
-            score = q[batch, head, query] @ k[batch, head // shared, key] / q.shape[3] ** 0.5
-            scores.append(score + bias[0][batch, head, query, key] if bias else score)
-        out[batch, head, query] = (
-            torch.softmax(torch.stack(scores), 0) @ v[batch, head // shared, seen.start : seen.stop]
-        )
+        seen = [key for key in seen_keys(problem, query, q.shape[2], k.shape[2]) if mask[batch, head, query, key]]
+        scores = [
+            q[batch, head, query] @ k[batch, head // shared, key] / q.shape[3] ** 0.5 + bias[batch, head, query, key]
+            for key in seen
+        ]
+        if seen:
+            out[batch, head, query] = torch.softmax(torch.stack(scores), 0) @ v[batch, head // shared, seen]
     return out
 
 
@@ -98,13 +102,15 @@ def llama_block(problem: Any, weights: dict[str, Host], x: torch.Tensor, *cache:
 
 
 def sdpa_bytes(problem: Any, shape: Shape, dtype: str) -> int:
-    """Of queries, output, the keys and values that a query sees, and the bias on them."""
+    """Of queries, output, the keys and values that a query sees, and the bias and mask on them."""
     keys = {key for i in range(shape.seq_len) for key in seen_keys(problem, i, shape.seq_len, shape.key_len)}
     size = problem.head_dim or problem.embed_dim // problem.num_heads
-    elements = 2 * problem.num_heads * shape.seq_len * size
-    elements += 2 * (problem.num_kv_heads or problem.num_heads) * len(keys) * size
+    both = size + (problem.v_head_dim or size)
+    elements = problem.num_heads * shape.seq_len * both
+    elements += (problem.num_kv_heads or problem.num_heads) * len(keys) * both
     elements += problem.num_heads * shape.seq_len * len(keys) * problem.additive_bias
-    return int(shape.batch_size * elements * ITEM_BYTES[dtype])
+    rows = {"none": 0, "boolean": problem.num_heads * shape.seq_len, "broadcast": shape.seq_len, "padding": 1}
+    return int(shape.batch_size * (elements * ITEM_BYTES[dtype] + rows[problem.mask] * len(keys)))
 
 
 def cached_bytes(problem: Any, shape: Shape, dtype: str) -> int:
@@ -129,6 +135,8 @@ SMALL = {
     "kv_cache_update": {"head_dim": 8},
     "llama_block": {"mlp_dim": 48},
 }
+
+PARTIAL = {"sdpa": ("jax",)}  # values as wide as keys
 
 GPU_ONLY = {"sdpa": {("jax", "cudnn"): ("float32", "float16", "bfloat16")}}
 

@@ -45,8 +45,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job that is built, checked, warm and sized. `warmup_ns` includes the sizing. `calls_per_block` counts the samples of a
-    latency block, each the mean of `calls_per_sample` calls."""
+    """A job that is built, checked, warm and sized, all in `warmup_ns`. A sample is the mean of `calls_per_sample` calls."""
 
     first_call_ns: int
     warmup_ns: int
@@ -93,7 +92,7 @@ class CallTime:
 
 @dataclass(frozen=True)
 class Finished:
-    """What was found after the blocks. `peaks` are this library's where they were measured again, else None."""
+    """What was found after the blocks. `peaks` where they were measured again; `growth`: bytes left behind by a call."""
 
     errors: Errors
     peak_kind: str
@@ -102,6 +101,7 @@ class Finished:
     peaks: Rates | None = None
     warnings: list[str] = field(default_factory=list)
     divergence: Divergence | None = None
+    growth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class FreeMemory:
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing but that it is done."""
+    """It is done."""
 
 
 # requests

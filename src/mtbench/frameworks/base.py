@@ -225,6 +225,10 @@ class Framework(ABC):
         """The memory peak since `reset_peak`, in bytes; what it counts is `describe().peak_kind`."""
         return process_peak_bytes()
 
+    def used_bytes(self) -> int | None:
+        """What this library's arrays take of the device's memory now, in bytes; None where it does not say."""
+        return None
+
     def free_bytes(self) -> int | None:
         """Memory that the device has free, in bytes; None where it is the system's own, or the library does not say."""
         return None

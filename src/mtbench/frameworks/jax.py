@@ -136,6 +136,9 @@ class Jax(Framework):
         statistics = self.device.memory_stats() or {}
         return statistics.get("peak_bytes_in_use")
 
+    def used_bytes(self) -> int | None:
+        return None if self.kind == "cpu" else (self.device.memory_stats() or {}).get("bytes_in_use")
+
     def free_bytes(self) -> int | None:
         if self.kind == "cpu":
             return None

@@ -124,6 +124,9 @@ class Mlx(Framework):
         self.mx.eval(one)
         return lambda: one + one
 
+    def used_bytes(self) -> int | None:
+        return int(self.mx.get_active_memory()) if hasattr(self.mx, "get_active_memory") else None
+
     def reset_peak(self) -> None:
         self.mx.reset_peak_memory()
 

@@ -225,6 +225,10 @@ class Torch(Framework):
             return int(self.torch.mps.driver_allocated_memory())
         return process_peak_bytes()
 
+    def used_bytes(self) -> int | None:
+        known = {"cuda": self.torch.cuda.memory_allocated, "mps": self.torch.mps.current_allocated_memory}
+        return int(known[self.kind]()) if self.kind in known else None
+
     def free_bytes(self) -> int | None:
         return int(self.torch.cuda.mem_get_info()[0]) if self.kind == "cuda" else None
 

@@ -99,6 +99,10 @@ class Protocol:
     """Length of the energy pass of each job, and of the idle measurement before; 0 for none. Counters move in steps of
     0.1 s, so some seconds are needed."""
 
+    growth: int = 0
+    """Calls after which is told how many bytes each leaves behind; 0 for none. A leak shows after some thousands. There are
+    fewer where they would take more than half a minute together."""
+
     memory_fraction: float = 0.8
     """The part of free memory that a cell may be estimated to need; beyond that its arms are measured one by one."""
 
@@ -132,6 +136,7 @@ class Protocol:
             "cooldown_fraction",
             "cooldown_cap_s",
             "stop_after",
+            "growth",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must not be negative.")

@@ -141,6 +141,9 @@ class Record:
         "peak memory", "largest amount of memory in use; peak_kind says what is counted", "bytes", None
     )
     peak_kind: str | None = column("kind of peak memory", "what peak_bytes counts on this device", default=None)
+    growth_bytes: float | None = column(
+        "memory growth", "memory that each call leaves behind, over protocol.growth calls", "bytes", None
+    )
     tokens: int | None = column("tokens", "tokens that one call of a language model processes", default=None)
     tokens_per_s: float | None = column("tokens per second", "tokens / throughput time", "tokens/s", None)
     time_to_first_token_ns: float | None = column("time to first token", "latency of a whole prompt", "ns", None)

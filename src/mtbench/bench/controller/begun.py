@@ -78,7 +78,7 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         calls_per_sample=record.calls_per_sample or 1,
         compiled_with=json.loads(record.compiled_with),
     )
-    finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes)
+    finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes, growth=record.growth_bytes)
     if record.kl_divergence_nats is not None:
         finished = replace(finished, divergence=Divergence(record.kl_divergence_nats, record.top1_agreement or 0.0))
     # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.

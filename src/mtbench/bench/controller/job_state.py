@@ -247,6 +247,8 @@ class JobState:
             record.calls_per_sample = last.calls_per_sample
         if self.finished:
             record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
+            grown = [each.growth for each in self.finished if each.growth is not None]
+            record.growth_bytes = grown[0] if grown else None
             device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
             record.device_ns = median(device_ns) if device_ns else None
             apart = [each.divergence for each in self.finished if each.divergence is not None]

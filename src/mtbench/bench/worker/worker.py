@@ -21,7 +21,7 @@ from typing import Any
 from mtbench.bench import failures, wire
 from mtbench.bench.channel import Channel, Closed
 from mtbench.bench.rates import Rates
-from mtbench.bench.worker import blocks, calibration, correctness, divergence, integrity, unseen
+from mtbench.bench.worker import blocks, calibration, correctness, divergence, growth, integrity, unseen
 from mtbench.bench.worker.forms import build, compiled
 from mtbench.bench.worker.gate import Gate
 from mtbench.bench.worker.priority import raise_priority
@@ -222,6 +222,10 @@ class Worker:
             found, doubts = unseen.check(framework, subject, prepared.gate)
             errors = errors.worst(found)
             warnings += doubts
+        grown: float | None = None
+        if request.thorough and self.protocol.growth:
+            grown, doubts = growth.check(framework, subject.run, self.protocol.growth, subject.clock)
+            warnings += doubts
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         work = (problem.flops(shape) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
         again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs)
@@ -235,6 +239,7 @@ class Worker:
             peak_bytes=peak_bytes,
             peaks=again,
             warnings=warnings,
+            growth=grown,
         )
 
     def work(self, request: wire.Work) -> wire.Worked:

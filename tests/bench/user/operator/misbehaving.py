@@ -32,10 +32,13 @@ class Misbehaving(Operator):
 
     def numpy(self, w: SimpleNamespace) -> Call:
         calls = 0
+        kept = []
 
         def call(x: Any) -> Any:
             nonlocal calls
             calls += 1
+            if self.how == "leaks":
+                kept.append(2 * x)
             if self.how == "hangs":
                 time.sleep(3600)
             if self.how == "is killed":

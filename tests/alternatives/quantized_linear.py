@@ -47,7 +47,7 @@ class Alternatives(registry.load("operator", "quantized_linear")):
         masks = torch.tensor([240, 15], dtype=torch.uint8, device=packed.device)
         scales = torch.stack([w.scales / 16, w.scales], dim=-1)[..., None, :]
         biases = w.biases[..., None, None]
-        shape = (*self.groups, self.group_size // 2, 2)
+        shape = (*self.groups, self.group // 2, 2)
 
         def call(x: Any) -> Any:
             weight = torch.addcmul(biases, (packed & masks).view(shape), scales)
@@ -62,7 +62,7 @@ class Alternatives(registry.load("operator", "quantized_linear")):
         first, second = w.codes.to(torch.uint8).T.chunk(2)
         packed = (first << 4 | second if self.bits == 4 else w.codes.to(torch.uint8).T).contiguous()
         scales, biases = (each.T[:, None].contiguous() for each in (w.scales, w.biases))
-        shape = (-1, self.group_size, self.out_features)
+        shape = (-1, self.group, self.out_features)
 
         def call(x: Any) -> Any:
             codes = torch.cat([packed >> 4, packed & 15]) if self.bits == 4 else packed
@@ -73,19 +73,19 @@ class Alternatives(registry.load("operator", "quantized_linear")):
     def mlx_dequantized(self, w: SimpleNamespace) -> Call:
         import mlx.core as mx
 
-        packed = self._mlx_packed(w)
-        return lambda x: x @ mx.dequantize(packed, w.scales, w.biases, self.group_size, self.bits).T
+        weight = self._mlx_stored(w)
+        return lambda x: x @ mx.dequantize(*weight, self.group, self.bits).T
 
     def mlx_fused(self, w: SimpleNamespace) -> Call:
         """Words taken apart by elementwise operations, in one kernel."""
         import mlx.core as mx
 
-        packed, scales, biases = self._mlx_packed(w)[..., None], w.scales[..., None], w.biases[..., None]
+        packed, scales, biases = (each[..., None] for each in self._mlx_stored(w))
         shifts, mask = mx.arange(0, 32, self.bits, dtype=mx.uint32), mx.array(2**self.bits - 1, dtype=mx.uint32)
 
         @mx.compile
         def dequantized(packed: Any, scales: Any, biases: Any) -> Any:
-            codes = ((packed >> shifts) & mask).reshape(*self.groups, self.group_size)
+            codes = ((packed >> shifts) & mask).reshape(*self.groups, self.group)
             return (codes.astype(scales.dtype) * scales + biases).reshape(self.out_features, self.embed_dim)
 
         return lambda x: x @ dequantized(packed, scales, biases).T
@@ -96,7 +96,7 @@ class Alternatives(registry.load("operator", "quantized_linear")):
         return w.codes.to(torch.uint8).unflatten(-1, (-1, 2)).unbind(-1)
 
     def multiplied(self, torch: Any, w: SimpleNamespace, codes: Any) -> Call:
-        scales, biases, in_groups = w.scales[..., None], w.biases[..., None], (*self.groups, self.group_size)
+        scales, biases, in_groups = w.scales[..., None], w.biases[..., None], (*self.groups, self.group)
 
         def call(x: Any) -> Any:
             weight = torch.addcmul(biases, codes().view(in_groups), scales)

@@ -127,6 +127,10 @@ def parameters(operator_class: type[Operator], changes: int = 1) -> list[dict[st
 def _alternatives(hint: Any, value: Any) -> list[Any]:
     if hint is bool:
         return [not value]
+    if NoneType in get_args(hint):
+        literal = next((each for each in get_args(hint) if get_origin(each) is Literal), None)
+        if literal is not None:
+            return [name for name in get_args(literal) if name != value]
     if get_origin(hint) is Literal:
         return [name for name in get_args(hint) if name != value]
     if hint == Positive:

@@ -90,7 +90,11 @@ def test_torch_convolves_in_its_channels_last_format_without_a_copy(name: str) -
         ("sampling", {"k": 33000}, Shape(1, 1), "k=33000 exceeds vocab_size=32000"),
         ("sum", {"axis": "sequence"}, Shape(1, 1), "No axis 'sequence'. Did you mean 'seq'?"),
         ("concat", {"axis": "all"}, Shape(1, 1), "No axis 'all'"),
-        ("quantized_linear", {"bits": 3}, Shape(1, 1), "No bits '3'"),
+        ("quantized_linear", {"bits": 7}, Shape(1, 1), "No bits '7'"),
+        ("quantized_linear", {"mode": "mxfp4", "bits": 8}, Shape(1, 1), "mode=mxfp4 has 4 bits, not 8"),
+        ("quantized_linear", {"mode": "nvfp4", "group_size": 32}, Shape(1, 1), "mode=nvfp4 has groups of 16, not 32"),
+        ("quantized_linear", {"group_size": 16}, Shape(1, 1), "mode=affine has groups of 32 or 64 or 128, not 16"),
+        ("quantized_linear", {"out_dim": 48, "transpose": False}, Shape(1, 1), "out_dim=48 cannot be split"),
         ("quantized_linear", {"bits": 4.0}, Shape(1, 1), "No bits '4.0'"),
         (
             "quantized_linear",
@@ -246,8 +250,25 @@ def test_a_quantised_weight_is_exact_at_a_models_width(variant: str, bits: int, 
         assert error(run(call, library, inputs, dtype), expected) < TOLERANCES[dtype] / (2 if rounded else 5)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("transpose", [True, False])
+@pytest.mark.parametrize("form", ["2", "3", "5", "6", "mxfp4", "nvfp4"])
+def test_each_format_is_exact_at_a_models_width_and_either_way(form: str, transpose: bool, dtype: str) -> None:
+    params: dict[str, Any] = {"bits": int(form)} if form.isdecimal() else {"mode": form}
+    problem = operator("quantized_linear", embed_dim=1024, out_dim=256, transpose=transpose, **params)
+    inputs, weights = draw(problem, Shape(2, 3), dtype)
+    expected = reference(problem, inputs, weights)
+    assert 0.5 < expected.std() < 2
+    for variant, factor in (("in_float32", 5), ("product", 2)):
+        out = run(build(problem, "mlx", variant, weights, dtype), "mlx", inputs, dtype)
+        assert error(out, expected) < TOLERANCES[dtype] / factor
+    for variant in ("native", "product", "product_in_parts"):
+        with pytest.raises(Unsupported, match=r"operator\.variant=portable"):
+            build(problem, "torch", variant, weights, dtype)
+
+
 @known_of_the_cpu
-@pytest.mark.parametrize(("library", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), ("mlx", "float32")])
+@pytest.mark.parametrize(("library", "dtype"), [("torch", "float32"), ("torch", "bfloat16")])
 @pytest.mark.parametrize("rows", [1, 512])
 def test_a_quantised_products_native_form_is_the_kernel_however_many_rows(rows: int, library: str, dtype: str) -> None:
     problem = operator("quantized_linear", embed_dim=256)
@@ -301,6 +322,9 @@ def refusal(device: str, dtype: str, capability: tuple[int, int] = (9, 0), **par
 def test_torch_says_which_quantised_products_it_cannot_do() -> None:
     assert "one scale per row" in str(refusal("cpu", "float32", bits=8))
     assert "dtype=bfloat16 only" in str(refusal("cuda", "float16"))
+    assert "transpose=true" in str(refusal("cpu", "float32", bits=2))
+    assert "transpose=true" in str(refusal("cpu", "float32", transpose=False))
+    assert "mode=nvfp4" in str(refusal("cpu", "float32", mode="nvfp4"))
     assert "8.0" in str(refusal("cuda", "bfloat16", capability=(7, 5)))
     assert "multiples of 16 on cpu, and not 24" in str(refusal("cpu", "float32", out_dim=24))
     assert "multiples of 8 on mps, and not 12" in str(refusal("mps", "float32", out_dim=12))

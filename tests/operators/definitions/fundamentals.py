@@ -121,12 +121,18 @@ def sampling(problem: Any, weights: dict[str, Host], *inputs: torch.Tensor) -> t
 
 
 def quantized_linear(problem: Any, weights: dict[str, Host], x: torch.Tensor) -> torch.Tensor:
-    codes, scales, biases = (weights[name] for name in ("codes", "scales", "biases"))
+    codes, scales = weights["codes"], weights["scales"]
+    size = problem.group_size or {"affine": 64, "mxfp4": 32, "nvfp4": 16}[problem.mode]
     weight = np.zeros(codes.shape)
     for row, column in np.ndindex(codes.shape):
-        group = row, column // problem.group_size
-        weight[row, column] = scales[group] * codes[row, column] + biases[group]
-    return F.linear(x, torch.from_numpy(weight))
+        group, code = (row, column // size), int(codes[row, column])
+        if problem.mode == "affine":
+            weight[row, column] = scales[group] * code + weights["biases"][group]
+        else:
+            exponent, half = code >> 1 & 3, code & 1
+            magnitude = half / 2 if exponent == 0 else (1 + half / 2) * 2 ** (exponent - 1)
+            weight[row, column] = scales[group] * (-magnitude if code & 8 else magnitude)
+    return x @ torch.from_numpy(weight.T if problem.transpose else weight)
 
 
 def elements(problem: Any, shape: Shape) -> int:
@@ -151,7 +157,7 @@ SMALL = {
     "conv2d": {"in_channels": 8, "groups": 2, "stride": 2, "kernel_size": 2},
     "conv_transpose1d": {"in_channels": 8, "groups": 2, "stride": 3, "output_padding": 1},
     "sampling": {"k": 5},
-    "quantized_linear": {"embed_dim": 128, "out_dim": 48},
+    "quantized_linear": {"embed_dim": 128, "out_dim": 64},
 }
 
 PARTIAL = {"quantized_linear": ("torch",)}  # 4 bits, and only for some sizes; test_fundamentals.py has which
@@ -173,6 +179,11 @@ FLOPS = {
 }
 
 
+def scale_bytes(problem: Any, dtype: str) -> float:
+    """For each weight: scale and offset of a group in a dtype, or a scale of one byte."""
+    return {"mxfp4": 1 / 32, "nvfp4": 1 / 16}.get(problem.mode) or 2 * itemsize(dtype) / (problem.group_size or 64)
+
+
 def itemsize(dtype: str) -> int:
     return int(getattr(torch, dtype).itemsize)
 
@@ -190,7 +201,7 @@ BYTES = {
     ),
     "quantized_linear": lambda problem, shape, dtype: (
         tokens(shape) * (problem.embed_dim + problem.out_features) * itemsize(dtype)
-        + problem.out_features * problem.embed_dim * (problem.bits / 8 + 2 * itemsize(dtype) / problem.group_size)
+        + problem.out_features * problem.embed_dim * (problem.bits / 8 + scale_bytes(problem, dtype))
     ),
 }
 

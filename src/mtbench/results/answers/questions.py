@@ -87,7 +87,9 @@ def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
             usual = plain.get(_product(one.group))
             if usual is not None:
                 params = json.loads(one.group.params)
-                what = f"{params.get('bits')} bits in groups of {params.get('group_size')}"
+                groups = "" if params.get("group_size") is None else f" in groups of {params['group_size']}"
+                mode = params.get("mode", "affine")
+                what = f"{params.get('bits')} bits{groups}" if mode == "affine" else f"{mode}"
                 yield from _changes(usual, one, what, f"plain {usual.group.dtype}")
 
 

@@ -108,6 +108,12 @@ def test_divergence_is_of_the_likely_and_in_nats() -> None:
     assert other.top1_agreement == 1
 
 
+def test_llama_cpp_computes_no_finer_with_quantised_weights() -> None:
+    problem = quantised("llama3", "prefill", "int8")
+    with pytest.raises(Unsupported, match="to 8 bits, more than dtype=float16 allows; use bfloat16"):
+        made("llama_cpp", problem, draw(problem, SHAPES["prefill"])[1], "float16")
+
+
 @pytest.mark.parametrize(
     ("library", "weights", "params", "says"),
     [

@@ -61,9 +61,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class LatencyBlock:
-    """Nanoseconds of each call, in order."""
+    """Nanoseconds of each call, in order; and, of calls that make a text, from each one's start to each of its tokens."""
 
     samples_ns: list[int]
+    stamps_ns: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

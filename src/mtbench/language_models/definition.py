@@ -18,9 +18,10 @@ def last_logits(
     cache: tuple[Any, Any] | None = None,
     rows: int = 16384,
     output: str | None = None,
+    last: int | None = None,
 ) -> Any:
-    """The logits of the last position, (batch, vocab). One layer's weights are held at a time. `output` names the output
-    projection where that is not as the model has it.
+    """The logits of the last position, (batch, vocab), or of so many `last` ones, (batch, last, vocab). One layer's weights
+    are held at a time. `output` names the output projection where that is not as the model has it.
 
     tokens: (batch, seq). `cache` holds keys, rotated, and values of the positions before: (batch, layer, kv_heads, context,
     head_dim) each. Each layer: x + attention(norm(x)), then x + MLP(norm(x)), where the MLP is
@@ -38,7 +39,7 @@ def last_logits(
         behind = "pre_feedforward_layernorm" if model.is_gemma else "post_attention_layernorm"
         out = _mlp(xp, model, w, _norm(xp, model, w[behind], x))
         x = x + (_norm(xp, model, w["post_feedforward_layernorm"], out) if model.is_gemma else out)
-    x = _norm(xp, model, read("model.norm.weight"), x[:, -1])
+    x = _norm(xp, model, read("model.norm.weight"), x[:, -1] if last is None else x[:, -last:])
     table = output or ("model.embed_tokens.weight" if model.tied else "lm_head.weight")
     parts = [slice(start, start + rows) for start in range(0, model.vocab_size, rows)]
     return xp.concat([xp.matmul(x, xp.permute_dims(read(table, part), (1, 0))) for part in parts], axis=-1)

@@ -2,6 +2,7 @@
 
 import ctypes
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,7 @@ class Context:
         if not self.pointer:
             raise MemoryError(f"llama.cpp could not make a context of {params.n_ctx} positions")
         self.memory = llama.llama_get_memory(self.pointer)
-        self.batch = llama.llama_batch_init(batch * tokens, 0, 1)
-        self._fill(batch, tokens)
+        self._batches: dict[int, Batch] = {}
         self._logits: tuple[int, Any] = (0, None)
 
     def _flash_attention(self, asked: int | None) -> int:
@@ -97,24 +97,14 @@ class Context:
             return int(self.llama.LLAMA_FLASH_ATTN_TYPE_DISABLED)
         return int(self.llama.LLAMA_FLASH_ATTN_TYPE_AUTO) if asked is None else asked
 
-    def _fill(self, batch: int, tokens: int) -> None:
-        """All of a batch but tokens and positions stays as it is: whose each token is, and that its last one gives logits."""
-        size = batch * tokens
-        self.batch.n_tokens = size
-        self._tokens = np.ctypeslib.as_array(self.batch.token, (size,)).reshape(batch, tokens)
-        self._positions = np.ctypeslib.as_array(self.batch.pos, (size,)).reshape(batch, tokens)
-        wanted = np.ctypeslib.as_array(self.batch.logits, (size,)).reshape(batch, tokens)
-        wanted[:] = 0
-        wanted[:, -1] = 1
-        for index in range(size):
-            self.batch.n_seq_id[index] = 1
-            self.batch.seq_id[index][0] = index // tokens
-
     def take(self, tokens: Host, start: int) -> Any:
-        llama = self.llama
-        self._tokens[:] = tokens
-        self._positions[:] = np.arange(start, start + self._positions.shape[1])
-        status = llama.llama_decode(self.pointer, self.batch)
+        llama, count = self.llama, tokens.shape[1]
+        if count not in self._batches:
+            self._batches[count] = Batch(llama, self.count, count)
+        batch = self._batches[count]
+        batch.tokens[:] = tokens
+        batch.positions[:] = np.arange(start, start + count)
+        status = llama.llama_decode(self.pointer, batch.pointer)
         if status:
             raise RuntimeError(f"llama_decode failed with status {status}")
         llama.llama_synchronize(self.pointer)
@@ -127,6 +117,11 @@ class Context:
             shape = (self.count, self.loaded.model.vocab_size)
             self._logits = (address, np.ctypeslib.as_array(pointer, shape).view(type(self.loaded.like)))
         return self._logits[1]
+
+    def sample(self, sampler: Any, count: int) -> list[int]:
+        """The next token of each sequence, whose last of so many tokens was just taken."""
+        sample = self.llama.llama_sampler_sample
+        return [sample(sampler, self.pointer, (sequence + 1) * count - 1) for sequence in range(self.count)]
 
     def clear(self) -> None:
         self.llama.llama_memory_clear(self.memory, False)
@@ -193,10 +188,28 @@ class Context:
         return struct.pack("<I", self.count) + b"".join(streams)
 
     def __del__(self) -> None:
-        if getattr(self, "batch", None) is not None:
-            self.llama.llama_batch_free(self.batch)
         if getattr(self, "pointer", None):
             self.llama.llama_free(self.pointer)
+
+
+class Batch:
+    """So many tokens of each sequence, of which the last one gives logits. Only tokens and positions change."""
+
+    def __init__(self, llama: Any, batch: int, count: int) -> None:
+        self._llama, size = llama, batch * count
+        self.pointer = llama.llama_batch_init(size, 0, 1)
+        self.pointer.n_tokens = size
+        self.tokens = np.ctypeslib.as_array(self.pointer.token, (size,)).reshape(batch, count)
+        self.positions = np.ctypeslib.as_array(self.pointer.pos, (size,)).reshape(batch, count)
+        wanted = np.ctypeslib.as_array(self.pointer.logits, (size,)).reshape(batch, count)
+        wanted[:] = 0
+        wanted[:, -1] = 1
+        for index in range(size):
+            self.pointer.n_seq_id[index] = 1
+            self.pointer.seq_id[index][0] = index // count
+
+    def __del__(self) -> None:
+        self._llama.llama_batch_free(self.pointer)
 
 
 class Prefill:
@@ -236,3 +249,38 @@ class Decode:
             context.hold(np.asarray(keys), np.asarray(values))
             self._states[known] = (context, keys, values)
         return self._states[known][0]
+
+
+class Generate:
+    """tokens -> the tokens that follow, (batch, new), by llama.cpp's own greedy sampler: the loop of its examples/simple.
+
+    `stamps` holds, for each call, when each token was there: nanoseconds since it began.
+    """
+
+    def __init__(self, loaded: Loaded, new_tokens: int) -> None:
+        self._loaded, self._new = loaded, new_tokens
+        self._contexts: dict[tuple[int, ...], Context] = {}
+        self._sampler = loaded.llama.llama_sampler_init_greedy()
+        self.stamps: list[list[int]] = []
+
+    def __call__(self, tokens: Any) -> Any:
+        started, stamps = time.perf_counter_ns(), []
+        batch, count = tokens.shape
+        if tokens.shape not in self._contexts:
+            self._contexts[tokens.shape] = Context(self._loaded, batch, count + self._new, count)
+        context = self._contexts[tokens.shape]
+        context.clear()
+        made = np.empty((batch, self._new), np.int32)
+        taken, position = np.asarray(tokens), 0
+        for number in range(self._new):
+            context.take(taken, position)
+            position += taken.shape[1]
+            made[:, number] = context.sample(self._sampler, taken.shape[1])
+            stamps.append(time.perf_counter_ns() - started)
+            taken = made[:, number : number + 1]
+        self.stamps.append(stamps)
+        return made.view(type(self._loaded.like))
+
+    def __del__(self) -> None:
+        if getattr(self, "_sampler", None):
+            self._loaded.llama.llama_sampler_free(self._sampler)

@@ -1,5 +1,6 @@
 """Hugging Face's transformers: its model, and its caches of keys and values."""
 
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -151,6 +152,48 @@ class Decode:
             layer_keys[:, :, :length] = keys[:, index, :, context - length :]
             arrays[2 * index + 1][:, :, :length] = values[:, index, :, context - length :]
         return arrays
+
+
+class Generate:
+    """tokens -> the tokens that follow, (batch, new), by transformers' `generate`, greedily and without an early end.
+
+    `stamps` holds, for each call, when its streamer was given each token: nanoseconds since it began.
+    """
+
+    def __init__(self, model: Any, new_tokens: int, **settings: Any) -> None:
+        self._model, self._new, self._settings = model, new_tokens, settings
+        model.generation_config.eos_token_id = None
+        self.stamps: list[list[int]] = []
+
+    def __call__(self, tokens: Any) -> Any:
+        stamps = Stamps()
+        made = self._model.generate(
+            tokens, max_new_tokens=self._new, do_sample=False, pad_token_id=0, streamer=stamps, **self._settings
+        )
+        self.stamps.append(stamps.taken[1:])  # the prompt comes first
+        return made[:, tokens.shape[1] :]
+
+    def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        """With a static cache, for which `generate` compiles its steps by itself; on a CPU it does not."""
+        if self._model.device.type != "cuda":
+            raise Unsupported(
+                "transformers' generate compiles its steps on CUDA alone; framework=torch is how it runs here."
+            )
+        return Generate(self._model, self._new, cache_implementation="static")
+
+
+class Stamps:
+    """A streamer, as `generate` takes one, that notes when it is given tokens."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter_ns()
+        self.taken: list[int] = []
+
+    def put(self, value: Any) -> None:
+        self.taken.append(time.perf_counter_ns() - self.started)
+
+    def end(self) -> None:
+        """Nothing is held back."""
 
 
 def _empty_layers(model: Any, batch: int, length: int) -> list[Any]:

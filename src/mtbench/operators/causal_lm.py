@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +13,20 @@ import numpy as np
 
 from mtbench import paths
 from mtbench.errors import ConfigError, Unsupported
-from mtbench.language_models import gguf
+from mtbench.language_models import gguf, greedy
 from mtbench.language_models import llama_cpp as llama
 from mtbench.language_models import mlx as mlx_lm
 from mtbench.language_models import torch as transformers
 from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, Held, drawn, kept
 from mtbench.language_models.config import LanguageModel, parse
-from mtbench.language_models.definition import last_logits
-from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape
+from mtbench.language_models.definition import Read, last_logits
+from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape, Size
+from mtbench.reference import array_namespace
 
 REFERENCE_FILE = "logits.npy"
+
+NEW_TOKENS = 32
+"""Made by phase=generate, where operator.params.new_tokens does not say."""
 
 USUAL_GROUP = 64
 """MLX's; llama.cpp has 32, and torchao as many as a row has."""
@@ -32,7 +37,7 @@ SCORES_HELD = 3
 
 @dataclass(frozen=True)
 class CausalLM(Operator):
-    """One forward pass of a decoder-only language model with a cache of keys and values. Nothing is sampled.
+    """A forward pass of a decoder-only language model with a cache of keys and values, or all of them that a text takes.
 
     prefill: `shape.seq_len` prompt tokens through an empty cache. tokens: (batch, seq) -> logits of the last position
     (batch, vocab), the time to the first token.
@@ -41,6 +46,11 @@ class CausalLM(Operator):
     kv_heads, kv_len, head_dim) -> logits (batch, vocab), the time of a token. What the cache holds is drawn, keys as if
     rotated, since its values cost nothing. The first call with a context puts it into the library's own cache; each call
     then appends its token to the same kv_len, for which the cache's length is set back, and its arrays are not copied.
+
+    generate: `shape.seq_len` prompt tokens, then `new_tokens` ones, each the likeliest, without an early end, by the library's
+    own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two right models part where two tokens are nearly
+    equally likely, so each is held against the definition's logits for that very text: what is compared with 1 is 1 + the
+    largest logit less that of the token chosen, relative to the logits' root mean square.
 
     transformers: the model with SDPA and a `DynamicCache`, its default; compiled, one graph with a `StaticCache`, of a
     multiple of 64 positions in decode. mlx-lm: the model with its own caches; compiled, they are explicit state. Both read
@@ -59,10 +69,11 @@ class CausalLM(Operator):
     """
 
     config: str | None = None
-    phase: Literal["prefill", "decode"] = "prefill"
+    phase: Literal["prefill", "decode", "generate"] = "prefill"
     checkpoint: str | None = None
     weight_dtype: Literal["bf16", "int8", "int4"] | None = None
     group_size: Literal[32, 64, 128] | None = None
+    new_tokens: Size | None = None
 
     uses_kv_len = True
     own_forms_only = True
@@ -81,6 +92,10 @@ class CausalLM(Operator):
                 raise ConfigError(
                     f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
                 )
+        if self.new_tokens is not None and self.phase != "generate":
+            raise ConfigError(
+                f"phase={self.phase} makes no text; leave operator.params.new_tokens out, or use phase=generate."
+            )
         self.model  # noqa: B018  raises where there is no such model
 
     @property
@@ -90,7 +105,7 @@ class CausalLM(Operator):
 
     @property
     def quantises(self) -> bool:  # type: ignore[override]
-        return self.bits is not None
+        return self.bits is not None and self.phase != "generate"  # which has no logits
 
     @property
     def computes_in_dtype(self) -> bool:  # type: ignore[override]
@@ -111,10 +126,18 @@ class CausalLM(Operator):
     def gives_first_token(self) -> bool:
         return self.phase == "prefill"
 
+    @property
+    def made(self) -> int:
+        """How many tokens a call makes of each sequence."""
+        return (self.new_tokens or NEW_TOKENS) if self.phase == "generate" else 0
+
+    def tokens(self, shape: Shape) -> int:
+        return shape.batch_size * (self.made or shape.seq_len)
+
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        if self.phase == "prefill" and shape.kv_len is not None:
-            raise ConfigError("prefill starts with an empty cache; leave shape.kv_len out, or use phase=decode.")
+        if self.phase != "decode" and shape.kv_len is not None:
+            raise ConfigError(f"{self.phase} starts with an empty cache; leave shape.kv_len out, or use phase=decode.")
         if self.phase == "decode" and shape.seq_len != 1:
             raise ConfigError(f"decode takes one token; give shape.seq_len=1, not {shape.seq_len}.")
         if self.phase == "decode" and shape.kv_len is None:
@@ -122,7 +145,7 @@ class CausalLM(Operator):
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         tokens = rng.integers(self.model.vocab_size, size=(shape.batch_size, shape.seq_len))
-        if self.phase == "prefill":
+        if self.phase != "decode":
             return {"tokens": tokens}
         return {"token": tokens} | {name: rng.standard_normal(self._cached(shape)) for name in ("keys", "values")}
 
@@ -147,9 +170,16 @@ class CausalLM(Operator):
         return drawn(json.loads(self.config), tensors, seed)
 
     def flops(self, shape: Shape) -> float:
-        return self.model.flops(shape.batch_size, shape.seq_len, self._context(shape))
+        return sum(self.model.flops(one.batch_size, one.seq_len, self._context(one)) for one in self._passes(shape))
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
+        return sum(self._bytes_of_pass(one, dtype) for one in self._passes(shape))
+
+    def _passes(self, shape: Shape) -> list[Shape]:
+        """The forward passes of a call: one, or to make a text the prompt's and one for each token but the last."""
+        return [shape, *(Shape(shape.batch_size, 1, shape.seq_len + made) for made in range(self.made - 1))]
+
+    def _bytes_of_pass(self, shape: Shape, dtype: str) -> float:
         model, tokens = self.model, shape.batch_size * shape.seq_len
         looked_up = 0 if model.tied else tokens * model.embed_dim
         unread = 0 if model.tied else model.vocab_size * model.embed_dim  # the table that rows are looked up in
@@ -175,34 +205,72 @@ class CausalLM(Operator):
         )
 
     def host_bytes(self, shape: Shape) -> float:
-        cache = 0 if self.phase == "prefill" else 2 * int(np.prod(self._cached(shape)))
+        cache = 0 if self.phase != "decode" else 2 * int(np.prod(self._cached(shape)))
         return float(ITEM_BYTES["float64"] * (cache + shape.batch_size * self.model.vocab_size))
 
     def reference_bytes(self, shape: Shape) -> float:
         model = self.model
         layer = sum(int(np.prod(size)) for size in model.layer_tensors(0).values())
         table = min(ROWS_AT_ONCE, model.vocab_size) * model.embed_dim
-        keys = self._context(shape) + shape.seq_len
-        work = shape.batch_size * shape.seq_len * (3 * model.mlp_dim + SCORES_HELD * model.num_heads * keys)
-        return float(ITEM_BYTES["float64"] * (max(layer, table) + work))
+        keys = self._context(shape) + shape.seq_len + self.made
+        work = (
+            shape.batch_size * (shape.seq_len + self.made) * (3 * model.mlp_dim + SCORES_HELD * model.num_heads * keys)
+        )
+        logits = 2 * shape.batch_size * self.made * model.vocab_size
+        return float(ITEM_BYTES["float64"] * (max(layer, table) + work + logits))
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept
-        on disk, since several arms and restarts ask for the same."""
+        on disk, since several arms and restarts ask for the same.
+
+        For a text there is no reference but the logits of what was made: it gives as many places, and `compared` the rest.
+        """
+        if self.phase == "generate":
+            vars(self)["reference_weights"] = w
+            return np.full((inputs[0].shape[0], self.made), greedy.NO_TOKEN)
         tokens, *cache = inputs
+
+        def logits(read: Read, output: str | None) -> Host:
+            return np.asarray(last_logits(xp, self.model, read, tokens, tuple(cache) or None, ROWS_AT_ONCE, output))
+
+        return self._kept(w, list(inputs), logits)
+
+    def compared(self, outputs: list[Host], inputs: list[Host]) -> list[Host]:
+        if self.phase != "generate":
+            return outputs
+        (made,), (prompts,) = outputs, inputs
+        if (made == greedy.NO_TOKEN).all():
+            return [np.ones(made.shape)]
+
+        def regrets(read: Read, output: str | None) -> Host:
+            return greedy.regrets(array_namespace(), self.model, read, prompts, made, ROWS_AT_ONCE, output)
+
+        return [1 + self._kept(vars(self)["reference_weights"], [prompts, made], regrets)]
+
+    def _kept(self, w: SimpleNamespace, inputs: list[Host], compute: Callable[[Read, str | None], Host]) -> Host:
+        """What is computed of these inputs and weights, or was before."""
         stored = self.stored(int(w.seed[0]))
         held: Held | None = getattr(w, "held", None)
         identity = stored.identity if held is None else f"{stored.identity} {held.identity}"
-        read, output = (stored.read, None) if held is None else (held.read, held.output)
         digest = hashlib.sha256(f"{identity} {self.model}".encode())
         for each in inputs:
             digest.update(np.ascontiguousarray(each).tobytes() + str(each.shape).encode())
 
         def write(folder: Path) -> None:
-            logits = last_logits(xp, self.model, read, tokens, tuple(cache) or None, ROWS_AT_ONCE, output)
-            np.save(folder / REFERENCE_FILE, logits)
+            read, output = (stored.read, None) if held is None else (held.read, held.output)
+            np.save(folder / REFERENCE_FILE, compute(read, output))
 
-        return np.load(kept(paths.cache() / "references" / digest.hexdigest()[:32], write) / REFERENCE_FILE)
+        folder = kept(paths.cache() / "references" / digest.hexdigest()[:32], write)
+        return np.asarray(np.load(folder / REFERENCE_FILE))
+
+    def _call(self, library: Any, model: Any) -> Call:
+        """The call of this phase, from one of the libraries' modules."""
+        call: Call
+        if self.phase == "generate":
+            call = library.Generate(model, self.made)
+        else:
+            call = (library.Prefill if self.phase == "prefill" else library.Decode)(model)
+        return call
 
     def torch(self, w: SimpleNamespace) -> Call:
         stored = self.stored(int(w.seed))
@@ -210,7 +278,7 @@ class CausalLM(Operator):
         model = transformers.load(stored.folder, w.like)
         if self.bits is not None:
             transformers.quantise(model, self.bits, self.group_size)
-        call = (transformers.Prefill if self.phase == "prefill" else transformers.Decode)(model)
+        call = self._call(transformers, model)
         return call if self.bits is None else _holding(call, transformers.held(model, stored))
 
     def mlx(self, w: SimpleNamespace) -> Call:
@@ -219,17 +287,22 @@ class CausalLM(Operator):
         model = mlx_lm.load(stored.folder, w.like)
         if self.bits is not None:
             mlx_lm.quantise(model, self.bits, self.group_size)
-        call = (mlx_lm.Prefill if self.phase == "prefill" else mlx_lm.Decode)(model)
+        call = self._call(mlx_lm, model)
         return call if self.bits is None else _holding(call, mlx_lm.held(model, stored))
 
     def llama_cpp(self, w: SimpleNamespace) -> Call:
         stored, dtype = self.stored(int(w.seed[0])), w.like.stands_for
         self._check_weights(dtype)
+        if self.bits is not None and dtype != "bfloat16":
+            raise Unsupported(
+                "llama.cpp rounds what quantised weights are multiplied by to 8 bits, more than "
+                f"dtype={dtype} allows; use bfloat16."
+            )
         if self.group_size not in (None, gguf.BLOCK):
             raise Unsupported(f"llama.cpp's Q8_0 and Q4_0 have groups of {gguf.BLOCK}, and no others.")
         file = gguf.write(stored, self.model, gguf.NUMBER_TYPES[dtype if self.bits is None else f"int{self.bits}"])
         loaded = llama.Loaded(file, self.model, w.like)
-        call = (llama.Prefill if self.phase == "prefill" else llama.Decode)(loaded)
+        call = self._call(llama, loaded)
         return call if self.bits is None else _holding(call, Held(file.parent.name, gguf.read(file, self.model)))
 
     def _check_weights(self, dtype: str) -> None:
@@ -240,7 +313,8 @@ class CausalLM(Operator):
             )
 
 
-def _holding(call: Any, held: Held) -> Any:
+def _holding(call: Any, held: Held) -> Call:
     """A call that says which weights it computes with."""
     call.own_weights = {"held": held}
-    return call
+    holding: Call = call
+    return holding

@@ -144,9 +144,14 @@ class Record:
     growth_bytes: float | None = column(
         "memory growth", "memory that each call leaves behind, over protocol.growth calls", "bytes", None
     )
-    tokens: int | None = column("tokens", "tokens that one call of a language model processes", default=None)
+    tokens: int | None = column("tokens", "tokens that one call of a language model processes, or makes", default=None)
     tokens_per_s: float | None = column("tokens per second", "tokens / throughput time", "tokens/s", None)
-    time_to_first_token_ns: float | None = column("time to first token", "latency of a whole prompt", "ns", None)
+    time_to_first_token_ns: float | None = column(
+        "time to first token", "latency of a whole prompt; of a text, until its first token", "ns", None
+    )
+    decode_tokens_per_s: float | None = column(
+        "decode tokens/s", "of a text, the rate of all tokens but the first", "tokens/s", None
+    )
     energy_joule: float | None = column("energy", "energy of one call, idle power subtracted", "joule", None)
     energy_joule_per_token: float | None = column("energy per token", "energy / (batch_size * seq_len)", "joule", None)
     idle_watt: float | None = column("idle power", "idle power that was subtracted", "watt", None)
@@ -194,6 +199,12 @@ class Record:
     )
     throughput_samples_ns: list[list[float]] = column(
         "throughput samples", "time per call of each block, as [restart][round]", "ns", []
+    )
+    token_samples_ns: list[list[list[int]]] = column(
+        "token samples",
+        "of texts, time of each token, as [restart][call][token]; the first includes the prompt",
+        "ns",
+        [],
     )
     conditions: str = column(
         "conditions", "state of the machine during each visit", "JSON", "[]"

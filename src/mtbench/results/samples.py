@@ -5,7 +5,7 @@ calls; a throughput block is waited for once, so its sample is one number alread
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from mtbench.results.record import Record
@@ -42,6 +42,15 @@ def by_restart(samples: Sequence[Sequence[Sequence[float]]], tick_ns: float | No
     """The block statistics of [restart][round][call] as [restart][round], without restarts that have none."""
     found = [[block_statistic(calls, tick_ns) for calls in rounds if calls] for rounds in samples]
     return [blocks for blocks in found if blocks]
+
+
+def token_times(samples: Sequence[Sequence[Sequence[int]]]) -> tuple[float, float | None]:
+    """The time to the first token, and the mean time of each of the others, nanoseconds: medians over restarts of the medians
+    of a restart's calls. Samples are [restart][call][token]; a text of one token has no others."""
+    first = median(median(call[0] for call in calls) for calls in samples)
+    if any(len(call) < 2 for calls in samples for call in calls):
+        return first, None
+    return first, median(median(fmean(call[1:]) for call in calls) for calls in samples)
 
 
 def blocks(record: Record, metric: str) -> Blocks:

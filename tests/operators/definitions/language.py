@@ -3,6 +3,7 @@ numbers."""
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,6 +73,15 @@ def rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
 
 
 def causal_lm(problem: Any, weights: dict[str, Host], tokens: torch.Tensor, *cache: torch.Tensor) -> torch.Tensor:
+    if problem.phase != "generate":
+        return logits(problem, weights, tokens, *cache)
+    text = tokens
+    for _ in range(problem.new_tokens or 32):
+        text = torch.cat([text, logits(problem, weights, text).argmax(-1, keepdim=True)], 1)
+    return text[:, tokens.shape[1] :]
+
+
+def logits(problem: Any, weights: dict[str, Host], tokens: torch.Tensor, *cache: torch.Tensor) -> torch.Tensor:
     config = json.loads(problem.config)
     stored = problem.stored(int(weights["seed"][0]))
     gemma, kind = config["model_type"] == "gemma3_text", config["model_type"]
@@ -124,16 +134,20 @@ def flops(problem: Any, shape: Shape) -> float:
     c, past = json.loads(problem.config), shape.kv_len or 0
     inner, keys = c["num_attention_heads"] * c["head_dim"], c["num_key_value_heads"] * c["head_dim"]
     layer = c["hidden_size"] * (2 * inner + 2 * keys + 3 * c["intermediate_size"])
-    total = 2.0 * c["hidden_size"] * c["vocab_size"]
+    total = 2.0 * c["hidden_size"] * c["vocab_size"] * (problem.made or 1)
     for i in range(c["num_hidden_layers"]):
         windowed = c["model_type"] == "gemma3_text" and (i + 1) % c["sliding_window_pattern"]
-        for query in range(past, past + shape.seq_len):
+        for query in range(past, past + shape.seq_len + (problem.made or 1) - 1):
             total += 2 * layer + 4 * inner * min(query + 1, c["sliding_window"] if windowed else query + 1)
     return shape.batch_size * total
 
 
 def bytes_moved(problem: Any, shape: Shape, dtype: str) -> float:
     """Of models without a window."""
+    if problem.phase == "generate":
+        passes = [shape, *(Shape(shape.batch_size, 1, shape.seq_len + i) for i in range(problem.made - 1))]
+        step = replace(problem, phase="decode", new_tokens=None)
+        return sum(bytes_moved(step, one, dtype) for one in passes)
     c, past, item = json.loads(problem.config), shape.kv_len or 0, getattr(torch, dtype).itemsize
     tokens = shape.batch_size * shape.seq_len
     stored = {name: torch.from_numpy(problem.stored(0).read(name).copy()) for name in problem.model.tensors()}

@@ -60,6 +60,7 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
     state = JobState(job)
     state.latency_ns = [list(rounds) for rounds in record.latency_samples_ns[:restarts]]
     state.throughput_ns = [list(rounds) for rounds in record.throughput_samples_ns[:restarts]]
+    state.token_ns = [list(calls) for calls in record.token_samples_ns[:restarts]]
     state.conditions = [from_plain(Reading, reading) for reading in json.loads(record.conditions)[:restarts]]
     state.warnings = [warning for warning in record.warnings if not warning.startswith((*OF_RESULTS, ENDED_EARLY))]
     state.floor_ns, state.paired, state.canary_drift = record.floor_ns, record.paired, record.canary_drift

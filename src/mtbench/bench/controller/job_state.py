@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
 from mtbench.bench.rates import Rates, limit_ns
-from mtbench.bench.wire import Finished, Prepared, Started
+from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, ThroughputBlock
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plain import to_json
@@ -19,7 +20,7 @@ from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now
-from mtbench.results.samples import block_statistic, tick_of
+from mtbench.results.samples import block_statistic, tick_of, token_times
 from mtbench.version import __version__
 
 ROOF_UNSURE = (
@@ -85,7 +86,9 @@ class JobState:
     energy: Energy | str | None = None  # or why there is none
     latency_ns: list[list[list[int]]] = field(default_factory=list)
     throughput_ns: list[list[float]] = field(default_factory=list)
+    token_ns: list[list[list[int]]] = field(default_factory=list)  # [restart][call][token], of calls that make a text
     visit_latency_ns: list[list[int]] = field(default_factory=list)
+    visit_token_ns: list[list[int]] = field(default_factory=list)  # [call][token]
     visit_throughput_ns: list[float] = field(default_factory=list)
     visit_disturbance: list[float] = field(default_factory=list)  # of each block: wire.ThroughputBlock
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
@@ -153,14 +156,23 @@ class JobState:
         if self.canary_drift is not None and abs(self.canary_drift) > threshold:
             self.warnings.append(f"drifted: the canary changed by {self.canary_drift:+.1%} over a restart")
 
+    def note_round(self, latency: LatencyBlock, throughput: ThroughputBlock) -> None:
+        self.visit_latency_ns.append(latency.samples_ns)
+        self.visit_throughput_ns.append(throughput.call_ns)
+        self.visit_disturbance.append(throughput.disturbance)
+        self.visit_token_ns += [
+            [after - before for before, after in pairwise([0, *each])] for each in latency.stamps_ns
+        ]
+
     def begin_visit(self) -> None:
-        self.visit_latency_ns, self.visit_throughput_ns, self.visit_disturbance = [], [], []
+        self.visit_latency_ns, self.visit_throughput_ns, self.visit_disturbance, self.visit_token_ns = [], [], [], []
         self.started_at = self.started_at or now()
 
     def end_visit(self) -> None:
         self.latency_ns.append(self.visit_latency_ns)
         self.throughput_ns.append(self.visit_throughput_ns)
-        self.visit_latency_ns, self.visit_throughput_ns = [], []
+        self.token_ns += [self.visit_token_ns] if self.visit_token_ns else []
+        self.visit_latency_ns, self.visit_throughput_ns, self.visit_token_ns = [], [], []
 
     @property
     def running_median_ns(self) -> float | None:
@@ -200,6 +212,7 @@ class JobState:
             rounds=sum(map(len, self.latency_ns)),
             latency_samples_ns=self.latency_ns,
             throughput_samples_ns=self.throughput_ns,
+            token_samples_ns=self.token_ns,
             conditions=to_json([_said(reading) for reading in self.conditions]),
             protocol=to_json(asdict(sweep.protocol)),
             seed=sweep.protocol.seed,
@@ -293,6 +306,9 @@ class JobState:
             record.tokens_per_s = record.tokens * 1e9 / found.throughput_ns
         if problem.gives_first_token:
             record.time_to_first_token_ns = found.latency_ns
+        if self.token_ns:
+            record.time_to_first_token_ns, others_ns = token_times(self.token_ns)
+            record.decode_tokens_per_s = None if others_ns is None else self.job.task.shape.batch_size * 1e9 / others_ns
         self._hold_against_the_roofs(record)
 
     def _hold_against_the_roofs(self, record: Record) -> None:

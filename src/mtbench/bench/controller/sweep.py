@@ -298,9 +298,7 @@ class Controller:
                 latency = self.workers.ask(state, wire.TimeLatency())
                 throughput = self.workers.ask(state, wire.TimeThroughput())
                 if latency is not None and throughput is not None:
-                    state.visit_latency_ns.append(latency.samples_ns)
-                    state.visit_throughput_ns.append(throughput.call_ns)
-                    state.visit_disturbance.append(throughput.disturbance)
+                    state.note_round(latency, throughput)
             self._end_in_time()
             self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}

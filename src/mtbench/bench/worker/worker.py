@@ -183,7 +183,10 @@ class Worker:
         prepared = self._ready()
         with self._noting_compilations():
             samples = blocks.latency_block(prepared.subject, prepared.latency_calls, self.protocol)
-        return wire.LatencyBlock(samples)
+        stamps: list[list[int]] = getattr(prepared.subject.call, "stamps", [])  # of all calls so far
+        taken = stamps[-len(samples) :]
+        stamps.clear()
+        return wire.LatencyBlock(samples, taken)
 
     def throughput(self, request: wire.TimeThroughput) -> wire.ThroughputBlock:
         prepared = self._ready()

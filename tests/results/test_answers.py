@@ -215,6 +215,30 @@ def test_fewer_bits_are_set_against_plain_weights_of_the_same_size() -> None:
     ]
 
 
+def test_fewer_bits_of_a_whole_model_are_set_against_its_own_and_their_cost_is_told() -> None:
+    def model(weights: str | None, library: str, ns: float, kl: float | None = None) -> Record:
+        params = to_json({"phase": "decode", "weight_dtype": weights, "group_size": None, "config": "{}"})
+        one = timed(
+            f"{library}-weight_dtype={weights}", ns, library=library, operator="causal_lm", model="smollm2_135m",
+            params=params, dtype="bfloat16", seq_len=1, kv_len=128,
+            contenders=["framework", "operator.params.weight_dtype"],
+        )  # fmt: skip
+        one.kl_divergence_nats = kl
+        return one
+
+    records = [
+        model("bf16", "mlx", 3e5), model("int4", "mlx", 1e5, 0.012), model("bf16", "llama_cpp", 2e5),
+        model("int4", "llama_cpp", 1e5, 0.034),
+    ]  # fmt: skip
+    found = said(records, "dtype")
+    assert [text.partition(": ")[2] for text in found] == [
+        "llama_cpp in int4 weights is 2.0x faster [2.0, 2.0] than in bfloat16 (sure); its logits are 0.034 nats (KL) away.",
+        "mlx in int4 weights is 3.0x faster [3.0, 3.0] than in bfloat16 (sure); its logits are 0.012 nats (KL) away.",
+    ]
+    assert [text.partition(": ")[0] for text in found] == ["Decode, smollm2_135m weight_dtype=int4"] * 2
+    assert any("llama_cpp-weight_dtype=bf16 is 1.5x faster" in text for text in said(records))
+
+
 def test_the_distance_from_the_limit_is_the_winners_and_names_who_set_it() -> None:
     records = [timed("mlx", 1e5), timed("torch", 2e5)]
     for one in records:

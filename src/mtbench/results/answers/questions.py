@@ -21,6 +21,9 @@ FULL = "float32"
 
 QUANTISED, PLAIN_PRODUCT = "quantized_linear", "linear"
 
+WEIGHTS, UNROUNDED = ("weight_dtype", "group_size"), "bf16"
+"""Parameters of whole models that say how their weights are stored, and the value for those of the dtype, beside none."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -77,7 +80,7 @@ def precisions(rounds: Sequence[Round]) -> list[Change]:
         full = dtypes.get(FULL)
         others = [one for dtype, one in dtypes.items() if dtype != FULL]
         found += [change for one in others if full is not None for change in _changes(full, one, one.group.dtype, FULL)]
-    return found + list(_bits(rounds))
+    return [*found, *_bits(rounds), *_weights(rounds)]
 
 
 def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
@@ -91,6 +94,28 @@ def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
                 mode = params.get("mode", "affine")
                 what = f"{params.get('bits')} bits{groups}" if mode == "affine" else f"{mode}"
                 yield from _changes(usual, one, what, f"plain {usual.group.dtype}")
+
+
+def _weights(rounds: Sequence[Round]) -> Iterator[Change]:
+    """Of whole models: each library's quantised weights against its own in the dtype."""
+    by_work: dict[Group, list[tuple[str, Round]]] = {}
+    for one in rounds:
+        params = json.loads(one.group.params)
+        work = to_json({name: value for name, value in params.items() if name not in WEIGHTS})
+        if WEIGHTS[0] in params:
+            by_work.setdefault(replace(one.group, params=work), []).append((_weights_named(params), one))
+    for found in by_work.values():
+        usual = next((one for name, one in found if name == UNROUNDED), None)
+        for name, one in found:
+            if usual is not None and name != UNROUNDED:
+                yield from _changes(usual, one, f"{name} weights", usual.group.dtype)
+
+
+def _weights_named(params: dict[str, Any]) -> str:
+    kind, group = (params.get(name) for name in WEIGHTS)
+    if kind in (None, UNROUNDED):
+        return UNROUNDED
+    return str(kind) if group is None else f"{kind} in groups of {group}"
 
 
 def _product(group: Group) -> Group:

@@ -173,9 +173,17 @@ def change(one: Change) -> tuple[str, str]:
     if unclear:
         why = _most([step.certainty.why for step in unclear])
         clauses.append(f"{'may pay or not' if one.what == 'compiled' else 'is open'}{_at(unclear, shapes)} ({why})")
-    cost = f"; {first_call(one.steps)}" if one.what == "compiled" else ""
+    cost = f"; {first_call(one.steps)}" if one.what == "compiled" else _divergence(one.steps)
     level = _together([step.certainty for step in one.steps])
     return f"{who} {', '.join(clauses)}{cost}.", level
+
+
+def _divergence(steps: Sequence[Step]) -> str:
+    """What fewer bits cost: how far the logits of quantised weights are, where the records say."""
+    known = [
+        step.after.row["kl_divergence_nats"] for step in steps if step.after.row.get("kl_divergence_nats") is not None
+    ]
+    return f"; its logits are {_range(f'{min(known):.2g}', f'{max(known):.2g}')} nats (KL) away" if known else ""
 
 
 def first_call(steps: Sequence[Step]) -> str:

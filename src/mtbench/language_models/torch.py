@@ -84,8 +84,14 @@ class Prefill:
         return self._model(tokens, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        from transformers import StaticCache
+
+        def static(tokens: Any, *arrays: Any) -> Any:
+            cache = _static_cache(StaticCache, self._model, arrays, 0)
+            return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
         buffers: dict[Any, list[Any]] = {}
-        step = compile_call(self._static)
+        step = compile_call(static)
 
         def call(tokens: Any) -> Any:
             if tokens.shape not in buffers:
@@ -93,10 +99,6 @@ class Prefill:
             return step(tokens, *buffers[tokens.shape])
 
         return call
-
-    def _static(self, tokens: Any, *arrays: Any) -> Any:
-        cache = _static_cache(self._model, arrays, 0)
-        return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
 
 class Decode:
@@ -115,8 +117,10 @@ class Decode:
         return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
+        from transformers import StaticCache
+
         def static(token: Any, context: int, *arrays: Any) -> Any:
-            cache = _static_cache(self._model, arrays, context)
+            cache = _static_cache(StaticCache, self._model, arrays, context)
             return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
         step = compile_call(static, **_as_generate(self._model))
@@ -219,13 +223,14 @@ def _as_generate(model: Any) -> dict[str, Any]:
     return dict(CompileConfig().to_dict()) if model.device.type == "cuda" else {}
 
 
-def _static_cache(model: Any, arrays: tuple[Any, ...], context: int) -> Any:
-    """transformers' own static cache over these arrays, at a context's end. It is made within the compiled graph, so that
-    the arrays are the graph's inputs and its length a constant: no call needs setting back."""
+def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int) -> Any:
+    """transformers' own static cache, `kind`, over these arrays, at a context's end. It is made within the compiled graph, so
+    that the arrays are the graph's inputs and its length a constant: no call needs setting back. `kind` is not imported here:
+    an import from transformers breaks the graph (torch 2.11), and then its length is an input that no CUDA graph may change.
+    """
     import torch
-    from transformers import StaticCache
 
-    cache = StaticCache(config=model.config, max_cache_len=max(each.shape[2] for each in arrays))
+    cache = kind(config=model.config, max_cache_len=max(each.shape[2] for each in arrays))
     for layer, keys, values in zip(cache.layers, arrays[::2], arrays[1::2], strict=True):
         if layer.is_sliding:
             layer.cumulative_length_int = context

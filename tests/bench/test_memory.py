@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from mtbench.frameworks.numpy import NumPy
 from mtbench.operators.base import Shape
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
+from mtbench.reference import HELD, PART, Draws, parts, round_to
 
 GIB = 1 << 30
 MODELS = Path(__file__).parents[2] / "conf" / "model"
@@ -100,6 +102,42 @@ def test_what_attentions_reference_works_in_is_reckoned_with(name):
     host = memory.needed_bytes(problem, shape, "float32").host
     assert peak < host < 3 * peak
     assert problem.reference_bytes(shape) > 0.5 * peak / 3  # of the rows that are checked
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_large_arrays_are_drawn_in_parts_with_the_same_values(dtype):
+    shape = (3, (1 << 22) + 7)
+    tracemalloc.start()
+    held = Draws([1, 2], dtype).standard_normal(shape)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held.dtype == HELD[dtype]
+    assert peak < held.nbytes + 5 * 8 * PART  # in float64 it takes 96 MiB
+    whole = np.random.default_rng([1, 2])
+    for part in parts(held.size):  # as many at a time as one likes: the values are the same
+        np.testing.assert_array_equal(
+            held.reshape(-1)[part], round_to(whole.standard_normal(part.stop - part.start), dtype)
+        )
+    assert Draws(3, dtype).standard_normal((2, 3)).dtype == np.float64
+
+
+@pytest.mark.parametrize(("name", "gib"), [("copy", 41), ("sum", 29)])
+def test_what_large_arrays_need_is_reckoned_with(name, gib):
+    """A batch whose rows are checked singly, and one that is checked whole."""
+    problem, shape = registry.load("operator", name)(embed_dim=1 << 20), Shape(4, 4)
+    gate = Gate(NumPy(Settings()), problem, shape, "float16", Limits(5e-3, 5e-3), 0, 1)
+    tracemalloc.start()
+    case = gate.draw()
+    (x,) = gate.arrays(case)
+    call = (lambda x: x.copy()) if name == "copy" else (lambda x: x.sum(-1, dtype=np.float32).astype(np.float16))
+    assert gate.first(call, call(x), case).norm < 1e-3
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    held = problem.host_bytes(shape)
+    devices = 3 * x.nbytes  # which are this memory here
+    assert peak - devices < held / 4 + 1.5 * held  # as it is estimated; in float64 it is three times that
+    needed = memory.needed_bytes(problem, Shape(8, 256), "float16")  # 4 GiB, of which a quarter is checked, or all
+    assert needed.host / GIB == pytest.approx(gib, abs=2)
 
 
 def test_long_attention_is_refused_before_it_swaps():

@@ -309,7 +309,9 @@ def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -
     float16 it is 10^U(-2, 0), and 4 %: it has no squares of smaller values and no sums of larger ones, in which the plain
     definition could be right."""
     least, most = (-2, 0) if dtype == "float16" else (-4, 1)
-    return rng.standard_normal(shape) * 10 ** rng.uniform(least, most, (*shape[:-1], 1))
+    values = rng.standard_normal(shape)
+    values *= 10 ** rng.uniform(least, most, (*shape[:-1], 1))  # in place: a large array is held in a narrow type
+    return values
 
 
 def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:

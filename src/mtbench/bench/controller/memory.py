@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mtbench.bench.reference_rows import reference_rows
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
+from mtbench.reference import LARGE_BYTES
 from mtbench.results.format import size
 
 WORKING_COPIES = 2
@@ -14,6 +15,16 @@ once."""
 
 HOST_COPIES = 3
 """In float64, while a job is built: as drawn, as rounded, and on the way to the device. One worker builds at a time."""
+
+LARGE_VALUE_BYTES = 8
+"""Of each value of what is too large for float64 (mtbench.reference), beside itself: an input on its way to the device, or an
+output in float32 with what it is compared with."""
+
+REFERENCE_COPIES = 1.5
+"""In float64, of what is checked, large or not: inputs, outputs, and what a definition needs between them."""
+
+SMALL_ARRAYS = 16
+"""Beside large ones there may be so many that are just too small to be, with their copies."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,16 @@ def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
     rows = Shape(reference_rows(problem, shape), shape.seq_len, shape.kv_len)
     return Needed(
         device=weights + WORKING_COPIES * max(touched - weights, 0.0),
-        host=HOST_COPIES * held + problem.reference_bytes(rows),
+        host=_host_bytes(held, rows.batch_size / shape.batch_size, ITEM_BYTES[dtype]) + problem.reference_bytes(rows),
     )
+
+
+def _host_bytes(held: float, checked: float, item_bytes: int) -> float:
+    """Of inputs, weights and outputs that take `held` bytes in float64, of which a part is checked against the reference."""
+    values = held / ITEM_BYTES["float64"]
+    on_the_way = values * (item_bytes + LARGE_VALUE_BYTES)
+    referred = values * item_bytes + REFERENCE_COPIES * checked * held
+    return min(max(on_the_way, referred) + SMALL_ARRAYS * LARGE_BYTES, HOST_COPIES * held)
 
 
 def fits(needs: Sequence[Needed], free: Free, fraction: float) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.operators.base import Host, Operator, Shape
 from mtbench.plan.accuracy import Errors, Limits
-from mtbench.reference import array_namespace, round_to
+from mtbench.reference import PART, Draws, array_namespace, round_to, wide
 
 SHORTEST_ROW = 16
 """A row is the last axis of an output, and those before it as far as it has fewer values: the root mean square of some few is
@@ -39,7 +39,8 @@ class Mismatch(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs and weights, rounded to the dtype but held as float64, in the order in which the operator takes them."""
+    """Inputs and weights, rounded to the dtype but held as float64, large ones narrower (mtbench.reference), in the order in
+    which the operator takes them."""
 
     inputs: dict[str, Host]
     weights: dict[str, Host]
@@ -54,8 +55,8 @@ def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: in
 
     `inputs_seed` draws other inputs for the same weights.
     """
-    weights_rng = np.random.default_rng([seed, 0])
-    inputs_rng = np.random.default_rng([seed if inputs_seed is None else inputs_seed, 1])
+    weights_rng = Draws([seed, 0], dtype)
+    inputs_rng = Draws([seed if inputs_seed is None else inputs_seed, 1], dtype)
     weights = {name: round_to(values, dtype) for name, values in problem.weights(weights_rng).items()}
     return Case(rounded(problem.inputs(inputs_rng, shape), dtype), weights)
 
@@ -102,8 +103,9 @@ def _mixing(problem: Operator, why: str) -> ConfigError:
 
 def reference(problem: Operator, case: Case) -> list[Host]:
     """The operator's definition in float64."""
-    inputs = [values.copy() if problem.updates_inputs else values for values in case.inputs.values()]
-    out = problem.portable(array_namespace(), SimpleNamespace(**case.weights), *inputs)
+    inputs = [wide(values.copy() if problem.updates_inputs else values) for values in case.inputs.values()]
+    weights = {name: wide(each) if isinstance(each, np.ndarray) else each for name, each in case.weights.items()}
+    out = problem.portable(array_namespace(), SimpleNamespace(**weights), *inputs)
     return [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])]
 
 
@@ -189,17 +191,31 @@ def _errors(out: Host, ref: Host) -> _OfOne:
     if not ref.size:
         return _OfOne(0.0, 0.0, np.zeros(0), 0.0, 0)
     width = row_length(ref.shape)
-    wanted = ref.reshape(-1, width).astype(np.float64, copy=False)
-    difference = out.reshape(-1, width) - wanted
-    squares = np.einsum("ij,ij->i", difference, difference)
-    sizes = np.einsum("ij,ij->i", wanted, wanted)
+    found, wanted = out.reshape(-1, width), ref.reshape(-1, width)
+    step = max(1, PART // width)  # in parts, since differences are float64 of an answer's size
+    parts = [slice(start, start + step) for start in range(0, len(wanted), step)]
+    sizes = np.concatenate([_squares(wanted[part].astype(np.float64, copy=False)) for part in parts])
     whole = float(np.sqrt(sizes.sum() / ref.size)) or 1.0
     scale = np.maximum(np.sqrt(sizes / width), SMALL_ROW * whole)
+    squares, element, worst = np.zeros(len(wanted)), -1.0, 0
+    for part in parts:
+        expected = wanted[part].astype(np.float64, copy=False)
+        difference = found[part] - expected
+        squares[part] = _squares(difference)
+        relative = np.abs(difference, out=difference)
+        relative /= np.maximum(scale[part, None], np.abs(expected))
+        index = int(relative.argmax())
+        if not relative.flat[index] <= element:  # NaN is the worst
+            element, worst = float(relative.flat[index]), part.start * width + index
+        if np.isnan(element):
+            break
     rows = np.sqrt(squares / width) / scale
-    relative = np.abs(difference, out=difference)
-    relative /= np.maximum(scale[:, None], np.abs(wanted))
-    worst = int(relative.argmax())
-    return _OfOne(float(squares.sum()), float(sizes.sum()), rows, float(relative.flat[worst]), worst)
+    return _OfOne(float(squares.sum()), float(sizes.sum()), rows, element, worst)
+
+
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of squares of each row."""
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
 def row_length(shape: tuple[int, ...]) -> int:

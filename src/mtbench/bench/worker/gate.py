@@ -19,7 +19,7 @@ from mtbench.bench.worker.correctness import Case, Mismatch
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Host, Operator, Shape
 from mtbench.plan.accuracy import Divergence, Errors, Limits
-from mtbench.reference import round_to
+from mtbench.reference import Draws, is_large, parts, round_to
 
 OTHER_PLACE = 2
 """Two right answers differ by no more than so many times what each may be off."""
@@ -129,7 +129,7 @@ class Gate:
     def other(self, telling: bool = False) -> tuple[Case, "Others"] | None:
         """Inputs that the call has not seen, and what their outputs are checked with. `telling` gives those in which a
         mistake shows that is too small elsewhere; None where the operator has none."""
-        rng = np.random.default_rng([self.seed, 3 + telling])
+        rng = Draws([self.seed, 3 + telling], self.dtype)
         problem, shape, dtype = self.problem, self.shape, self.dtype
         drawn = problem.telling_inputs(rng, shape, dtype) if telling else problem.inputs(rng, shape)
         if drawn is None:
@@ -137,7 +137,7 @@ class Gate:
         limits = self.limits.times(TELLING if telling else 1)
         weights = {
             name: round_to(values, self.dtype)
-            for name, values in self.problem.weights(np.random.default_rng([self.weights_seed, 0])).items()
+            for name, values in self.problem.weights(Draws([self.weights_seed, 0], self.dtype)).items()
         }
         case = self._held(Case(correctness.rounded(drawn, self.dtype), weights))
         if self.whole:
@@ -145,7 +145,7 @@ class Gate:
         rows = np.sort(rng.choice(self.shape.batch_size, len(self.rows), replace=False))
         expected = self._expect(case, rows)
         filled, source = self._filled(case.rows(rows))
-        return filled, Others(self, filled, [each[source] for each in expected], limits)
+        return filled, Others(self, filled, [_repeated(each, source) for each in expected], limits)
 
     def arrays(self, case: Case) -> list[Any]:
         return [self.framework.array(host, self.dtype) for host in case.inputs.values()]
@@ -180,7 +180,19 @@ class Gate:
             leaves = self.framework.leaves(out)
         except TypeError as error:
             raise Mismatch(str(error)) from error
-        return [self.framework.host(leaf) for leaf in leaves]
+        return [self._to_host(leaf) for leaf in leaves]
+
+    def _to_host(self, leaf: Any) -> Host:
+        """As float64; a large one in parts, as float32 where that has all its values."""
+        if not is_large(tuple(leaf.shape)):
+            return self.framework.host(leaf)
+        flat, held = leaf.reshape(-1), np.empty(tuple(leaf.shape), np.float32)
+        for part in parts(held.size):
+            values = self.framework.host(flat[part])
+            held.reshape(-1)[part] = values
+            if not np.array_equal(held.reshape(-1)[part], values, equal_nan=True):
+                return self.framework.host(leaf)
+        return held
 
 
 class Others:
@@ -194,6 +206,12 @@ class Others:
             return self.gate._check_all(out, self.case, self.expected, self.limits)
         except Mismatch as error:
             raise Mismatch(f"on other inputs than those it was timed with: {error}", error.errors) from error
+
+
+def _repeated(expected: Host, source: NDArray[np.int64]) -> Host:
+    """The rows of a whole batch by which of these they are; of a large one in float32, as its outputs are."""
+    large = is_large((len(source), *expected.shape[1:])) and np.issubdtype(expected.dtype, np.floating)
+    return (expected.astype(np.float32) if large else expected)[source]
 
 
 def _of(arrays: Sequence[Host], rows: NDArray[np.int64] | None) -> list[Host]:

@@ -52,11 +52,14 @@ class Rope:
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_length: int = 8192
+    factors: tuple[float, ...] | None = None  # of each pair's wavelength, where a file says these instead
 
     def frequencies(self, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Radians per position of each pair of features. Wavelengths beyond original_length / low_freq_factor are stretched
         by `factor`, those below original_length / high_freq_factor are kept, and between them it goes over smoothly."""
         plain = self.theta ** (-np.arange(0, size, 2) / size)
+        if self.factors is not None:
+            return np.asarray(plain / np.array(self.factors))
         turns = self.original_length * plain / (2 * math.pi)  # within the original length
         kept = np.clip((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor), 0, 1)
         return np.asarray(plain * (kept + (1 - kept) / self.factor))
@@ -220,7 +223,7 @@ def parse(text: str) -> LanguageModel:
         "sliding_window": config.get("sliding_window", MISTRAL_WINDOW) if model.kind == "mistral" else None,
         "attn_logit_softcapping": config.get("attn_logit_softcapping"),
         "final_logit_softcapping": config.get("final_logit_softcapping"),
-        "quantization_config": config.get("quantization_config"),
+        "quantization_config": None if "quantization" in config else config.get("quantization_config"),  # mlx-lm: both
         "hidden_act": activation if activation != _usual_activation(model.kind) else None,
     }
     for name, value in refused.items():

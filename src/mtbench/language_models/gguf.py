@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import paths, plain
-from mtbench.errors import Unsupported
+from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, kept
-from mtbench.language_models.config import LanguageModel
+from mtbench.language_models.config import LLAMA3, PLAIN, LanguageModel, Layer, Rope
 
 FILE = "model.gguf"
 
@@ -26,6 +26,12 @@ ARCHITECTURES = {
     "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gemma3_text": "gemma3",
 }  # fmt: skip
 """GGUF's names of architectures, by transformers' of models."""
+
+KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gemma3": "gemma3_text"}
+"""Transformers' names, by GGUF's; Mistral's are Llama's."""
+
+GEMMA_PATTERN = 6
+"""One layer in so many of gemma3 uses full attention, where a file does not say (src/models/gemma3.cpp)."""
 
 PERMUTED = ("llama", "smollm3")
 """GGUF's architectures whose rotary embedding turns neighbouring features, so that rows of queries and keys change places."""
@@ -64,7 +70,16 @@ class Read:
         self._model, self._gguf = model, gguf
         self._tensors = {each.name: each for each in gguf.GGUFReader(file).tensors}
         self._names = _names(gguf, model)
-        self.file = file
+        self._file = file
+
+    @property
+    def identity(self) -> str:
+        """Changes where the file does."""
+        stat = self._file.stat()
+        return plain.fingerprint([str(self._file), stat.st_size, stat.st_mtime_ns])
+
+    def read(self, name: str, rows: Any = slice(None)) -> Host:
+        return self(name, rows)
 
     def __call__(self, name: str, rows: Any = slice(None)) -> Host:
         tensor = self._tensors[self._names[name]]
@@ -75,6 +90,55 @@ class Read:
         )
         values = values.reshape(*stored.shape[:-1], -1).astype(np.float64)
         return np.asarray(_original(self._model, name, values))
+
+
+def model_of(file: Path) -> tuple[LanguageModel, float]:
+    """What a GGUF file's keys say of its model, and the bytes of one weight of a matrix, on average. Raises ConfigError where
+    it is of no model that is known here."""
+    try:
+        reader = package().GGUFReader(file)
+        said = {name: field.contents() for name, field in reader.fields.items()}
+        kind = KINDS[said["general.architecture"]]
+        shapes = {each.name: (tuple(map(int, reversed(each.shape))), each) for each in reader.tensors}
+        model = _model_of(
+            kind, said, {name: shape for name, (shape, _) in shapes.items()}, shapes.get("rope_freqs.weight")
+        )
+    except Unsupported as lacking:
+        raise ConfigError(str(lacking)) from None
+    except KeyError as missing:
+        raise ConfigError(f"{file.name} is of no model that is known here: {missing.args[0]}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{file.name} is no GGUF file: {error}.") from None
+    matrices = [each for shape, each in shapes.values() if len(shape) == 2]
+    return model, sum(int(each.n_bytes) for each in matrices) / sum(int(each.n_elements) for each in matrices)
+
+
+def _model_of(kind: str, said: dict[str, Any], shapes: dict[str, tuple[int, ...]], factors: Any) -> LanguageModel:
+    architecture = said["general.architecture"]
+
+    def key(name: str, default: Any = None) -> Any:
+        found = said.get(f"{architecture}.{name}", default)
+        if found is None:
+            raise KeyError(f"{architecture}.{name}")
+        return found
+
+    heads, width, count = key("attention.head_count"), key("embedding_length"), key("block_count")
+    size = int(key("attention.key_length", width // heads))
+    scaled = None if factors is None else tuple(float(each) for each in factors[1].data)
+    rope = Rope(key("rope.freq_base", 10000.0), PLAIN if scaled is None else LLAMA3, factors=scaled)
+    layers = [Layer(rope, None)] * count
+    if kind == "smollm3":
+        layers = [Layer(None, None) if (i + 1) % NOPE_STEP == 0 else each for i, each in enumerate(layers)]
+    if kind == "gemma3_text":
+        windowed = Layer(Rope(key("rope.freq_base_swa", 10000.0)), int(key("attention.sliding_window")))
+        pattern = key("attention.sliding_window_pattern", GEMMA_PATTERN)
+        layers = [windowed if (i + 1) % pattern else each for i, each in enumerate(layers)]
+    return LanguageModel(
+        kind=kind, embed_dim=width, mlp_dim=key("feed_forward_length"), num_heads=heads,
+        num_kv_heads=key("attention.head_count_kv", heads), head_dim=size, vocab_size=shapes["token_embd.weight"][0],
+        eps=float(key("attention.layer_norm_rms_epsilon")), activation="gelu_tanh" if kind == "gemma3_text" else "silu",
+        attention_bias=False, tied="output.weight" not in shapes, score_scale=size**-0.5, layers=tuple(layers),
+    )  # fmt: skip
 
 
 def package() -> Any:

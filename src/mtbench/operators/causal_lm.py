@@ -17,9 +17,10 @@ from mtbench.language_models import gguf, greedy
 from mtbench.language_models import llama_cpp as llama
 from mtbench.language_models import mlx as mlx_lm
 from mtbench.language_models import torch as transformers
-from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Checkpoint, Held, drawn, kept
+from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Held, drawn, kept
 from mtbench.language_models.config import LanguageModel, parse
 from mtbench.language_models.definition import Read, last_logits
+from mtbench.language_models.given import Given, given
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape, Size
 from mtbench.reference import array_namespace
 
@@ -56,7 +57,8 @@ class CausalLM(Operator):
     multiple of 64 positions in decode. mlx-lm: the model with its own caches; compiled, they are explicit state. Both read
     the same weights, which are drawn once for a configuration and a seed, or a local checkpoint's. The first call includes
     whatever the libraries load on it. `config` is a published config.json as text, which `model=...` fills in, and
-    `checkpoint` a folder with config.json and model*.safetensors.
+    `checkpoint` a folder with config.json and model*.safetensors, which mlx-lm may have quantised, or a GGUF file; those two
+    are run by their own libraries alone, and held against what is in them.
 
     `weight_dtype` is that of the stored weights; None: the cell's dtype, which is that of all else. int8 and int4 are each
     library's own quantisation: mlx-lm's affine one of linear layers and embeddings, torchao's weight-only one of linear layers,
@@ -82,16 +84,16 @@ class CausalLM(Operator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.folder is None and self.config is None:
+        if self.given is None and self.config is None:
             raise ConfigError("causal_lm runs a whole model; choose one, such as model=smollm2_135m.")
-        if self.folder is not None:
-            published = self.folder / "config.json"
-            if not published.is_file():
-                raise ConfigError(f"operator.params.checkpoint={self.checkpoint}: there is no config.json in it.")
-            if self.config is not None and parse(self.config) != parse(published.read_text()):
-                raise ConfigError(
-                    f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
-                )
+        if self.given is not None and self.config is not None and parse(self.config) != self.given.model:
+            raise ConfigError(
+                f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
+            )
+        if self.given is not None and self.given.matrix_bytes is not None and self.weight_dtype is not None:
+            raise ConfigError(
+                f"operator.params.checkpoint={self.checkpoint} is stored in a number format of its own; leave weight_dtype out."
+            )
         if self.new_tokens is not None and self.phase != "generate":
             raise ConfigError(
                 f"phase={self.phase} makes no text; leave operator.params.new_tokens out, or use phase=generate."
@@ -109,18 +111,19 @@ class CausalLM(Operator):
 
     @property
     def computes_in_dtype(self) -> bool:  # type: ignore[override]
-        return self.bits is None
+        return self.bits is None and (self.given is None or self.given.matrix_bytes is None)
 
-    @property
-    def folder(self) -> Path | None:
-        return None if self.checkpoint is None else Path(self.checkpoint).expanduser()
+    @cached_property
+    def given(self) -> Given | None:
+        """The user's own weights."""
+        return None if self.checkpoint is None else given(self.checkpoint)
 
     @cached_property
     def model(self) -> LanguageModel:
         if self.config is not None:
             return parse(self.config)
-        assert self.folder is not None
-        return parse((self.folder / "config.json").read_text())
+        assert self.given is not None
+        return self.given.model
 
     @property
     def gives_first_token(self) -> bool:
@@ -161,10 +164,10 @@ class CausalLM(Operator):
         and the seed of those that are drawn."""
         return {"like": np.ones(1), "seed": rng.integers(2**31, size=1)}
 
-    def stored(self, seed: int) -> Checkpoint:
-        """The weights on disk, which are drawn if need be."""
-        if self.folder is not None:
-            return Checkpoint(self.folder)
+    def stored(self, seed: int) -> Any:
+        """The weights on disk, a Checkpoint or what reads as one, which are drawn if need be."""
+        if self.given is not None:
+            return self.given.stored()
         assert self.config is not None
         tensors = {name: (shape, *self.model.spread(name)) for name, shape in self.model.tensors().items()}
         return drawn(json.loads(self.config), tensors, seed)
@@ -200,9 +203,11 @@ class CausalLM(Operator):
 
     def _matrix_bytes(self, dtype: str) -> float:
         """Of one weight of a matrix."""
-        return (
-            float(ITEM_BYTES[dtype]) if self.bits is None else (self.bits + 16 / (self.group_size or USUAL_GROUP)) / 8
-        )
+        if self.given is not None and self.given.matrix_bytes is not None:
+            return self.given.matrix_bytes
+        if self.bits is None:
+            return float(ITEM_BYTES[dtype])
+        return (self.bits + 16 / (self.group_size or USUAL_GROUP)) / 8
 
     def host_bytes(self, shape: Shape) -> float:
         cache = 0 if self.phase != "decode" else 2 * int(np.prod(self._cached(shape)))
@@ -273,8 +278,7 @@ class CausalLM(Operator):
         return call
 
     def torch(self, w: SimpleNamespace) -> Call:
-        stored = self.stored(int(w.seed))
-        self._check_weights(str(w.like.dtype))
+        stored = self._checked("torch", int(w.seed), str(w.like.dtype))
         model = transformers.load(stored.folder, w.like)
         if self.bits is not None:
             transformers.quantise(model, self.bits, self.group_size)
@@ -282,17 +286,19 @@ class CausalLM(Operator):
         return call if self.bits is None else _holding(call, transformers.held(model, stored))
 
     def mlx(self, w: SimpleNamespace) -> Call:
-        stored = self.stored(int(w.seed.item()))
-        self._check_weights(str(w.like.dtype))
+        stored = self._checked("mlx", int(w.seed.item()), str(w.like.dtype))
         model = mlx_lm.load(stored.folder, w.like)
         if self.bits is not None:
             mlx_lm.quantise(model, self.bits, self.group_size)
         call = self._call(mlx_lm, model)
-        return call if self.bits is None else _holding(call, mlx_lm.held(model, stored))
+        packed = self.bits is not None or (self.given is not None and self.given.kind == "mlx")
+        return _holding(call, mlx_lm.held(model, stored)) if packed else call
 
     def llama_cpp(self, w: SimpleNamespace) -> Call:
-        stored, dtype = self.stored(int(w.seed[0])), w.like.stands_for
-        self._check_weights(dtype)
+        dtype = w.like.stands_for
+        stored = self._checked("llama_cpp", int(w.seed[0]), dtype)
+        if self.given is not None and self.given.kind == "gguf":
+            return self._call(llama, llama.Loaded(self.given.path, self.model, w.like))
         if self.bits is not None and dtype != "bfloat16":
             raise Unsupported(
                 "llama.cpp rounds what quantised weights are multiplied by to 8 bits, more than "
@@ -305,12 +311,16 @@ class CausalLM(Operator):
         call = self._call(llama, loaded)
         return call if self.bits is None else _holding(call, Held(file.parent.name, gguf.read(file, self.model)))
 
-    def _check_weights(self, dtype: str) -> None:
-        """Raises Unsupported where the weights are asked for in a dtype that is not the cell's."""
+    def _checked(self, library: str, seed: int, dtype: str) -> Any:
+        """The stored weights. Raises Unsupported where the library does not read them, or they are asked for in a dtype that is
+        not the cell's."""
+        if self.given is not None:
+            self.given.check(library)
         if self.weight_dtype == "bf16" and "bfloat16" not in dtype:
             raise Unsupported(
                 "weight_dtype=bf16 goes with dtype=bfloat16; leave it out (null) for the weights in another dtype."
             )
+        return self.stored(seed)
 
 
 def _holding(call: Any, held: Held) -> Call:

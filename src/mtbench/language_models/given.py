@@ -1,0 +1,58 @@
+"""A user's own weights: a folder as transformers saves it, one that mlx-lm quantised, or a GGUF file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import ConfigError, Unsupported
+from mtbench.language_models import gguf
+from mtbench.language_models.checkpoint import Checkpoint
+from mtbench.language_models.config import LanguageModel, parse
+
+READERS = {
+    "mlx": "mlx-lm's own quantised weights, which framework=mlx reads",
+    "gguf": "GGUF, which framework=llama_cpp reads",
+}
+"""Kinds that one library alone reads."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Where the weights are, what kind they are (folder, mlx or gguf), and the bytes of a matrix's weight where that is not the
+    dtype's."""
+
+    path: Path
+    kind: str
+    model: LanguageModel
+    matrix_bytes: float | None = None
+
+    def stored(self) -> Any:
+        """The tensors, dequantised, as far as they are read without the library that quantised them."""
+        return gguf.read(self.path, self.model) if self.kind == "gguf" else Checkpoint(self.path)
+
+    def check(self, library: str) -> None:
+        """Raises Unsupported where a library does not read them."""
+        if self.kind not in ("folder", {"llama_cpp": "gguf"}.get(library, library)):
+            raise Unsupported(f"operator.params.checkpoint holds {READERS[self.kind]}.")
+
+
+def given(path: str) -> Given:
+    """Raises ConfigError where there are none of a known kind and model."""
+    here = Path(path).expanduser()
+    if here.suffix == ".gguf":
+        if not here.is_file():
+            raise ConfigError(f"operator.params.checkpoint={path}: there is no such file.")
+        return Given(here, "gguf", *gguf.model_of(here))
+    published = here / "config.json"
+    if not published.is_file():
+        raise ConfigError(f"operator.params.checkpoint={path}: there is no config.json in it.")
+    text = published.read_text()
+    model, packed = parse(text), json.loads(text).get("quantization")
+    if packed is None:
+        return Given(here, "folder", model)
+    if packed.get("mode", "affine") != "affine":
+        raise ConfigError(
+            f"operator.params.checkpoint={path} is quantised in mode {packed['mode']}; affine ones have a reference."
+        )
+    return Given(here, "mlx", model, (packed["bits"] + 32 / packed["group_size"]) / 8)  # a scale and an offset a group

@@ -1,4 +1,4 @@
-"""A user's own quantised weights: what mlx-lm saved, and GGUF files; each run by its library, and held against what is in it."""
+"""A user's own quantised weights: what mlx-lm saved, and GGUF files; each run by its library, and held against itself."""
 
 import json
 from dataclasses import replace

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -75,15 +76,16 @@ class Process:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
         command, variables = _under_ours(module) if python is None else _under_another(python, module)
         try:
-            self._process = subprocess.Popen(
-                [*command, str(worker_reads), str(worker_writes)],
-                pass_fds=(worker_reads, worker_writes),
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                env={**variables, **QUIET, **(environment or {})},
-                start_new_session=True,
-            )
+            with _deaf_to_term():
+                self._process = subprocess.Popen(
+                    [*command, str(worker_reads), str(worker_writes)],
+                    pass_fds=(worker_reads, worker_writes),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    env={**variables, **QUIET, **(environment or {})},
+                    start_new_session=True,
+                )
         except OSError as error:
             os.close(we_read)
             os.close(we_write)
@@ -165,6 +167,17 @@ class Process:
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - LOG_TAIL_BYTES))
         return self._log.read().decode(errors="replace").strip()
+
+
+@contextmanager
+def _deaf_to_term() -> Iterator[None]:
+    """What is started here never hears SIGTERM. A system that shuts down, or a cluster that takes a machine back, sends it to
+    all processes at once, and a worker that dies of it before we hear of it would count as crashed. We end it ourselves."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _under_ours(module: str) -> tuple[list[str], dict[str, str]]:

@@ -4,7 +4,9 @@ import sys
 
 from mtbench import interrupts
 
-COMMANDS = ("list", "report", "compare", "merge", "resume", "doctor", "selftest", "import", "export", "share", "site")
+COMMANDS = (
+    "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share", "site",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.bench.controller.progress import Extent, Progress
-from mtbench.console import answers, table
+from mtbench.bench.controller.progress import Extent, Progress, Standing
+from mtbench.console import answers, shards, table
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.plan.jobs import Arm, Cell
 from mtbench.results import cells
@@ -56,6 +56,7 @@ class Terminal(Progress):
         self.states: dict[str, str] = {}  # of the current cell's arms, by name
         self.warnings: dict[str, int] = {}  # each once, with how often it came
         self.told: set[tuple[str, str, str]] = set()
+        self.standings: Sequence[Standing] = ()  # of shards, where the sweep runs in several places
 
     # what the sweep tells
 
@@ -117,6 +118,15 @@ class Terminal(Progress):
         self.rounds = (0, 0)
         if not self.can_redraw:
             self._line(self._visit(cell))
+        self._refresh()
+
+    def shards_seen(self, standings: Sequence[Standing]) -> None:
+        before = {one.shard: one.status for one in self.standings}
+        self.standings = standings
+        if not self.can_redraw:
+            for one in standings:
+                if before.get(one.shard) != one.status:
+                    self._line(shards.line(one))
         self._refresh()
 
     def note(self, message: str) -> None:
@@ -217,6 +227,8 @@ class Terminal(Progress):
         return min(visits, self.visits_done + current), visits
 
     def _view(self) -> RenderableType:
+        if self.standings:
+            return Group(shards.overview(self.standings), *self._recent_warnings())
         done, visits = self._visits()
         parts: list[RenderableType] = [
             Text(f"{self._position()}   {self._times()}"),
@@ -238,9 +250,10 @@ class Terminal(Progress):
                     Text(state, style=STYLES.get(state, FAILURE)),
                 )
             parts.append(arms)
-        recent = list(self.warnings)[-SHOWN_WARNINGS:]
-        parts += [Text(f"warning: {message}", style="yellow") for message in recent]
-        return Group(*parts)
+        return Group(*parts, *self._recent_warnings())
+
+    def _recent_warnings(self) -> list[Text]:
+        return [Text(f"warning: {message}", style="yellow") for message in list(self.warnings)[-SHOWN_WARNINGS:]]
 
     def _all_warnings(self, records: Sequence[Record]) -> list[Text]:
         """Every warning once: the sweep's own, and those in the records, which may differ in their numbers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbench import machine
-from mtbench.bench.controller.job_state import Sweep
+from mtbench.bench.controller.job_state import Place, Sweep
 from mtbench.bench.controller.keeping import check_space
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.progress import Progress
@@ -28,11 +28,14 @@ TIMING = "timing.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last record of each job that has one, whether the user interrupted, and how many records could not be written."""
+    """The last record of each job that has one, whether the user interrupted, how many records could not be written, and how
+    many shards did not come to their end. `detached`: the sweep goes on without us."""
 
     records: Sequence[Record]
     interrupted: bool
     unwritten: int = 0
+    unfinished: int = 0
+    detached: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Host:
 
 THIS_MACHINE = Host()
 
+HERE = Place()
+
 
 def run(plan: Plan, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:
     """Measures a plan's jobs. Records go into the jobs' folders below `folder` as they come, the plan beside them.
@@ -57,12 +62,25 @@ def run(plan: Plan, folder: Path, progress: Progress | None = None, host: Host =
 def run_rest(rest: Rest, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:
     """Measures what is left of a plan. Raises ConfigError where its folder cannot be written, or where a library is not what
     it was when the sweep was begun."""
+    write_plan(rest.plan, folder)
+    return measure(rest, folder, progress, host)
+
+
+def measure(
+    rest: Rest,
+    folder: Path,
+    progress: Progress | None = None,
+    host: Host = THIS_MACHINE,
+    place: Place = HERE,
+    timing: Path = Path(TIMING),
+) -> Outcome:
+    """The same without writing the plan, of which this may be a part. `place` is what its records say of where it ran, `timing`
+    where its time is noted, below the folder."""
     plan = replace(rest.plan, jobs=rest.jobs, protocol=rest.protocol)
-    _write_plan(rest.plan, folder)
     description = machine.describe()
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, plan.protocol.cold_cache_bytes)
     protocol = replace(plan.protocol, cold_cache_bytes=cache_bytes)
-    sweep = Sweep(plan.id, protocol, machine.identity(description), description)
+    sweep = Sweep(plan.id, protocol, machine.identity(description), description, place)
     progress = progress or Progress()
     with host.watch() as watch, host.kept_awake() as sleepy:
         if sleepy is not None:
@@ -72,11 +90,12 @@ def run_rest(rest: Rest, folder: Path, progress: Progress | None = None, host: H
         controller = Controller(plan, sweep, progress, watch, start_process=host.start_process, begun=rest.begun)
         records, interrupted = controller.run(folder)
     with suppress(OSError):  # it is of no use to a result
-        (folder / TIMING).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
+        (folder / timing).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
     return Outcome(records, interrupted, controller.unwritten)
 
 
-def _write_plan(plan: Plan, folder: Path) -> None:
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Writes a plan into its sweep's folder, where it is not there already. Raises ConfigError where that cannot be."""
     file, text = folder / plans.FILE_NAME, plan.to_json()
     try:
         if not file.is_file() or file.read_text(encoding="utf-8") != text:

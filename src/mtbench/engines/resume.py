@@ -5,7 +5,7 @@ with the first one where an arm has no record at all. Everything else stays as i
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -30,12 +30,15 @@ OF_THE_WHOLE = (*CHANGEABLE, "cell_budget_s", "baseline", "cold_cache_bytes")
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left of a sweep: `jobs`, measured by `protocol`. `plan` is what its folder is to hold."""
+    """What is left of a sweep: `jobs`, measured by `protocol`. `plan` is what its folder is to hold; `retry` and `only` are as
+    they were asked for (`rest`)."""
 
     plan: Plan
     protocol: Protocol
     jobs: tuple[Job, ...]
     begun: Begun = field(default_factory=Begun)
+    retry: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
 
     @property
     def cells(self) -> int:
@@ -66,10 +69,10 @@ def read_plan(folder: Path) -> Plan:
         raise ConfigError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def continued(plan: Plan, folder: Path) -> Rest | None:
+def continued(plan: Plan, folder: Path, left: Callable[[Plan, Path], Rest] | None = None) -> Rest | None:
     """What is left where the folder holds a sweep of the same jobs; None where it does not, so that all is to be measured.
 
-    Raises ConfigError where it was measured in another way.
+    `left` says what is left of a plan in a folder, as `rest` does. Raises ConfigError where it was measured in another way.
     """
     try:
         before = read_plan(folder)
@@ -80,7 +83,7 @@ def continued(plan: Plan, folder: Path) -> Rest | None:
     if said := _differing(asdict(before.protocol), asdict(plan.protocol)):
         raise ConfigError(f"{folder} holds these jobs with another {said}; name another folder.")
     protocol = sharpened(before.protocol, plan.protocol.restarts, plan.protocol)
-    return rest(replace(before, protocol=protocol), folder)
+    return (left or rest)(replace(before, protocol=protocol), folder)
 
 
 def _identities(plan: Plan) -> set[tuple[str, str, Path]]:
@@ -134,11 +137,16 @@ def rest(
     retry: Collection[str] = (),
     only: Collection[str] | None = None,
     protocol: Protocol | None = None,
+    elsewhere: str = "refuse",
+    gpu_id: str | None = None,
 ) -> Rest:
     """What is left of a sweep.
 
     `retry` are statuses whose cells are measured again, `only` the cells (their id) that alone are measured, `protocol` how,
-    where the plan's own is not to change. Raises ConfigError where its records are of another machine, or not of one kind.
+    where the plan's own is not to change. `elsewhere` says what becomes of records of another machine: `refuse` raises
+    ConfigError; `count` takes them as they are, to tell how far a sweep on several machines is; `anew` lets whole cells stay,
+    and measures anew, from the first restart, those that were only begun there, or on another GPU than `gpu_id`. Raises
+    ConfigError where records are not of one kind.
     """
     for status in retry:
         if status not in STATUSES[1:]:
@@ -147,23 +155,34 @@ def rest(
     found = read_records(plan, folder)
     left: list[Job] = []
     begun: dict[str, int] = {}
+    here = machine.identity(machine.describe())
     for cell in plan.by_cell():
         going, restarts = _left_of(cell, found, retry, protocol.restarts)
+        if going and elsewhere == "anew" and any(_elsewhere(found.get(job.id), here, gpu_id) for job in cell):
+            going, restarts = cell, 0
         if going and (only is None or cell[0].cell.id in only):
             left += going
             begun[cell[0].cell.id] = restarts
     measured = {job.id for job in left}
     states = {job.id: state_of(job, found[job.id], restarts) for job in left if (restarts := begun[job.cell.id])}
     kept = [found[job.id] for job in plan.jobs if job.id in found and job.id not in measured]
-    _check(protocol, [*kept, *(found[job] for job in states)])
+    staying = [*kept, *(found[job] for job in states)]
+    staying = staying if elsewhere == "refuse" else [one for one in staying if not _elsewhere(one, here)]
+    _check(protocol, staying)
     libraries = {
-        record.arm: (record.library_version, record.device_kind)
-        for record in [*kept, *(found[job] for job in states)]
-        if record.status == "ok"
+        record.arm: (record.library_version, record.device_kind) for record in staying if record.status == "ok"
     }
     order = tuple(job.id for job in plan.jobs)
     jobs = tuple(job for job in plan.jobs if job.id in measured)
-    return Rest(plan, protocol, jobs, Begun(states, begun, kept, libraries, order))
+    asked = tuple(retry), None if only is None else frozenset(only)
+    return Rest(plan, protocol, jobs, Begun(states, begun, kept, libraries, order), *asked)
+
+
+def _elsewhere(record: Record | None, here: str, gpu_id: str | None = None) -> bool:
+    """Whether a record is of another machine than this one, or of another card than this one."""
+    if record is None:
+        return False
+    return record.machine_id != here or (None not in (gpu_id, record.gpu_id) and record.gpu_id != gpu_id)
 
 
 def _left_of(

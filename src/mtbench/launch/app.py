@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
+from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
@@ -67,6 +68,7 @@ class Guard(Callback):
         try:
             configuration.job_from(config, configuration.user_folders(config.hydra))
             configuration.protocol_from(config)
+            configuration.engine_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             mistake = explain(error)
@@ -82,7 +84,7 @@ def run_one(config: DictConfig) -> None:
     job = configuration.job_from(config, configuration.user_folders(hydra_config))
     one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
     folder = Path(hydra_config.runtime.output_dir)
-    run_rest(_rest(one, folder), folder)
+    run_rest(_rest(one, folder), folder, configuration.engine_from(config))
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -100,7 +102,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
             _save_hydra_files(sweep.configs[job.id], folder / job.folder)
     except OSError as error:
         raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
-    run_rest(rest, folder)
+    run_rest(rest, folder, sweep.engine)
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -124,22 +126,30 @@ def _save_hydra_files(config: DictConfig, folder: Path) -> None:
 def _rest(plan: Plan, folder: Path) -> "Rest":
     """What is left to be measured of a plan: all of it, unless the folder holds the same sweep, which is said."""
     from mtbench.engines import resume
+    from mtbench.engines.run import rest_of
 
-    rest = resume.continued(plan, folder)
+    rest = resume.continued(plan, folder, rest_of)
     if rest is None:
         return resume.Rest(plan, plan.protocol, plan.jobs)
     print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
     return rest
 
 
-def run_rest(rest: "Rest", folder: Path) -> None:
+def run_rest(rest: "Rest", folder: Path, engine: EngineSettings) -> None:
     """Measures what is left of a sweep, in a terminal. Exits with a code where not all went well."""
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
+    from mtbench.engines.run import run
 
     nothing = local.Outcome(rest.begun.kept, interrupted=False)
-    outcome = local.run_rest(rest, folder, Terminal()) if rest.jobs else nothing
+    outcome = run(rest, folder, engine, Terminal()) if rest.jobs else nothing
     if outcome.interrupted:
         raise SystemExit(EXIT_INTERRUPTED)
-    if outcome.unwritten or any(record.status not in ("ok", "unsupported") for record in outcome.records):
+    if outcome.detached:
+        return
+    if (
+        outcome.unwritten
+        or outcome.unfinished
+        or any(record.status not in ("ok", "unsupported") for record in outcome.records)
+    ):
         raise SystemExit(EXIT_FAILED)

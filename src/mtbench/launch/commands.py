@@ -1,5 +1,6 @@
-"""The commands beside measuring: list, report, compare, merge, resume, doctor, selftest, and those of `exchange_commands`."""
+"""Commands beside measuring: list, report, compare, merge, resume, status, doctor, selftest; more in `exchange_commands`."""
 
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -40,7 +41,8 @@ def list_names(
             typer.echo("\n".join(support.lines(matrix, capability.ask(registry.names("framework"), thorough=True))))
         return
     folder = paths.conf()
-    for group in ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "experiment"):
+    groups = ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "engine", "experiment")
+    for group in groups:
         typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")
         for file in sorted((folder / group).glob("*.yaml")):
             typer.echo(f"  {file.stem:<28} {_title(file)}")
@@ -152,7 +154,8 @@ def resume(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 ends in time."
+            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 ends in time; "
+            "engine=local goes on here."
         ),
     ] = None,
     retry: Annotated[str, typer.Option(help="Measure these again: failed,crashed,oom,timeout,mismatch.")] = "",
@@ -166,17 +169,46 @@ def resume(
 ) -> None:
     """Goes on with a sweep where it was: what is whole stays, what is missing is measured."""
     from mtbench.launch.app import run_rest
-    from mtbench.launch.going_on import left
+    from mtbench.launch.going_on import engine, left
 
     try:
         statuses = [status.strip() for status in retry.split(",") if status.strip()]
-        rest = left(folder, settings or [], statuses, only_inconclusive)
+        of_engine = [setting for setting in settings or [] if setting.startswith("engine")]
+        others = [setting for setting in settings or [] if setting not in of_engine]
+        chosen = engine(folder, of_engine)
+        rest = left(folder, others, statuses, only_inconclusive)
         typer.echo(f"{folder}: {rest}.")
         if not dry_run:
-            run_rest(rest, folder)
+            run_rest(rest, folder, chosen)
     except ConfigError as error:
         typer.echo(f"mtbench resume: {error}", err=True)
         sys.exit(2)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep, or of a single run.")],
+) -> None:
+    """Shows how far a sweep is, and how each of its shards is doing, and where.
+
+    Exits with 1 if a shard is lost, failed or interrupted.
+    """
+    from rich.console import Console
+
+    from mtbench.console.shards import overview
+    from mtbench.engines.run import rest_of, standings
+
+    try:
+        plan, found = standings(folder)
+        typer.echo(f"{folder}: {rest_of(plan, folder)}.")
+    except ConfigError as error:
+        typer.echo(f"mtbench status: {error}", err=True)
+        sys.exit(2)
+    if found:
+        Console().print(overview(found))
+    if any(one.status in ("lost", "failed", "interrupted") for one in found):
+        typer.echo(f"Go on: python -m mtbench resume {shlex.quote(str(folder))}")
+        sys.exit(1)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mtbench import paths
+from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.expand import expand, quoted
@@ -23,9 +24,10 @@ USUAL_SUBDIR = "${mtbench.folder:}"
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan, and the configuration of each of its jobs."""
+    """A plan, the engine that is to run it, and the configuration of each of its jobs."""
 
     plan: Plan
+    engine: EngineSettings
     configs: Mapping[str, DictConfig]
 
 
@@ -34,6 +36,7 @@ def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Se
     configs: dict[str, DictConfig] = {}
     jobs: list[Job] = []
     protocols: list[Protocol] = []
+    engines: list[EngineSettings] = []
     for number, overrides in enumerate(job_overrides):
         job_config = loader.load_sweep_config(config, list(overrides))
         with open_dict(job_config):
@@ -44,6 +47,9 @@ def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Se
             raise ConfigError(
                 "All jobs of a sweep must share one protocol to be comparable; run one sweep per protocol."
             )
+        engines.append(configuration.engine_from(job_config))
+        if engines[-1] != engines[0]:
+            raise ConfigError("All jobs of a sweep run by one engine; write lists in brackets: engine.gpus=[0,1].")
         job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra))
         configs.setdefault(job.id, job_config)
         jobs.append(_placed(job, job_config))
@@ -53,7 +59,7 @@ def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Se
     for job in made.jobs:
         with open_dict(configs[job.id]):
             configs[job.id].hydra.runtime.output_dir = str(sweep_folder / job.folder)
-    return Sweep(made, configs)
+    return Sweep(made, engines[0], configs)
 
 
 def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:

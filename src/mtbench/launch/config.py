@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
 from mtbench.catalogue import registry
+from mtbench.engines.settings import EngineSettings
+from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError, unknown
 from mtbench.frameworks.base import CompileSettings
 from mtbench.operators.base import Operator, Shape
@@ -117,6 +119,7 @@ class Config:
     dtype: DtypeConfig = field(default_factory=DtypeConfig)
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     protocol: Protocol = field(default_factory=Protocol)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     matmul_precision: str = "highest"
     contenders: list[str] = field(default_factory=lambda: list(CONTENDERS))
 
@@ -171,6 +174,13 @@ def protocol_from(config: DictConfig) -> Protocol:
     protocol = OmegaConf.to_object(config.protocol)
     assert isinstance(protocol, Protocol)
     return protocol
+
+
+def engine_from(config: DictConfig) -> EngineSettings:
+    """What runs the sweep. Raises ConfigError."""
+    settings = OmegaConf.to_object(config.engine)
+    assert isinstance(settings, EngineSettings)
+    return check_engine(settings)
 
 
 def _job(config: DictConfig, user: Sequence[Path]) -> Job:

@@ -25,6 +25,19 @@ class Extent:
         return self.cells * self.restarts
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a shard of a sweep is doing: waiting, running, done, interrupted, failed or lost; `where` is its machine, its GPU and
+    the engine's job, as far as they are known."""
+
+    shard: int
+    status: str
+    visits: int = 0
+    of: int = 0
+    where: str = ""
+    reason: str | None = None
+
+
 class Progress:
     """Told of a sweep's progress; does nothing. Methods are called between blocks, never while one is timed."""
 
@@ -45,6 +58,9 @@ class Progress:
         """A job's record was written; it comes again, sharper, after each restart."""
 
     def cell_finished(self, cell: Cell) -> None: ...
+
+    def shards_seen(self, standings: Sequence[Standing]) -> None:
+        """A sweep that runs in several places: how each of its shards is doing. Comes again and again."""
 
     def note(self, message: str) -> None:
         """Something that the user should know and that is nothing to worry about."""

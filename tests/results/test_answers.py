@@ -293,6 +293,7 @@ def test_many_operators_are_counted_and_not_averaged() -> None:
     [
         ({"params": to_json({"phase": "decode"}), "seq_len": 1, "kv_len": 128}, "decode"),
         ({"params": to_json({"phase": "prefill"}), "seq_len": 4}, "prefill"),
+        ({"params": to_json({"phase": "generate"}), "seq_len": 4, "batch_size": 2}, "generate"),
         ({"params": GQA, "seq_len": 1, "kv_len": 513, "batch_size": 32}, "decode"),
         ({"params": GQA, "seq_len": 256}, "prefill"),
         ({"params": GQA, "seq_len": 256, "batch_size": 8}, "batch"),

@@ -39,6 +39,8 @@ def write(read: Tables, folder: Path) -> None:
         for column in shown:
             if column.name in sampled:
                 values.append([sampled[column.name].get(row, format.NOTHING) for row in chunk["row"]])
+            elif column.name == samples.OF_TOKENS:
+                values.append(["in the record alone"] * chunk.height)
             else:
                 values.append(_texts(column, chunk[column.name].to_list()))
         texts: dict[str, int] = {}

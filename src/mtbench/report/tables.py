@@ -131,7 +131,7 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
             samples.table(frame, metric.name).with_columns(pl.col("row") + before, metric=pl.lit(metric.name))
             for metric in METRICS
         ]
-        reduced = frame.drop(samples.COLUMNS.values())
+        reduced = frame.drop(*samples.COLUMNS.values(), samples.OF_TOKENS)
         frames.append(reduced.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) + before))
     if not any(frame.height for frame in frames):
         return None

@@ -19,6 +19,9 @@ METRICS = ("latency", "throughput", "device")
 COLUMNS = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns"}
 """The samples of a metric in a record."""
 
+OF_TOKENS = "token_samples_ns"
+"""Samples within a call, which no inference works on."""
+
 Blocks = Mapping[tuple[int, int], float]
 """A job's block statistics by restart and round."""
 

@@ -114,10 +114,10 @@ def _samples_fault(frame: "pl.DataFrame") -> "pl.Series":
     import polars as pl
 
     wrong: set[int] = set()
-    for name in ("latency_samples_ns", "throughput_samples_ns"):
+    for name in ("latency_samples_ns", "token_samples_ns", "throughput_samples_ns"):
         rounds = frame.select(row=pl.int_range(pl.len()), sample=name).explode("sample").explode("sample")
         value = pl.col("sample")
-        if name.startswith("latency"):
+        if not name.startswith("throughput"):
             low, high = value.list.min(), value.list.max()
             bad = (low < 0) | (high > LONGEST_NS) | (value.list.median() <= 0)
         else:

@@ -1,4 +1,4 @@
-"""What a cell stands for: a step of generating text, reading a prompt, a batch of these, or none of them."""
+"""What a cell stands for: a step of decoding, reading a prompt, a whole text, a batch of prompts, or none of them."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-DECODE, PREFILL, BATCH, PLAIN = "decode", "prefill", "batch", "plain shapes"
+DECODE, PREFILL, GENERATE, BATCH, PLAIN = "decode", "prefill", "generate", "batch", "plain shapes"
 
-REGIMES = (DECODE, PREFILL, BATCH, PLAIN)
-"""decode: one position, or few of a language model, behind a cache or alone. prefill: a whole prompt. batch: several prompts
+REGIMES = (DECODE, PREFILL, GENERATE, BATCH, PLAIN)
+"""decode: one position, or few of a language model, behind a cache or alone. prefill: a whole prompt. generate: a whole text. batch: several prompts
 at once. plain shapes: an operator that no language model asked for."""
 
 FEW_POSITIONS = 8
@@ -20,7 +20,7 @@ def regime(row: Row) -> str:
     """The regime of a record's shape, one of REGIMES."""
     params = json.loads(row["params"])
     phase = params.get("phase")
-    if phase in (DECODE, PREFILL):
+    if phase in (DECODE, PREFILL, GENERATE):
         return BATCH if phase == PREFILL and row["batch_size"] > 1 else phase
     of_a_model = row["model"] is not None or params.get("causal") is True or row["kv_len"] is not None
     few = row["seq_len"] <= (FEW_POSITIONS if of_a_model else 1)

@@ -9,8 +9,8 @@ Row = Mapping[str, Any]
 DECODE, PREFILL, GENERATE, BATCH, PLAIN = "decode", "prefill", "generate", "batch", "plain shapes"
 
 REGIMES = (DECODE, PREFILL, GENERATE, BATCH, PLAIN)
-"""decode: one position, or few of a language model, behind a cache or alone. prefill: a whole prompt. generate: a whole text. batch: several prompts
-at once. plain shapes: an operator that no language model asked for."""
+"""decode: one position, or few of a language model, behind a cache or alone. prefill: a whole prompt. generate: a whole text.
+batch: several prompts at once. plain shapes: an operator that no language model asked for."""
 
 FEW_POSITIONS = 8
 """A step of decoding has one; one that checks guessed tokens a few."""

@@ -118,7 +118,7 @@ class Results:
         return answers.answers(of_records(self.rows), folders)
 
     def chart(self, kind: str = "time", metric: str = "latency", operator: str | None = None) -> "alt.TopLevelMixin":
-        """A chart of the report as an Altair chart. `kind` is `time`, `ratio`, `overview`, `roofline`, `distance` or `heat`.
+        """A chart of the report as an Altair chart. `kind` is `forest`, `time`, `ratio`, `roofline`, `distance` or `heat`.
 
         Returns the first chart of this kind, or the first of `operator` if given. Raises ConfigError if there is none.
         """

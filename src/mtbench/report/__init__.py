@@ -1,9 +1,9 @@
 """The report: records in, one folder of pages out, which works offline.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
-called and how they are drawn), `roofline` (what shares its limits), `history` (what changed over versions), `views` and
-`charts`, `contents` (all that is shown), `pages` and `jobs` (how it is written), and `publish`, which puts the finished
-folder in place.
+called and how they are drawn), `front` (the first page's answers), `roofline` (what shares its limits), `history` (what
+changed over versions), `views` and `charts`, `contents` (all that is shown), `pages` and `jobs` (how it is written), and
+`publish`, which puts the finished folder in place.
 """
 
 import logging
@@ -18,13 +18,14 @@ import vl_convert
 
 from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import history, jobs, pages, tables
+from mtbench.report import front, history, jobs, pages, tables
 from mtbench.report.charts import Chart, theme
 from mtbench.report.contents import Contents, Operator, contents, where
 from mtbench.report.history import History
 from mtbench.report.publish import published
 from mtbench.report.tables import METRICS, Tables
 from mtbench.results import selftest as outcome
+from mtbench.results.answers import sentences
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
 from mtbench.results.format import CONFIDENCE, percent
 from mtbench.version import __version__
@@ -101,10 +102,16 @@ def _write_pages(
         write("history.html", "history.html", history=over_time)
     write("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
     write("job.html", "job.html", groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+    tables_of_cells, rows_in_all = front.matrix(shown.answers, shown.page_names)
     write(
         "index.html",
         "index.html",
-        charts=shown.overviews,
+        answers=shown.answers,
+        cards=front.cards(shown.answers),
+        matrix=tables_of_cells,
+        rows_in_all=rows_in_all,
+        settling=[{"command": one.command, "extent": sentences.extent(one)} for one in shown.answers.settle],
+        charts=shown.front,
         heat=shown.machines,
         operators=[_operator_row(one) for one in shown.operators],
         jobs=pages.job_rows(read.records),
@@ -118,7 +125,7 @@ def _write_pages(
     assets.mkdir()
     jobs.write(read, assets)
     (assets / "vega.js").write_text(_vega(), encoding="utf-8")
-    for name in ("report.js", "report.css"):
+    for name in ("report.js", "report.css", "front.css"):
         (assets / name).write_text(pages.asset(name), encoding="utf-8")
 
 

@@ -10,9 +10,13 @@ import polars as pl
 from mtbench.report import pages, roofline, tables
 from mtbench.report.arms import Style, device_name, machine_name, styles
 from mtbench.report.charts import Chart, drawn
-from mtbench.report.ratios import ratios, summary
+from mtbench.report.front import answered
+from mtbench.report.ratios import ratios
 from mtbench.report.tables import METRICS, Tables
-from mtbench.report.views import LimitsView, MachineView, OverviewView, SectionView
+from mtbench.report.views import FrontView, LimitsView, MachineView, SectionView
+from mtbench.results.answers import Answers
+from mtbench.results.answers.contests import duels, told_params
+from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import geometric_mean
 
@@ -58,14 +62,15 @@ class Contents:
     labels: list[str]
     pair: Pair
     page_names: dict[str, str]
-    overviews: list[Chart]
+    answers: Answers
+    front: list[Chart]
     operators: list[Operator]
     limits: list[Limits]
     machines: list[Chart]
 
     @property
     def charts(self) -> list[Chart]:
-        found = list(self.overviews)
+        found = list(self.front)
         for operator in self.operators:
             found += [chart for section in operator.sections for chart in section.charts]
         return found + [chart for one in self.limits for chart in one.charts] + self.machines
@@ -86,10 +91,11 @@ def contents(read: Tables) -> Contents:
         first = _first_pair(charted, both.filter(page=name), here, wanted=pair)
         sections = _sections(records, page.removesuffix(".html"), compared, style, first)
         operators.append(Operator(name, page, records, here, first, sections))
-    overviews = _overviews(compared, style, pair, where(read.records))
+    found = answered(read)
+    front = _front(found, read, style)
     labels = [label for label in style if label in measured]
     return Contents(
-        style, labels, pair, names, overviews, operators, _limits(read.drawn, style), _machines(read.records)
+        style, labels, pair, names, found, front, operators, _limits(read.drawn, style), _machines(read.records)
     )
 
 
@@ -127,9 +133,15 @@ def _sections(
     return found
 
 
-def _overviews(compared: dict[str, pl.DataFrame], style: dict[str, Style], pair: Pair, place: str) -> list[Chart]:
-    views = [OverviewView(metric, summary(compared[metric.name]), style, pair, place) for metric in METRICS]
-    return [chart for view in views for chart in drawn(view)]
+def _front(found: Answers, read: Tables, style: dict[str, Style]) -> list[Chart]:
+    """The charts of the first page, in the colour of each library's first contender."""
+    told = told_params(one.group for one in found.rounds)
+    library = dict(read.charted.select("label", "framework").iter_rows())
+    colours: dict[str, str] = {}
+    for label, one in style.items():
+        colours.setdefault(library.get(label, ""), one.colour)
+    several = len({one.group.machine_id for one in found.rounds}) > 1
+    return drawn(FrontView(duels(found.rounds), told, several, colours, where(read.records)))
 
 
 def _limits(drawn_records: pl.DataFrame, style: dict[str, Style]) -> list[Limits]:
@@ -141,17 +153,21 @@ def _limits(drawn_records: pl.DataFrame, style: dict[str, Style]) -> list[Limits
 
 
 def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str], wanted: Pair = None) -> Pair:
-    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close.
+    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close; of one
+    machine, and numpy only where there is no other.
 
     `wanted`, which is what the other pages show, wherever those two have a cell in common.
     """
-    framework, mode = (dict(charted.select("label", name).iter_rows()) for name in ("framework", "mode"))
+    columns = ("framework", "mode", "machine_id")
+    framework, mode, machine = (dict(charted.select("label", name).iter_rows()) for name in columns)
 
-    def rank(pair: tuple[str, str]) -> tuple[bool, bool, int, float]:
+    def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, bool, int, float]:
         a, b = pair
+        last = framework[a] in LAST_RESORT or framework[b] in LAST_RESORT
         ratios = compared.filter(a=a, b=b)["ratio"].to_list()
         apart = abs(math.log(geometric_mean(ratios) or 1.0))
-        return framework[a] == framework[b], mode[a] != mode[b], -len(ratios), apart
+        alone = machine[a] != machine[b], last, framework[a] == framework[b], mode[a] != mode[b]
+        return *alone, -len(ratios), apart
 
     pairs = [(a, b) for a, b in combinations(labels, 2) if len(compared.filter(a=a, b=b))]
     if wanted in pairs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 import polars as pl
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mtbench.catalogue import support
 from mtbench.report.arms import machine_name
@@ -233,6 +233,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["embedded"] = _embedded
     environment.filters["as_yaml"] = as_yaml
     environment.filters["summary"] = summary
+    environment.filters["code"] = code
     return environment
 
 
@@ -240,6 +241,14 @@ def _embedded(value: Any) -> Markup:
     """JSON inside a script element: without a `<`, nothing in it can end the element or begin another."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def code(text: str) -> Markup:
+    """A sentence with its commands, which stand in backticks, marked as such."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
 
 
 def as_yaml(value: Any) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 from mtbench.report.tables import CELL, SECTION, Metric, Tables
 from mtbench.results import comparison, samples
 from mtbench.results.comparison import Timing
-from mtbench.results.verdicts import VERDICTS, Comparison
+from mtbench.results.verdicts import Comparison
 
 NUMBERS: dict[str, Any] = {
     "ratio": pl.Float64,
@@ -67,19 +67,6 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def summary(found: pl.DataFrame) -> pl.DataFrame:
-    """For every page and pair: the geometric mean of the ratio over its cells, and how often each verdict fell."""
-    return (
-        found.group_by("page", "a", "b")
-        .agg(
-            pl.col("ratio").map_batches(_mean, return_dtype=pl.Float64, returns_scalar=True),
-            pl.len().alias("cells"),
-            *((pl.col("verdict") == verdict).sum().alias(verdict) for verdict in VERDICTS),
-        )
-        .sort("page", "a", "b")
-    )
-
-
 def _cells(records: pl.DataFrame) -> Iterable[list[Row]]:
     """The rows of each cell, oldest first, without what a comparison has no use for."""
     used = (
@@ -107,7 +94,3 @@ def _numbers(one: Comparison) -> list[Any]:
     return [
         value if bounded or name not in ("low", "high") else None for name in NUMBERS for value in [getattr(one, name)]
     ]
-
-
-def _mean(ratios: pl.Series) -> float | None:
-    return comparison.geometric_mean(ratios.to_list())

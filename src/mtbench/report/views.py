@@ -1,4 +1,4 @@
-"""The data that a chart draws: one section of a page, the overview of a report, or records with the same measured limits."""
+"""The data that a chart draws: one section of a page, all of a report, or records with the same measured limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import polars as pl
 from mtbench.report.arms import Style
 from mtbench.report.roofline import Ground
 from mtbench.report.tables import Metric
+from mtbench.results.answers.contests import Duel, Shape
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,19 @@ class SectionView:
 
 
 @dataclass(frozen=True)
-class OverviewView:
-    """All operators in one metric: `summary` has the mean ratio of each pair of contenders in each."""
+class FrontView:
+    """The whole report: every library against one, cell by cell. `told` are the parameters that tell an operator's cells apart,
+    `several` whether there are several machines, `colours` those of libraries."""
 
-    metric: Metric
-    summary: pl.DataFrame
-    styles: Mapping[str, Style]
-    pair: tuple[str, str] | None
+    duels: Sequence[Duel]
+    told: Mapping[str, Sequence[str]]
+    several: bool
+    colours: Mapping[str, str]
     where: str
+
+    @property
+    def shapes(self) -> list[Shape]:
+        return [one.shape for one in self.duels]
 
 
 @dataclass(frozen=True)
@@ -71,4 +77,4 @@ class HistoryView:
     points: Sequence[Mapping[str, Any]]
 
 
-View = SectionView | OverviewView | LimitsView | MachineView | HistoryView
+View = SectionView | FrontView | LimitsView | MachineView | HistoryView

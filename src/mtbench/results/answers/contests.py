@@ -25,6 +25,9 @@ Row = Mapping[str, Any]
 Shape = tuple[int, int, int | None]
 """Batch size, positions, keys."""
 
+USUAL = "torch"
+"""The library that others are set against where several would do."""
+
 PHASE = ("phase",)
 """Parameters that the regime says already."""
 
@@ -167,6 +170,8 @@ def rounds(measured: Sequence[Measured]) -> list[Round]:
         group = group_of(one.row)
         shape = (one.row["batch_size"], one.row["seq_len"], one.row["kv_len"])
         forms = groups.setdefault(group, {}).setdefault(shape, {})
+        if one.row["status"] == "mismatch":
+            forms.pop(names[_identity(one.row)], None)  # a newer wrong answer takes the older speed away
         if one.timing is not None:
             forms.setdefault(names[_identity(one.row)], []).append(one)
         elif one.row["status"] not in ("ok", "interrupted"):
@@ -253,3 +258,45 @@ def _against(a: Form, b: Form) -> Comparison:
 def pair(a: Form, b: Form) -> Comparison:
     """B's time over A's, not yet corrected for what else is compared."""
     return _against(a, b)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One library's fastest form against the reference library's in one contest. `comparison` is B's time over A's, where A is
+    the reference."""
+
+    group: Group
+    shape: Shape
+    a: Form
+    b: Form
+    comparison: Comparison
+
+
+def duels(found: Iterable[Round]) -> list[Duel]:
+    """Every other library against the one that most contests have, in each contest that has both. Where the winner is one of
+    the two, this is what was compared before; the others are corrected as a family for each group."""
+    found = list(found)
+    counts: dict[str, int] = {}
+    for contest in (contest for one in found for contest in one.contests):
+        for library in contest.chosen_from:
+            counts[library] = counts.get(library, 0) + (len(contest.chosen_from) > 1)
+    if not any(counts.values()):
+        return []
+    reference = min(counts, key=lambda library: (-counts[library], library != USUAL, library))
+    drawn = [
+        (one.group, contest, contest.best(reference), contest.best(other))
+        for one in found
+        for contest in one.contests
+        for other in contest.chosen_from
+        if other != reference and reference in contest.chosen_from
+    ]
+    left = [(group, a, b) for group, contest, a, b in drawn if contest.winner not in (a, b)]
+    others = iter(comparison.judged((group, _against(a, b)) for group, a, b in left))
+    made = []
+    for group, contest, a, b in drawn:
+        if contest.winner is a:
+            one = contest.over[b.name]
+        else:
+            one = contest.over[a.name].swapped() if contest.winner is b else next(others)
+        made.append(Duel(group, contest.shape, a, b, one))
+    return made

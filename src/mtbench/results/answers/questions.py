@@ -189,10 +189,12 @@ def settling(rows: Sequence[Row], open_cells: dict[str, set[str]], folders: dict
     found = []
     for sweep, cells in open_cells.items():
         there = [row for row in rows if row["sweep_id"] == sweep]
-        restarts = max((row["restarts"] for row in there), default=0)
+        measured = max((row["restarts"] for row in there), default=0)
+        planned = max((json.loads(row["protocol"]).get("restarts", 0) for row in there), default=0) or measured
+        more = 2 * planned - measured  # what `resume --only-inconclusive` adds
         visits = _visit_seconds(there)
         known = [visits[cell] for cell in cells if cell in visits]
-        seconds = restarts * math.fsum(known) * len(cells) / len(known) if known and restarts else None
+        seconds = more * math.fsum(known) * len(cells) / len(known) if known and more > 0 else None
         command = f"python -m mtbench resume {folders.get(sweep, 'DIR')} --only-inconclusive"
         found.append(Settle(command, seconds, len(cells)))
     return found

@@ -241,8 +241,13 @@ def distance(found: Sequence[Distance]) -> str:
 
 def settle(one: Settle) -> str:
     """The command that sharpens what is open."""
+    return f"{one.command}   ({extent(one)})"
+
+
+def extent(one: Settle) -> str:
+    """`4 cells, about 3 min`."""
     takes = "" if one.seconds is None else f", about {span(one.seconds)}"
-    return f"{one.command}   ({one.cells} {plural(one.cells, 'cell')}{takes})"
+    return f"{one.cells} {plural(one.cells, 'cell')}{takes}"
 
 
 def failures(rows: Sequence[Row]) -> str:

@@ -1,0 +1,123 @@
+"""The first page's answers: the sentences of `results.answers`, and every contest as a row of a matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mtbench.report.tables import Tables
+from mtbench.results import samples
+from mtbench.results.answers import COMPILE, FASTEST, PRECISION, Answer, Answers, Measured, answers, sentences
+from mtbench.results.answers.contests import Contest, Form, Group, Round, told_params
+from mtbench.results.answers.regimes import REGIMES
+from mtbench.results.certainty import OPEN, SURE, certainty
+from mtbench.results.comparison import Timing
+from mtbench.results.format import duration, interval, times
+
+MOST_ROWS = 60
+"""Of the matrix; the pages of operators have every cell."""
+
+SHOWN = 4
+"""Answers on a card before the rest is folded."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One question's answers, `shown` and `folded`."""
+
+    heading: str
+    shown: list[Answer]
+    folded: list[Answer]
+
+
+def answered(read: Tables) -> Answers:
+    """What the records of a report answer."""
+    blocks = samples.by_row(read.blocks.filter(metric="latency"))
+    rows = read.records.to_dicts()
+    folders = {row["sweep_id"]: folder for row in rows if (folder := _sweep_folder(row)) is not None}
+    timed = [Measured(row, Timing.of(row, "latency", blocks.get(row["row"], {}))) for row in rows]
+    return answers(timed, folders)
+
+
+def _sweep_folder(row: Row) -> str | None:
+    """The folder of a record's sweep, where the record stands where sweeps put theirs: operator/arm/dtype/shape."""
+    parts = str(row["path"]).split("/")
+    return "/".join(parts[:-5]) if parts[-5:-3] == [row["operator"], row["arm"]] and len(parts) > 5 else None
+
+
+def cards(found: Answers) -> list[Card]:
+    """A card for each regime that was measured, one for compiling and one for dtypes."""
+    fastest = found.of(FASTEST)
+    by_regime = [(regime.capitalize(), [one for one in fastest if one.group.regime == regime]) for regime in REGIMES]
+    others = [("Compile", found.of(COMPILE)), ("Dtype", found.of(PRECISION))]
+    named = {one.group for one in fastest if str(one) in found.headline}
+    ordered = [(heading, _first(told, named)) for heading, told in (*by_regime, *others)]
+    return [Card(heading, told[:SHOWN], told[SHOWN:]) for heading, told in ordered if told]
+
+
+def _first(told: Sequence[Answer], named: set[Group]) -> list[Answer]:
+    """What the headline is about first, and what is known before what is open."""
+    return sorted(told, key=lambda one: (one.group not in named, one.certainty == OPEN))
+
+
+def matrix(found: Answers, page_names: dict[str, str]) -> tuple[list[Row], int]:
+    """Tables of contests, one for each machine and regime, as many rows as MOST_ROWS in all; and how many rows there are.
+
+    A cell has its time, how many times as long as the best it takes, and what is proved of it.
+    """
+    told = told_params(one.group for one in found.rounds)
+    several = len({one.group.machine_id for one in found.rounds}) > 1
+    tables: dict[tuple[str, str], Row] = {}
+    total = 0
+    for one in found.rounds:
+        shapes = [contest.shape for contest in one.contests]
+        for contest in one.contests:
+            total += 1
+            if total > MOST_ROWS:
+                continue
+            heading = f"{one.group.machine}, {one.group.regime}" if several else one.group.regime.capitalize()
+            table = tables.setdefault(
+                (one.group.machine_id, one.group.regime), {"heading": heading, "rows": [], "arms": []}
+            )
+            table["rows"].append(_row(one, contest, sentences.shape_words(contest.shape, shapes), told, page_names))
+            table["arms"] += [form.name for form in contest.forms if form.name not in table["arms"]]
+    for table in tables.values():
+        table["arms"].sort()
+        table["rows_shown"] = len(table["rows"])
+    return list(tables.values()), total
+
+
+def _row(one: Round, contest: Contest, shape: str, told: dict[str, list[str]], page_names: dict[str, str]) -> Row:
+    page = page_names.get(contest.winner.row["page"], "")
+    decided = all(rival.certainty.level == SURE for rival in contest.rivals) and bool(contest.rivals)
+    cells = {form.name: _cell(contest, form, decided, page) for form in contest.forms}
+    return {
+        "subject": one.group.subject(told[one.group.operator]),
+        "dtype": one.group.dtype,
+        "shape": shape,
+        "cells": cells,
+    }
+
+
+def _cell(contest: Contest, form: Form, decided: bool, page: str) -> Row:
+    """`proved`: best, where the winner surely beats every other library, or worse, where it surely beats this form."""
+    best = form is contest.winner
+    over = contest.over.get(form.name)
+    proved = "best" if best and decided else ""
+    if over is not None and certainty(over).level == SURE and over.verdict == "slower":
+        proved = "worse"
+    factor = (
+        "" if over is None else f"{times(max(over.ratio, 1 / over.ratio))} {'slower' if over.ratio >= 1 else 'faster'}"
+    )
+    row = form.row
+    title = interval(row["latency_ns"], row["latency_low_ns"], row["latency_high_ns"], row["confidence"])
+    sure = "" if over is None else f"; {certainty(over)}"
+    return {
+        "page": page,
+        "time": duration(form.ns),
+        "factor": "best" if best else factor,
+        "best": best,
+        "proved": proved,
+        "title": f"{form.name}: {title}{sure}",
+    }

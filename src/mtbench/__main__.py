@@ -5,7 +5,8 @@ import sys
 from mtbench import interrupts
 
 COMMANDS = (
-    "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share", "site",
+    "which", "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share",
+    "site",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Commands beside measuring: list, report, compare, merge, resume, status, doctor, selftest; more in `exchange_commands`."""
+"""Commands beside measuring: which, list, report, compare, resume, status, doctor, selftest and others."""
 
 import shlex
 import sys
@@ -12,9 +12,49 @@ from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
+from mtbench.launch.opening import opened
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Commands beside measuring.", rich_markup_mode=None)
 exchange_commands.add(app)
+
+
+@app.command()
+def which(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[model=NAME]", help="A preset, or the path of a config.json. Default: smollm2_135m."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="How long it may take.")] = 5.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would measure, and measure nothing.")] = False,
+) -> None:
+    """Which library for a small language model on this machine?
+
+    Measures a token, a prompt and one layer in every library that is here, says who is fastest and how sure that is, and
+    builds the report.
+    """
+    from rich.console import Console
+
+    from mtbench.launch import which as question
+
+    try:
+        model = question.model_of(settings or [])
+        with Console(stderr=True).status("Asking each library what it can do here ..."):
+            choice = question.choose(model, minutes, device)
+        for line in choice.lines():
+            typer.echo(line)
+        if dry_run:
+            return
+        index, code = question.measure(choice)
+    except ConfigError as error:
+        typer.echo(f"mtbench which: {error}", err=True)
+        sys.exit(2)
+    if index is not None:
+        typer.echo(f"The report is {index}")
+        if open_report and not opened(index):
+            typer.echo("mtbench which: there is no browser to open it with.", err=True)
+    sys.exit(code)
 
 
 @app.command("list")

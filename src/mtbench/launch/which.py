@@ -1,0 +1,289 @@
+"""`mtbench which`: the experiment of that name, fitted to this machine's libraries and to the minutes that there are.
+
+Its plan is composed as every sweep's, and measured by the same engine. What is fitted: the libraries are those that answer
+here, the prompt's length is the device's, and parts are left out, least important first, until the estimate fits.
+"""
+
+import json
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from mtbench import paths
+from mtbench.catalogue import capability, registry
+from mtbench.catalogue.capability import Capability
+from mtbench.engines import cut
+from mtbench.errors import ConfigError, unknown
+from mtbench.launch.app import EXIT_FAILED, EXIT_INTERRUPTED
+from mtbench.launch.compose import plan_of
+from mtbench.operators.causal_lm import CausalLM
+from mtbench.plan.jobs import Job, Plan
+from mtbench.results.axes import CONTENDERS
+from mtbench.results.format import plural, span
+
+LIBRARIES = ("torch", "mlx", "llama_cpp", "jax")
+"""Those that someone chooses between; NumPy runs no language model."""
+
+PROMPT = {"cpu": 32, "gpu": 512}
+"""Tokens of a prompt: on a CPU a long one takes seconds for each call."""
+
+WHOLE = "causal_lm"
+
+MODEL = "smollm2_135m"
+
+RESTARTS = (10, 5, 3)
+"""As many as fit, and never fewer than give an interval of their own."""
+
+START_S = {"torch": 7.0, "jax": 5.0, "llama_cpp": 5.0, "mlx": 3.0}
+"""To start a library's worker and measure its peaks, in each restart; seen on two cores."""
+
+COMPILE_LAYER_S, COMPILE_LAYER_AGAIN_S = 3.0, 0.7
+"""What torch.compile takes for each layer of a whole model the first time, and in later restarts, whose cache knows it."""
+
+
+FREE_LOAD = 1.0
+"""Tasks for each processor that slow nobody down much: those of a machine with a browser open."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What will be measured: a plan, its estimated seconds, and what was left out for want of time, in words, with the
+    seconds that all of it would take."""
+
+    plan: Plan
+    seconds: float
+    left_out: list[str]
+    all_seconds: float
+    libraries: list[str]
+
+    def lines(self) -> Iterator[str]:
+        """What is about to be measured, in words."""
+        jobs = self.plan.jobs
+        dtypes = list(dict.fromkeys(job.task.dtype for job in jobs))
+        yield f"Here are: {'; '.join(self.libraries)}."
+        yield f"Will measure {_and(list(dict.fromkeys(_part(job) for job in jobs)))} of {jobs[0].task.model} in {_and(dtypes)},"
+        arms = list(dict.fromkeys(job.arm.name for job in jobs))
+        cells, restarts = len(self.plan.by_cell()), self.plan.protocol.restarts
+        yield f"by {', '.join(arms)}: {cells} {plural(cells, 'cell')}, {restarts} restarts, about {span(self.seconds)}."
+        if (longer := busy()) >= 1.5:
+            yield f"The machine is busy: everything takes about {longer:.0f} times as long, and less will be sure."
+        if self.left_out:
+            minutes = -(-self.all_seconds // 60)
+            yield f"Left out for want of time: {'; '.join(self.left_out)}. --minutes {minutes:.0f} has all of it."
+
+
+def model_of(settings: Sequence[str]) -> str:
+    """The model that `model=...` names. Raises ConfigError for any other setting."""
+    model = MODEL
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key != "model" or not value:
+            raise ConfigError(
+                f"'{setting}' is not a setting of which; write model=NAME, or model=PATH of a config.json."
+            )
+        model = value
+    return model
+
+
+def choose(
+    model: str,
+    minutes: float,
+    device: str = "auto",
+    ask: Callable[..., list[Capability]] = capability.ask,
+) -> Choice:
+    """What `mtbench which` measures of a model, a preset's name or the path of a `config.json`, in so many minutes.
+
+    Raises ConfigError where there is no such model, no library answers here, or there is no time at all.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise ConfigError(unknown("device", device, ("auto", "cpu", "gpu")))
+    if minutes <= 0:
+        raise ConfigError(f"--minutes {minutes:g} must be more than 0.")
+    preset = None if _is_file(model) else _preset(model)
+    found = ask(LIBRARIES, capability.DEVICES if device == "auto" else (device,))
+    able = [one for one in found if one.unsupported is None]
+    if not able:
+        said = "; ".join(f"{one.library} on {one.device}: {one.unsupported}" for one in found)
+        raise ConfigError(f"No library can run a model here ({said}).")
+    best = {one.library: one for one in sorted(able, key=lambda one: one.device == "gpu")}  # where each would run
+    with tempfile.TemporaryDirectory() as folder:
+        name, own = (preset, None) if preset is not None else _own_model(Path(model), Path(folder))
+        return _fitted(str(name), minutes * 60, device, list(best.values()), own)
+
+
+def _fitted(model: str, seconds: float, device: str, able: Sequence[Capability], own: Path | None) -> Choice:
+    dtypes = [each for each in ("bfloat16", "float32", "float16") if all(each in one.able for one in able)] or [
+        "float32"
+    ]
+    if all(one.device == "cpu" for one in able):
+        dtypes = [each for each in dtypes if each != "float16"]  # which CPUs compute in float32
+    said = [_said(one) for one in able]
+    competing = _plan(model, device, able, dtypes, [*CONTENDERS, "dtype"], own)
+    whole = _seconds(competing)
+    if whole <= seconds:
+        plan = _with_restarts(competing, seconds)
+        return Choice(plan, _seconds(plan), [], whole, said)
+    plan = _plan(model, device, able, dtypes, CONTENDERS, own)
+    tiers = list(_tiers(plan, dtypes[0]).items())
+    left: list[str] = []
+    while len(tiers) > 1 and _seconds(_of(plan, tiers)) > seconds:
+        left.append(tiers.pop()[0])
+    plan = _with_restarts(_of(plan, tiers), seconds)
+    stop = replace(plan.protocol, stop_after=seconds)
+    return Choice(replace(plan, protocol=stop), _seconds(plan), left[::-1], whole, said)
+
+
+def _plan(
+    model: str,
+    device: str,
+    able: Sequence[Capability],
+    dtypes: Sequence[str],
+    contenders: Sequence[str],
+    own: Path | None,
+) -> Plan:
+    """The plan of the experiment with these libraries, without what a library has no way to run."""
+    frameworks = [name for one in able for name in _frameworks(one)]
+    prompt = PROMPT["gpu" if any(one.device == "gpu" for one in able) else "cpu"]
+    arguments = ["+experiment=which", f"model={model}", f"device={device}", f"shape.seq_len=1,{prompt}"]
+    arguments += [f"framework={','.join(frameworks)}", f"dtype={','.join(dtypes)}"]
+    plan = plan_of([*arguments, f"contenders=[{','.join(contenders)}]", f"protocol.restarts={RESTARTS[-1]}"], own)
+    return replace(plan, jobs=tuple(job for job in plan.jobs if _has_form(job)))
+
+
+def _frameworks(one: Capability) -> list[str]:
+    """The modes of a library: those that have a YAML, and CUDA graphs where there is CUDA."""
+    cuda = one.description is not None and one.description.device_kind == "cuda"
+    files = sorted((paths.conf() / "framework").glob(f"{one.library}*.yaml"))
+    return [file.stem for file in files if cuda or not file.stem.endswith("_graphs")]
+
+
+def _has_form(job: Job) -> bool:
+    """Whether the library has a way to run it."""
+    operator = registry.load("operator", job.task.operator)
+    framework = registry.load("framework", job.arm.framework)
+    return hasattr(operator, job.arm.framework) or not (operator.own_forms_only or framework.own_forms_only)
+
+
+def _tiers(plan: Plan, dtype: str) -> dict[str, list[Job]]:
+    """The jobs by how much they matter, what matters most first."""
+    tiers: dict[str, list[Job]] = {}
+    names = ["the whole model", "one layer", "the whole model, compiled"]
+    for main in (True, False):
+        for number, name in enumerate(names):
+            jobs = [job for job in plan.jobs if (job.task.dtype == dtype) is main and _rank(job) == number]
+            if jobs:
+                other = _and(list(dict.fromkeys(job.task.dtype for job in jobs)))
+                tiers[name if main else f"{name} in {other}"] = jobs
+    return tiers
+
+
+def _rank(job: Job) -> int:
+    if job.task.operator != WHOLE:
+        return 1
+    return 2 if job.arm.mode == "compiled" and job.arm.framework == "torch" else 0
+
+
+def _of(plan: Plan, tiers: Sequence[tuple[str, list[Job]]]) -> Plan:
+    wanted = {job.id for _, jobs in tiers for job in jobs}
+    return replace(plan, jobs=tuple(job for job in plan.jobs if job.id in wanted))
+
+
+def _with_restarts(plan: Plan, seconds: float) -> Plan:
+    """The plan with as many restarts as fit, each as long as before."""
+    visit_s = plan.protocol.visit_budget_s
+    for restarts in RESTARTS:
+        more = replace(plan, protocol=replace(plan.protocol, restarts=restarts, cell_budget_s=visit_s * restarts))
+        if _seconds(more) <= seconds:
+            return more
+    return plan
+
+
+def _seconds(plan: Plan) -> float:
+    """About how long a plan takes: its cells, the start of each arm's worker, and what compiling a whole model takes."""
+    restarts = plan.protocol.restarts
+    cells = sum(cut.seconds(cell, plan.protocol) for cell in plan.by_cell())
+    starts = restarts * sum(START_S.get(arm.framework, max(START_S.values())) for arm in plan.arms)
+    compiled = [job for job in plan.jobs if _rank(job) == 2]
+    layers = sum(len(cast(CausalLM, job.task.problem).model.layers) for job in compiled)
+    compiling = layers * (COMPILE_LAYER_S + (restarts - 1) * COMPILE_LAYER_AGAIN_S)
+    return busy() * (cells + starts + compiling)
+
+
+def busy() -> float:
+    """How many times as long everything takes because others want the processors, by the load of the last minute."""
+    return max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1) - FREE_LOAD)
+
+
+def _part(job: Job) -> str:
+    shape = job.task.shape
+    keys = 0 if shape.kv_len is None else shape.kv_len - (0 if job.task.operator == WHOLE else 1)
+    what = "one token behind" if shape.seq_len == 1 else "a prompt of"
+    layer = "" if job.task.operator == WHOLE else " (one layer)"
+    return f"{what} {keys if shape.seq_len == 1 else shape.seq_len}{layer}"
+
+
+def _said(one: Capability) -> str:
+    facts = one.description
+    assert facts is not None
+    kind = (
+        facts.device_kind
+        if facts.device_name in (None, facts.device_kind)
+        else f"{facts.device_kind}, {facts.device_name}"
+    )
+    return f"{one.library} {facts.version} ({kind})"
+
+
+def _is_file(model: str) -> bool:
+    return model.endswith(".json") or Path(model).is_file()
+
+
+def _preset(model: str) -> str:
+    known = sorted(path.stem for path in (paths.conf() / "model").glob("*.yaml") if path.stem != "none")
+    if model not in known:
+        raise ConfigError(f"{unknown('model', model, known)} Or give the path of a config.json.")
+    return model
+
+
+def _own_model(file: Path, folder: Path) -> tuple[str, Path]:
+    """A user's `config.json` as a preset in a folder of its own. Raises ConfigError where it cannot be read."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read as a model's config.json ({error}).") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file} is no config.json: it holds no settings by name.")
+    stem = file.absolute().parent.name if file.name == "config.json" else file.stem
+    name = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_").lower() or "own"
+    (folder / "model").mkdir()
+    preset = {"name": name, "source": file.name, "config": config}
+    (folder / "model" / f"own_{name}.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
+    return f"own_{name}", folder
+
+
+def measure(choice: Choice, folder: Path | None = None) -> tuple[Path | None, int]:
+    """Measures what was chosen, in a terminal, and builds its report beside the records; returns the report's first page,
+    None where nothing was timed, and an exit code. That the time was up is no failure."""
+    from mtbench.console.terminal import Terminal
+    from mtbench.engines import local
+    from mtbench.report import build
+
+    folder = folder or Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-which"
+    started = time.monotonic()
+    outcome = local.run(choice.plan, folder, Terminal())
+    timed = any(record.status == "ok" for record in outcome.records)
+    by_user = outcome.interrupted and time.monotonic() - started < (choice.plan.protocol.stop_after or math.inf)
+    code = EXIT_INTERRUPTED if by_user else 0 if timed and not outcome.unwritten else EXIT_FAILED
+    return (build([folder], folder / "report") if timed else None), code
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])

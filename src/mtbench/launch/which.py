@@ -27,6 +27,7 @@ from mtbench.launch.app import EXIT_FAILED, EXIT_INTERRUPTED
 from mtbench.launch.compose import plan_of
 from mtbench.operators.causal_lm import CausalLM
 from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.jobs import job as make_job
 from mtbench.results.axes import CONTENDERS
 from mtbench.results.format import plural, span
 
@@ -50,6 +51,9 @@ COMPILE_LAYER_S, COMPILE_LAYER_AGAIN_S = 3.0, 0.7
 """What torch.compile takes for each layer of a whole model the first time, and in later restarts, whose cache knows it."""
 
 
+BUSY = 1.5
+"""From so many times as long on, it is said."""
+
 FREE_LOAD = 1.0
 """Tasks for each processor that slow nobody down much: those of a machine with a browser open."""
 
@@ -57,13 +61,14 @@ FREE_LOAD = 1.0
 @dataclass(frozen=True)
 class Choice:
     """What will be measured: a plan, its estimated seconds, and what was left out for want of time, in words, with the
-    seconds that all of it would take."""
+    seconds that all of it would take. `slowdown` is that of a busy machine."""
 
     plan: Plan
     seconds: float
     left_out: list[str]
     all_seconds: float
     libraries: list[str]
+    slowdown: float
 
     def lines(self) -> Iterator[str]:
         """What is about to be measured, in words."""
@@ -74,11 +79,11 @@ class Choice:
         arms = list(dict.fromkeys(job.arm.name for job in jobs))
         cells, restarts = len(self.plan.by_cell()), self.plan.protocol.restarts
         yield f"by {', '.join(arms)}: {cells} {plural(cells, 'cell')}, {restarts} restarts, about {span(self.seconds)}."
-        if (longer := busy()) >= 1.5:
-            yield f"The machine is busy: everything takes about {longer:.0f} times as long, and less will be sure."
+        if self.slowdown >= BUSY:
+            yield f"The machine is busy: all takes about {self.slowdown:.1f} times as long, and less will be sure."
         if self.left_out:
-            minutes = -(-self.all_seconds // 60)
-            yield f"Left out for want of time: {'; '.join(self.left_out)}. --minutes {minutes:.0f} has all of it."
+            minutes = math.ceil(self.all_seconds / 60)
+            yield f"Left out for want of time: {'; '.join(self.left_out)}. --minutes {minutes} has all of it."
 
 
 def model_of(settings: Sequence[str]) -> str:
@@ -94,68 +99,77 @@ def model_of(settings: Sequence[str]) -> str:
     return model
 
 
-def choose(
-    model: str,
-    minutes: float,
-    device: str = "auto",
-    ask: Callable[..., list[Capability]] = capability.ask,
-) -> Choice:
-    """What `mtbench which` measures of a model, a preset's name or the path of a `config.json`, in so many minutes.
+def choose(model: str, minutes: float, device: str = "auto") -> Choice:
+    """What `mtbench which` measures of a model in so many minutes. Raises ConfigError as `everything` does, or where there is
+    no time at all."""
+    if minutes <= 0:
+        raise ConfigError(f"--minutes {minutes:g} must be more than 0.")
+    whole, libraries = everything(model, device)
+    return fitted(whole, libraries, minutes * 60, busy())
 
-    Raises ConfigError where there is no such model, no library answers here, or there is no time at all.
+
+def everything(
+    model: str, device: str = "auto", ask: Callable[..., list[Capability]] = capability.ask
+) -> tuple[Plan, list[str]]:
+    """The plan of all that could be measured here of a model, a preset's name or the path of a `config.json`, and the libraries
+    in words. `ask` says what each library can do.
+
+    Raises ConfigError where there is no such model or device, or no library answers here.
     """
     if device not in ("auto", "cpu", "gpu"):
         raise ConfigError(unknown("device", device, ("auto", "cpu", "gpu")))
-    if minutes <= 0:
-        raise ConfigError(f"--minutes {minutes:g} must be more than 0.")
     preset = None if _is_file(model) else _preset(model)
-    found = ask(LIBRARIES, capability.DEVICES if device == "auto" else (device,))
-    able = [one for one in found if one.unsupported is None]
-    if not able:
-        said = "; ".join(f"{one.library} on {one.device}: {one.unsupported}" for one in found)
-        raise ConfigError(f"No library can run a model here ({said}).")
-    best = {one.library: one for one in sorted(able, key=lambda one: one.device == "gpu")}  # where each would run
     with tempfile.TemporaryDirectory() as folder:
         name, own = (preset, None) if preset is not None else _own_model(Path(model), Path(folder))
-        return _fitted(str(name), minutes * 60, device, list(best.values()), own)
+        found = ask(LIBRARIES, capability.DEVICES if device == "auto" else (device,))
+        able = [one for one in found if one.unsupported is None]
+        if not able:
+            said = "; ".join(f"{one.library} on {one.device}: {one.unsupported}" for one in found)
+            raise ConfigError(f"No library can run a model here ({said}).")
+        best = {one.library: one for one in sorted(able, key=lambda one: one.device == "gpu")}  # where each would run
+        return _plan(str(name), device, list(best.values()), own), [_said(one) for one in best.values()]
 
 
-def _fitted(model: str, seconds: float, device: str, able: Sequence[Capability], own: Path | None) -> Choice:
+def fitted(whole: Plan, libraries: list[str], seconds: float, slowdown: float = 1.0) -> Choice:
+    """What of a plan fits into so many seconds, where all takes `slowdown` times as long. Dtypes compete where there is time
+    for all: their workers are twice as many. The first dtype of the plan is the one that matters most."""
+    time = seconds / slowdown
+    competing = _competing(whole)
+    if _seconds(competing) <= time:
+        plan, left = competing, list[str]()
+    else:
+        tiers = list(_tiers(whole, whole.jobs[0].task.dtype).items())
+        left = []
+        while len(tiers) > 1 and _seconds(_of(whole, tiers)) > time:
+            left.append(tiers.pop()[0])
+        plan = _of(whole, tiers)
+    plan = _with_restarts(plan, time)
+    taken, in_all = slowdown * _seconds(plan), slowdown * _seconds(whole)
+    stopping = replace(plan, protocol=replace(plan.protocol, stop_after=seconds))
+    return Choice(stopping, taken, left[::-1], in_all, libraries, slowdown)
+
+
+def _competing(plan: Plan) -> Plan:
+    """The plan with its dtypes as contenders."""
+    axes = [*CONTENDERS, "dtype"]
+    again = (
+        make_job(each.task, each.arm, each.tolerance, axes, norm_tolerance=each.norm_tolerance) for each in plan.jobs
+    )
+    return replace(plan, jobs=tuple(again))
+
+
+def _plan(model: str, device: str, able: Sequence[Capability], own: Path | None) -> Plan:
+    """The plan of the experiment with these libraries, without what a library has no way to run."""
     dtypes = [each for each in ("bfloat16", "float32", "float16") if all(each in one.able for one in able)] or [
         "float32"
     ]
     if all(one.device == "cpu" for one in able):
         dtypes = [each for each in dtypes if each != "float16"]  # which CPUs compute in float32
-    said = [_said(one) for one in able]
-    competing = _plan(model, device, able, dtypes, [*CONTENDERS, "dtype"], own)
-    whole = _seconds(competing)
-    if whole <= seconds:
-        plan = _with_restarts(competing, seconds)
-        return Choice(plan, _seconds(plan), [], whole, said)
-    plan = _plan(model, device, able, dtypes, CONTENDERS, own)
-    tiers = list(_tiers(plan, dtypes[0]).items())
-    left: list[str] = []
-    while len(tiers) > 1 and _seconds(_of(plan, tiers)) > seconds:
-        left.append(tiers.pop()[0])
-    plan = _with_restarts(_of(plan, tiers), seconds)
-    stop = replace(plan.protocol, stop_after=seconds)
-    return Choice(replace(plan, protocol=stop), _seconds(plan), left[::-1], whole, said)
-
-
-def _plan(
-    model: str,
-    device: str,
-    able: Sequence[Capability],
-    dtypes: Sequence[str],
-    contenders: Sequence[str],
-    own: Path | None,
-) -> Plan:
-    """The plan of the experiment with these libraries, without what a library has no way to run."""
     frameworks = [name for one in able for name in _frameworks(one)]
     prompt = PROMPT["gpu" if any(one.device == "gpu" for one in able) else "cpu"]
     arguments = ["+experiment=which", f"model={model}", f"device={device}", f"shape.seq_len=1,{prompt}"]
     arguments += [f"framework={','.join(frameworks)}", f"dtype={','.join(dtypes)}"]
-    plan = plan_of([*arguments, f"contenders=[{','.join(contenders)}]", f"protocol.restarts={RESTARTS[-1]}"], own)
+    plan = plan_of([*arguments, f"protocol.restarts={RESTARTS[-1]}"], own)
     return replace(plan, jobs=tuple(job for job in plan.jobs if _has_form(job)))
 
 
@@ -179,9 +193,9 @@ def _tiers(plan: Plan, dtype: str) -> dict[str, list[Job]]:
     names = ["the whole model", "one layer", "the whole model, compiled"]
     for main in (True, False):
         for number, name in enumerate(names):
-            jobs = [job for job in plan.jobs if (job.task.dtype == dtype) is main and _rank(job) == number]
+            jobs = [each for each in plan.jobs if (each.task.dtype == dtype) is main and _rank(each) == number]
             if jobs:
-                other = _and(list(dict.fromkeys(job.task.dtype for job in jobs)))
+                other = _and(list(dict.fromkeys(each.task.dtype for each in jobs)))
                 tiers[name if main else f"{name} in {other}"] = jobs
     return tiers
 
@@ -215,7 +229,7 @@ def _seconds(plan: Plan) -> float:
     compiled = [job for job in plan.jobs if _rank(job) == 2]
     layers = sum(len(cast(CausalLM, job.task.problem).model.layers) for job in compiled)
     compiling = layers * (COMPILE_LAYER_S + (restarts - 1) * COMPILE_LAYER_AGAIN_S)
-    return busy() * (cells + starts + compiling)
+    return cells + starts + compiling
 
 
 def busy() -> float:

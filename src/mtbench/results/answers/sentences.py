@@ -197,7 +197,8 @@ def first_call(steps: Sequence[Step]) -> str:
     back = [count for count in calls if count is not None]
     if not back:
         return text
-    return f"{text}, won back after {_range(_rounded(min(back)), _rounded(max(back)))} calls" if max(back) > 1 else text
+    few, many = _rounded(min(back)), _rounded(max(back))
+    return f"{text}, won back after {_range(few, many)} calls" if many != "1" else text
 
 
 def _won_back(step: Step) -> float | None:

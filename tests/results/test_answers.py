@@ -94,6 +94,10 @@ def test_one_block_proves_nothing_however_far_apart() -> None:
     (text,) = said(records)
     assert text == "Plain shapes, softmax, float32: mlx is likely 45x faster than torch (likely: only 1 round)."
     assert any("fewer than 3 restarts" in str(one) for one in answered(records).caveats)
+    records = [timed("mlx", 1e5, restarts=1, rounds=1), timed("torch", 2e5, restarts=1, rounds=1)]
+    assert said(records) == [
+        "Plain shapes, softmax, float32: open between mlx and torch: measured 2.0x apart, and nothing bounds it (only 1 round)."
+    ]
 
 
 def test_a_difference_that_fails_the_correction_is_likely() -> None:

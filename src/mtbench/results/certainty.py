@@ -13,6 +13,11 @@ LEVELS = (SURE, LIKELY, OPEN)
 """sure: a verdict. likely: the interval excludes 1, and yet there is no verdict. open: it could be either."""
 
 
+LONE_ROUND = 5.0
+"""What a single round must show to be called likely: on a busy machine one of two arms was 2.3 times as long as the other, and
+as long in the next run, minutes later."""
+
+
 @dataclass(frozen=True)
 class Certainty:
     """One of LEVELS. `why` says why it is not sure, in a few words; None where it is."""
@@ -43,7 +48,8 @@ def certainty(one: Comparison) -> Certainty:
         bounded = one.bounds is not None and one.differs
         return Certainty(LIKELY if bounded else OPEN, apart if one.bounds else f"{apart}, in too few rounds")
     if one.confidence < 1 - ALPHA:
-        return Certainty(LIKELY if one.differs else OPEN, f"only {one.pairs} {plural(one.pairs, 'round')}")
+        far = one.differs and (one.pairs > 1 or not 1 / LONE_ROUND < one.ratio < LONE_ROUND)
+        return Certainty(LIKELY if far else OPEN, f"only {one.pairs} {plural(one.pairs, 'round')}")
     if not one.differs:
         return Certainty(OPEN, "could be either")
     if one.p_value > ALPHA:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hydra import compose, initialize_config_dir
+from packaging.requirements import Requirement
 
 from mtbench import paths
 from mtbench.bench.controller import environments
@@ -426,3 +427,15 @@ def test_ctrl_c_in_pip_is_one_where_macos_refuses_to_signal_a_group_of_zombies(m
     monkeypatch.setattr(environments.os, "killpg", refused)
     with pytest.raises(KeyboardInterrupt):
         environments._run([sys.executable, "-c", ""], "")
+
+
+def test_what_an_environment_gets_beside_a_package_is_what_the_extra_has() -> None:
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for package, beside in environments.BESIDE.items():
+        (extra,) = [found for found in extras.values() if any(Requirement(each).name == package for each in found)]
+        assert {Requirement(each) for each in extra} == {
+            *map(Requirement, beside),
+            *(Requirement(each) for each in extra if Requirement(each).name == package),
+        }

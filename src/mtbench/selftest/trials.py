@@ -1,21 +1,20 @@
-"""Sweeps of subjects whose truth is known, through the same controller, workers and records as any sweep."""
+"""Sweeps of subjects whose truth is known: plans as any other, run and compared as any other."""
 
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mtbench.engines import local
 from mtbench.frameworks.base import Description
 from mtbench.operators.base import Shape
-from mtbench.plan.jobs import Arm, Job, Task, plan
-from mtbench.plan.jobs import job as make_job
+from mtbench.plan.jobs import Arm, Job, Task, job, plan
 from mtbench.plan.protocol import Protocol
-from mtbench.results.comparison import compare
+from mtbench.results.cells import by_cell
+from mtbench.results.comparison import between
+from mtbench.results.format import plural
 from mtbench.results.record import Record
-from mtbench.results.samples import blocks
 from mtbench.results.stats import Interval
 from mtbench.results.verdicts import Comparison
 
@@ -78,9 +77,8 @@ class Found:
 
     def describe(self, series: Series) -> str:
         """What it came from."""
-        cells = "1 cell" if self.cells == 1 else f"{self.cells} cells"
-        restarts = "1 restart" if series.restarts == 1 else f"{series.restarts} restarts"
-        sweeps = "1 sweep" if self.batches == 1 else f"{self.batches} sweeps"
+        counts = ((self.cells, "cell"), (series.restarts, "restart"), (self.batches, "sweep"))
+        cells, restarts, sweeps = (f"{count} {plural(count, what)}" for count, what in counts)
         core = f", on processor {self.cpus[0]} alone" if self.cpus else ""
         return f"{cells} of {series.rounds} rounds in {restarts}, each in latency and throughput, in {sweeps}{core}"
 
@@ -99,10 +97,8 @@ def clock_ns() -> float:
 def busy_wait(rounds: int, folder: Path) -> list[Busy]:
     """Measures calls of known duration. Raises Broken."""
     protocol = Protocol(restarts=1, looks=[rounds], cell_budget_s=600.0, warmup_s=0.05)
-    jobs = [
-        job("busy_wait", {"duration_ms": duration}, Arm("numpy", device="cpu"), Shape(1, 4))
-        for duration in DURATIONS_MS
-    ]
+    arm = Arm("numpy", device="cpu")
+    jobs = [subject("busy_wait", arm, Shape(1, 4), duration_ms=duration) for duration in DURATIONS_MS]
     records = sweep(jobs, protocol, folder)
     return [
         Busy(duration, _relative(record, duration * 1e6), record.rounds)
@@ -151,22 +147,14 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
     for batch in range(series.batches):
         begun = time.monotonic()
         jobs = [
-            job(
-                "repeated_product",
-                {"width": width, "trial": batch * series.cells + number},
-                arm,
-                Shape(1, width),
-            )
-            for number in range(series.cells)
+            subject("repeated_product", arm, Shape(1, width), width=width, trial=trial)
+            for trial in range(batch * series.cells, (batch + 1) * series.cells)
             for arm in arms
         ]
-        by_cell: dict[str, list[Record]] = {}
-        for record in sweep(jobs, protocol, folder):
-            by_cell.setdefault(record.cell_id, []).append(record)
-        for native, *others in by_cell.values():
+        for _, (native, *others) in by_cell(sweep(jobs, protocol, folder)):
             for other in others:
                 found.comparisons.setdefault(other.variant, []).extend(both(native, other))
-        found.cells += len(by_cell)
+        found.cells += series.cells
         found.batches += 1
         now = time.monotonic()
         if now - started + (now - begun) > series.budget_s:
@@ -175,18 +163,18 @@ def contenders(library: Description, device: str, variants: Sequence[str], serie
 
 
 def both(a: Record, b: Record) -> list[Comparison]:
-    """B against A in latency and in throughput, by the rule of every verdict that a user sees. Raises Broken."""
-    pairs = [compare(blocks(a, metric), blocks(b, metric)) for metric in ("latency", "throughput")]
-    found = [one for one in pairs if one is not None]
+    """B against A in latency and in throughput. Raises Broken where they were not interleaved."""
+    pairs = [between(a, b, metric) for metric in ("latency", "throughput")]
+    found = [one for one in pairs if one is not None and one.interleaved]
     if len(found) < len(pairs):
         raise Broken(f"{a.arm} and {b.arm} have no round in common")
     return found
 
 
-def job(operator: str, params: dict[str, Any], arm: Arm, shape: Shape) -> Job:
+def subject(operator: str, arm: Arm, shape: Shape, **params: float) -> Job:
     """A job of a subject, its file given as a user's own operator's would be."""
-    file = str(SUBJECTS / f"{operator}.py")
-    return make_job(Task(operator, tuple(sorted(params.items())), "float32", shape, file), arm, TOLERANCE)
+    task = Task(operator, tuple(sorted(params.items())), "float32", shape, str(SUBJECTS / f"{operator}.py"))
+    return job(task, arm, TOLERANCE)
 
 
 def sweep(jobs: Sequence[Job], protocol: Protocol, folder: Path) -> list[Record]:

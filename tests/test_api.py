@@ -133,9 +133,9 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=says) as mistake:
+    with pytest.raises(ConfigError, match=says) as usage_error:
         mtbench.measure(**asked)
-    assert "\n" not in str(mistake.value)
+    assert "\n" not in str(usage_error.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,11 +49,11 @@ class Sweep:
         self.count = 0
 
     def add(
-        self, arm: str, center: float = 1e5, lives: tuple[float, ...] = (1, 1, 1), rounds: int = 10, **values: Any
+        self, arm: str, center: float = 1e5, restarts: tuple[float, ...] = (1, 1, 1), rounds: int = 10, **values: Any
     ) -> Record:
-        """A record whose blocks scatter by 0.5 % around `center`, times a factor in each life of the process."""
-        restarts = [[self.rng.gauss(center * life, 0.005 * center) for _ in range(rounds)] for life in lives]
-        return self.put(with_blocks(record(arm, **values), restarts))
+        """A record whose blocks scatter by 0.5 % around `center`, times a factor in each restart."""
+        blocks = [[self.rng.gauss(center * factor, 0.005 * center) for _ in range(rounds)] for factor in restarts]
+        return self.put(with_blocks(record(arm, **values), blocks))
 
     def put(self, found: Record) -> Record:
         self.count += 1
@@ -199,7 +199,7 @@ def test_records_that_are_not_ok_show_their_status_and_no_ratio(
 
 def test_verdicts_survive_the_number_of_cells_or_are_not_given(sweep: Callable[..., Sweep]) -> None:
     """One restart: a deviation of 5 % is assumed for each process, so 30 % has p = 3.4 %."""
-    few = {"lives": (1,), "rounds": 7}
+    few = {"restarts": (1,), "rounds": 7}
     here = sweep("a")
     for seq_len in (64, 128, 256, 512):
         here.add("torch", seq_len=seq_len, **few)
@@ -211,8 +211,8 @@ def test_verdicts_survive_the_number_of_cells_or_are_not_given(sweep: Callable[.
 
 def test_comparisons_with_too_few_rounds_for_any_verdict_are_counted(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
-    here.add("torch", lives=(1,), rounds=5)
-    here.add("mlx", 5e5, lives=(1,), rounds=5)
+    here.add("torch", restarts=(1,), rounds=5)
+    here.add("mlx", 5e5, restarts=(1,), rounds=5)
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
     assert [row.outcome for row in table.rows] == ["inconclusive"]
     assert "1 of 1 comparisons have too few rounds for a verdict" in table.notes
@@ -230,7 +230,7 @@ def test_the_threshold_decides_what_counts_as_equal(
     assert code == 0
     assert "1 inconclusive" in out  # surely different, and surely by less than matters
     assert "a difference matters from 5 %" in out
-    here.add("jax", lives=(1, 0.98, 1.02))
+    here.add("jax", restarts=(1, 0.98, 1.02))
     selections = f"{here.folder}:torch", f"{here.folder}:jax"
     assert compare(*selections).rows[0].outcome == "inconclusive"
     assert compare(*selections, threshold=0.1).rows[0].outcome == "equivalent"
@@ -273,10 +273,10 @@ def test_two_arms_of_one_library_in_two_versions_say_so(sweep: Callable[..., Swe
     assert list(map(str, table.differences)) == ["mlx 0.31.0 -> 0.32.4"]
 
 
-def test_a_descriptive_interval_is_as_wide_as_the_lives_of_the_processes_differed(sweep: Callable[..., Sweep]) -> None:
+def test_a_descriptive_interval_is_as_wide_as_the_restarts_differed(sweep: Callable[..., Sweep]) -> None:
     steady, moody = sweep("a"), sweep("b")
     steady.add("torch")
-    moody.add("torch", lives=(0.99, 1, 1.01), sweep_id="second")
+    moody.add("torch", restarts=(0.99, 1, 1.01), sweep_id="second")
     (one,), (other,) = read(str(steady.folder), "latency").measured, read(str(moody.folder), "latency").measured
     assert one.timing is not None
     assert other.timing is not None
@@ -293,18 +293,18 @@ def test_a_descriptive_interval_is_as_wide_as_the_lives_of_the_processes_differe
 
 
 def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rarely(tmp_path: Path) -> None:
-    """However few the lives: here each life of a process has a speed of its own, 5 % apart."""
+    """However few the restarts: here each has a speed of its own, 5 % apart."""
     rng, pairs = random.Random(0), 400
-    for lives, most in ((1, 0.05), (2, 0.06), (3, 0.03), (5, 0.02)):
+    for restarts, most in ((1, 0.05), (2, 0.06), (3, 0.03), (5, 0.02)):
         apart = 0
         for _ in range(pairs):
             sides = []
             for _ in range(2):
-                speeds = [rng.gauss(1, 0.05) for _ in range(lives)]
+                speeds = [rng.gauss(1, 0.05) for _ in range(restarts)]
                 sides.append([[1e5 * speed + rng.gauss(0, 300) for _ in range(8)] for speed in speeds])
             a, b = (_bounds(side) for side in sides)
             apart += a[1] < b[0] or b[1] < a[0]
-        assert apart / pairs <= most, lives
+        assert apart / pairs <= most, restarts
 
 
 def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
@@ -314,10 +314,10 @@ def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
     return found.low, found.high
 
 
-def test_one_life_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -> None:
+def test_one_restart_only_is_taken_for_less_and_said(sweep: Callable[..., Sweep]) -> None:
     before, after = sweep("a"), sweep("b")
-    before.add("torch", lives=(1,))
-    after.add("torch", 1.1e5, lives=(1,), sweep_id="second")
+    before.add("torch", restarts=(1,))
+    after.add("torch", 1.1e5, restarts=(1,), sweep_id="second")
     table = compare(str(before.folder), str(after.folder), limit=0.05)
     assert table.failures == []
     assert any("only one restart, so a spread of 12 % between restarts is assumed" in note for note in table.notes)
@@ -510,8 +510,8 @@ def test_json_holds_everything_and_nothing_else(mixed: tuple[str, str], capsys: 
 
 def test_json_has_no_infinity(sweep: Callable[..., Sweep], capsys: pytest.CaptureFixture[str]) -> None:
     here = sweep("a")
-    here.add("torch", lives=(1,), rounds=3)
-    here.add("mlx", 2e5, lives=(1,), rounds=3)
+    here.add("torch", restarts=(1,), rounds=3)
+    here.add("mlx", 2e5, restarts=(1,), rounds=3)
     _, out, _ = run(f"{here.folder}:torch", f"{here.folder}:mlx", "--format", "json", capsys=capsys)
     (row,) = json.loads(out, parse_constant=pytest.fail)["rows"]
     assert (row["outcome"], row["pairs"], row["smallest_detectable"]) == ("inconclusive", 3, None)
@@ -565,16 +565,16 @@ def test_the_gate_corrects_for_all_rows_of_its_table(sweep: Callable[..., Sweep]
     four of them at once."""
     here = sweep("a")
     for operator in ("mha", "relu", "silu", "softmax"):
-        for arm, lives in (("torch", (1.0, 1.0, 1.0)), ("mlx", (1.06, 1.10, 1.14))):
-            here.put(with_blocks(record(arm, operator=operator), [[1e5 * life] * 7 for life in lives]))
+        for arm, restarts in (("torch", (1.0, 1.0, 1.0)), ("mlx", (1.06, 1.10, 1.14))):
+            here.put(with_blocks(record(arm, operator=operator), [[1e5 * factor] * 7 for factor in restarts]))
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx", limit=0.0)
     assert [(row.outcome, row.failure) for row in table.rows] == [("slower", None)] * 4
 
 
-def test_one_bad_life_of_a_process_does_not_fail_the_gate(sweep: Callable[..., Sweep]) -> None:
+def test_one_bad_restart_does_not_fail_the_gate(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
     here.add("torch", rounds=20)
-    here.add("mlx", lives=(1.3, 1.3, 1.0), rounds=20)
+    here.add("mlx", restarts=(1.3, 1.3, 1.0), rounds=20)
     selections = f"{here.folder}:torch", f"{here.folder}:mlx"
     (row,) = compare(*selections).rows
     assert row.ratio is not None
@@ -588,13 +588,13 @@ def test_across_sweeps_the_gate_fails_only_what_the_widened_intervals_leave_no_d
 ) -> None:
     before = sweep("a")
     before.add("torch")
-    for name, center, lives, failure in (
+    for name, center, restarts, failure in (
         ("same", 1e5, (1, 1, 1), None),
         ("slower", 1.2e5, (1, 1, 1), "slower by more than 5 %"),
         ("slower or moody", 1.2e5, (0.9, 1, 1.1), None),
     ):
         after = sweep(name)
-        after.add("torch", center, lives, sweep_id="second")
+        after.add("torch", center, restarts, sweep_id="second")
         assert gated(before.folder, after.folder) == [failure], name
 
 
@@ -622,17 +622,17 @@ def test_another_machine_is_not_judged(sweep: Callable[..., Sweep]) -> None:
 @pytest.mark.parametrize("name", ["latency", "device"])
 def test_a_gate_without_an_interval_to_go_by_is_a_mistake(sweep: Callable[..., Sweep], name: str) -> None:
     before, after = sweep("a"), sweep("b")
-    before.add("torch", lives=(1,), rounds=1, device_ns=1e4)
-    after.add("torch", 9e5, lives=(1,), rounds=1, device_ns=9e4, sweep_id="second")
+    before.add("torch", restarts=(1,), rounds=1, device_ns=1e4)
+    after.add("torch", 9e5, restarts=(1,), rounds=1, device_ns=9e4, sweep_id="second")
     with pytest.raises(ConfigError, match="can judge no cell: no interval"):
         compare(str(before.folder), str(after.folder), metric=name, limit=0.05)
 
 
 def test_a_gate_does_not_pass_what_was_measured_too_briefly_to_judge(sweep: Callable[..., Sweep]) -> None:
     here, after = sweep("a"), sweep("b")
-    here.add("torch", lives=(1,), rounds=4)
-    here.add("mlx", 9e5, lives=(1,), rounds=4)
-    after.add("torch", 9e5, lives=(1,), rounds=4, sweep_id="second")
+    here.add("torch", restarts=(1,), rounds=4)
+    here.add("mlx", 9e5, restarts=(1,), rounds=4)
+    after.add("torch", 9e5, restarts=(1,), rounds=4, sweep_id="second")
     for selections in ((f"{here.folder}:torch", f"{here.folder}:mlx"), (f"{here.folder}:torch", str(after.folder))):
         with pytest.raises(ConfigError, match="can judge no cell: too few blocks"):
             gated(*selections)
@@ -645,7 +645,7 @@ def test_a_percentage_is_read(text: str, value: float) -> None:
     assert gate.fraction(text, "--fail-if-slower") == pytest.approx(value)
 
 
-# mistakes
+# usage errors
 
 
 @pytest.mark.parametrize(

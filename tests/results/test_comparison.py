@@ -69,8 +69,10 @@ def test_a_difference_must_survive_the_number_of_comparisons_and_nothing_else_ch
     assert verdicts.corrected([]) == []
 
 
-def lives(rng: random.Random, ratio: float, between: float, restarts: int) -> dict[str, dict[tuple[int, int], float]]:
-    """Two arms in 20 rounds of each restart, 1 % noise, where each life of each process has a speed of its own."""
+def two_arms(
+    rng: random.Random, ratio: float, between: float, restarts: int
+) -> dict[str, dict[tuple[int, int], float]]:
+    """Two arms in 20 rounds of each restart, 1 % noise, where each process has a speed of its own."""
     arms: dict[str, dict[tuple[int, int], float]] = {"a": {}, "b": {}}
     for restart in range(restarts):
         for arm, center in (("a", 100.0), ("b", 100.0 * ratio)):
@@ -80,17 +82,17 @@ def lives(rng: random.Random, ratio: float, between: float, restarts: int) -> di
 
 
 @pytest.mark.parametrize(("between", "restarts"), [(0.0, 3), (0.01, 2), (0.01, 3), (0.03, 3), (0.03, 8)])
-def test_equal_arms_whose_lives_differ_are_seldom_called_different(between: float, restarts: int) -> None:
+def test_equal_arms_whose_restarts_differ_are_seldom_called_different(between: float, restarts: int) -> None:
     rng = random.Random(5)
-    verdicts_found = [verdicts.compare(*lives(rng, 1.0, between, restarts).values()) for _ in range(150)]
+    verdicts_found = [verdicts.compare(*two_arms(rng, 1.0, between, restarts).values()) for _ in range(150)]
     different = sum(found is not None and found.verdict in ("faster", "slower") for found in verdicts_found)
     assert different <= 13  # 5 % of 150, and two standard deviations
 
 
 @pytest.mark.parametrize("restarts", [2, 3, 5])
-def test_a_large_difference_is_seen_whatever_the_lives_do(restarts: int) -> None:
+def test_a_large_difference_is_seen_whatever_the_restarts_do(restarts: int) -> None:
     rng = random.Random(6)
-    found = [verdicts.compare(*lives(rng, 1.5, 0.01, restarts).values()) for _ in range(50)]
+    found = [verdicts.compare(*two_arms(rng, 1.5, 0.01, restarts).values()) for _ in range(50)]
     assert sum(one is not None and one.verdict == "slower" for one in found) >= 45
 
 
@@ -105,10 +107,10 @@ def test_a_round_that_a_neighbour_disturbed_does_not_hide_a_difference() -> None
     assert 1.04 < found.low < 1.05 < found.high < 1.06
 
 
-def test_of_one_life_only_a_difference_larger_than_lives_have_is_believed() -> None:
+def test_of_one_restart_only_a_difference_larger_than_restarts_have_is_believed() -> None:
     rng = random.Random(7)
     for ratio, expected in ((1.08, "inconclusive"), (1.0, "inconclusive"), (1.3, "slower"), (0.7, "faster")):
-        a, b = lives(rng, ratio, 0.0, 1).values()
+        a, b = two_arms(rng, ratio, 0.0, 1).values()
         found = verdicts.compare(a, b)
         assert found is not None
         assert found.verdict == expected

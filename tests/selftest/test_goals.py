@@ -122,7 +122,7 @@ def test_what_is_called_different_and_what_is_found_is_counted_as_the_goals_say(
         comparison(1.02, verdict="slower"),
         comparison(0.98, verdict="faster"),
         comparison(1.005, half=0.004, verdict="inconclusive"),
-        comparison(1.005, half=0.006, p_value=0.01, verdict="inconclusive"),  # the rounds see it, the lives do not
+        comparison(1.005, half=0.006, p_value=0.01, verdict="inconclusive"),  # the rounds see it, the restarts do not
         comparison(1.0),
     ]
     assert goals.different_by_test(found) == 3

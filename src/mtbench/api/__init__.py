@@ -193,7 +193,7 @@ def make_plan(
     overrides: Sequence[str] = (),
 ) -> "Plan":
     """The plan that `measure` would run for the same arguments. Raises ConfigError for a usage error."""
-    from mtbench.launch import arguments as words
+    from mtbench.launch.arguments import arguments, flat
     from mtbench.launch.compose import plan_of
 
     groups = {"operator": operator, "framework": framework, "dtype": dtype, "model": model, "device": device}
@@ -206,9 +206,9 @@ def make_plan(
     if isinstance(protocol, str):
         groups["protocol"] = protocol
     else:
-        settings |= words.flat("protocol", protocol or {})
-    settings |= words.flat("shape", shape or {}) | words.flat("operator.params", params or {})
-    given = words.arguments(groups, settings)
+        settings |= flat("protocol", protocol or {})
+    settings |= flat("shape", shape or {}) | flat("operator.params", params or {})
+    given = arguments(groups, settings)
     given += [] if experiment is None else [f"+experiment={experiment}"]
     return plan_of([*given, *overrides], None if config_dir is None else Path(config_dir))
 

@@ -27,7 +27,7 @@ from mtbench.plan.jobs import Plan, plan
 if TYPE_CHECKING:
     from mtbench.engines.resume import Rest
 
-EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> None:
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
-        mistake = None if wants_traceback else explain(error)
-        if mistake is None:
+        usage_error = None if wants_traceback else explain(error)
+        if usage_error is None:
             raise
-        complain(mistake)
+        complain(usage_error)
 
 
 def _accept_hydras_help() -> None:
@@ -55,10 +55,10 @@ def _accept_hydras_help() -> None:
         setattr(argparse.ArgumentParser, check, lambda parser, action: None)
 
 
-def complain(mistake: str) -> None:
+def complain(usage_error: str) -> None:
     """Says what is wrong in one line and exits."""
-    print(f"mtbench: {mistake}", file=sys.stderr)
-    raise SystemExit(EXIT_MISTAKE)
+    print(f"mtbench: {usage_error}", file=sys.stderr)
+    raise SystemExit(EXIT_USAGE)
 
 
 class Guard(Callback):
@@ -71,11 +71,11 @@ class Guard(Callback):
             configuration.engine_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
-            mistake = explain(error)
-            if mistake is None:
+            usage_error = explain(error)
+            if usage_error is None:
                 traceback.print_exception(error)
                 raise SystemExit(EXIT_FAILED) from error
-            complain(mistake)
+            complain(usage_error)
 
 
 def run_one(config: DictConfig) -> None:

@@ -88,10 +88,10 @@ def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
     except ConfigError:
         raise
     except Exception as error:
-        mistake = explain(error)
-        if mistake is None:
+        usage_error = explain(error)
+        if usage_error is None:
             raise
-        raise ConfigError(mistake) from error
+        raise ConfigError(usage_error) from error
 
 
 def _placed(job: Job, config: DictConfig) -> Job:

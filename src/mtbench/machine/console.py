@@ -19,7 +19,7 @@ def examination(
     from rich.table import Table
     from rich.text import Text
 
-    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "warning": ("warning", "bold red")}
+    labels = {"ok": ("ok", "green"), "note": ("note", "yellow"), "warning": ("warning", "bold red")}
     parts: list[Any] = []
     if description is not None:
         machine = Table(title="This machine", title_justify="left", box=None, show_header=False)
@@ -43,7 +43,7 @@ def examination(
         said = Text(finding.what)
         if finding.remedy:
             said.append(f"\n{finding.remedy}", "dim")
-        found.add_row(Text(*marks[finding.severity]), said)
+        found.add_row(Text(*labels[finding.severity]), said)
     return Group(*parts, found)
 
 

@@ -24,7 +24,7 @@ def examine(seconds: float = 0.5) -> list[Finding]:
         watch.sample()
         time.sleep(seconds)
         reading = watch.sample()
-        looks: dict[str, Callable[[], list[Finding]]] = {
+        checks: dict[str, Callable[[], list[Finding]]] = {
             "power": lambda: on_power(reading, on_macos),
             "load": lambda: on_load(reading, description),
             "memory": lambda: on_memory(reading, description),
@@ -36,7 +36,7 @@ def examine(seconds: float = 0.5) -> list[Finding]:
             "this system": lambda: on_mac(reading, description) if on_macos else _linux(description),
             "energy": lambda: _energy(bool(description.get("gpus"))),
         }
-        findings = [finding for what, look in looks.items() for finding in _guarded(what, look)]
+        findings = [finding for what, check in checks.items() for finding in _guarded(what, check)]
     findings += on_gaps([*description.get("not_read", ()), *watch.not_read])
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))
 

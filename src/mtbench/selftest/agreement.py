@@ -13,6 +13,7 @@ from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.protocol import Protocol
+from mtbench.results.samples import block_statistic
 from mtbench.results.stats import compare_paired
 from mtbench.results.verdicts import Comparison
 from mtbench.selftest.rival_requests import TimeByDoBench, TimeByTimer, TimeDevice, TimeLoop
@@ -71,7 +72,7 @@ class Beside:
 
 
 def _latency(worker: Beside) -> float:
-    return median(worker.ask(TimeLatency()).samples_ns)
+    return block_statistic(worker.ask(TimeLatency()).samples_ns)
 
 
 def _throughput(worker: Beside) -> float:

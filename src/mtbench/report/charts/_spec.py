@@ -66,8 +66,8 @@ def legend(styles: Sequence[Style], width: int) -> Spec:
     """The names of contenders above a chart of a width, in as many columns as fit."""
     longest = max((len(style.label) for style in styles), default=1)
     columns = max(1, min(len(styles), width // (longest * 7 + 50)))
-    looks = {"symbolOpacity": 1, "symbolStrokeWidth": 0, "symbolSize": 70, "columnPadding": 22, "offset": 10}
-    return {"title": None, "orient": "top", "columns": columns, **looks}
+    style = {"symbolOpacity": 1, "symbolStrokeWidth": 0, "symbolSize": 70, "columnPadding": 22, "offset": 10}
+    return {"title": None, "orient": "top", "columns": columns, **style}
 
 
 def logarithmic(ends: list[float], **options: Any) -> Spec:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mtbench import __version__, interrupts, machine, plain
+from mtbench import interrupts, machine, plain
 from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, shard, shards
 from mtbench.engines.cut import cut as cut_cells
@@ -29,6 +29,7 @@ from mtbench.paths import write_atomically
 from mtbench.plan.jobs import Job, Plan
 from mtbench.results import record as records
 from mtbench.results.record import Record
+from mtbench.version import __version__
 
 LOOKS_S = 2.0
 

@@ -35,9 +35,20 @@ def arms(*arguments: str) -> list[str]:
         ),
         (
             ["operator=sdpa", "framework=torch,mlx_compiled", "operator.variant=glob(*,exclude=portable)"],
-            ["torch", "torch-grouped_rows", "torch-products", "torch-repeated_heads", "mlx_compiled"],
+            [
+                "torch",
+                "torch-array_mask",
+                "torch-grouped_rows",
+                "torch-products",
+                "torch-repeated_heads",
+                "mlx_compiled",
+            ],
         ),
         (["operator=sdpa", "framework=torch", "operator.variant=native,products"], ["torch", "torch-products"]),
+        (
+            ["operator=sdpa", "framework=jax", "operator.variant=glob(*,exclude=portable)"],
+            ["jax", "jax-cudnn", "jax-products"],
+        ),
         (["framework=numpy", "framework.threads=1,2"], ["numpy-threads=1", "numpy-threads=2"]),
         (["framework=numpy", "framework.env.A=1,x"], ["numpy-A=1", "numpy-A=x"]),
         (

@@ -46,6 +46,20 @@ def load(group: str, name: str, file: str | None = None) -> type[Any]:
     return found[0]
 
 
+def known_variants(operator_class: type[Operator], framework: str, framework_file: str | None) -> tuple[str, ...]:
+    """The variants that any operator has in any library, named in methods such as `torch_stock`, or brought by a framework.
+
+    Of any, so that `operator=glob(*) operator.variant=stock` can be asked for; those that lack it are `unsupported`.
+    """
+    prefixes = tuple(f"{library}_" for library in {*names("framework"), framework})
+    classes = [operator_class, *(load("operator", name) for name in names("operator"))]
+    named = {name.split("_", 1)[1] for each in classes for name in dir(each) if name.startswith(prefixes)}
+    brought = [load("framework", name).variants for name in names("framework")]
+    brought.append(load("framework", framework, framework_file).variants)
+    named |= {name for forms in brought for variants in forms.values() for name in variants}
+    return ("native", "portable", *sorted(named))
+
+
 def module_from(file: Path) -> ModuleType:
     """Imports a user's file under a name of its own, so that `torch.py` in a user's folder shadows nothing."""
     name = f"mtbench_user.{file.parent.name}.{file.stem}"

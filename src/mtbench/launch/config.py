@@ -199,7 +199,11 @@ def _job(config: DictConfig, user: Sequence[Path]) -> Job:
     if framework_file is None and config.framework.name not in registry.names("framework"):
         raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
     operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
-    _one_of("operator.variant", operator.variant, _variants(operator_class, config.framework.name, framework_file))
+    _one_of(
+        "operator.variant",
+        operator.variant,
+        registry.known_variants(operator_class, config.framework.name, framework_file),
+    )
     params = OmegaConf.to_container(operator.params, resolve=True)
     assert isinstance(params, dict)
     operator_class.from_params({str(name): value for name, value in params.items()})
@@ -337,20 +341,6 @@ def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     """A Python file of that name beside the user's own YAML."""
     files = (path / group / f"{name}.py" for path in folders)
     return next((str(file) for file in files if file.is_file()), None)
-
-
-def _variants(operator_class: type[Operator], framework: str, framework_file: str | None) -> tuple[str, ...]:
-    """The variants that any operator has in any library, named in methods such as `torch_stock`, or brought by a framework.
-
-    Of any, so that `operator=glob(*) operator.variant=stock` can be asked for; those that lack it are `unsupported`.
-    """
-    prefixes = tuple(f"{library}_" for library in {*registry.names("framework"), framework})
-    classes = [operator_class, *(registry.load("operator", name) for name in registry.names("operator"))]
-    named = {name.split("_", 1)[1] for each in classes for name in dir(each) if name.startswith(prefixes)}
-    brought = [registry.load("framework", name).variants for name in registry.names("framework")]
-    brought.append(registry.load("framework", framework, framework_file).variants)
-    named |= {name for forms in brought for variants in forms.values() for name in variants}
-    return ("native", "portable", *sorted(named))
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

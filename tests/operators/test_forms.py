@@ -29,7 +29,7 @@ class Forms(dict[str, Any]):
 
 def other(forms: Forms) -> Any:
     """A library without forms in the operators' files, that computes as NumPy does."""
-    return SimpleNamespace(library="other", xp=framework("numpy").xp, forms=forms)
+    return SimpleNamespace(library="other", xp=framework("numpy").xp, forms=forms, own_forms_only=None)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if not registry.load("operator", name).own_forms_only])

@@ -39,8 +39,9 @@ class MoeMlp(Operator):
 
     p = softmax(x gate^T) over all experts; a token's experts are the `experts_per_token` with the largest p, divided by their
     sum where `norm_topk_prob`. x: (batch, seq, embed) -> the same. gate.weight: (experts, embed); experts.gate_proj.weight and
-    experts.up_proj.weight: (experts, mlp, embed), experts.down_proj.weight: (experts, embed, mlp). `mlp_dim`, of one expert,
-    and `activation` as in `swiglu_mlp`. The inputs choose all experts equally often, and by a margin that no dtype rounds away.
+    experts.up_proj.weight: (experts, mlp, embed), experts.down_proj.weight: (experts, embed, mlp). `mlp_dim` is the width
+    of one expert; `activation` as in `swiglu_mlp`. The inputs choose all experts equally often, and by a margin that no dtype
+    rounds away.
 
     torch: tokens sorted by expert and torch.nn.functional.grouped_mm; the variant `batched` gathers each token's weights, as is
     good for few tokens, and `loop` goes from expert to expert. MLX: mx.gather_mm, as in mlx-lm; the variant `sorted` sorts the
@@ -50,7 +51,7 @@ class MoeMlp(Operator):
     """
 
     embed_dim: Size = 768
-    mlp_dim: Size | None = None
+    mlp_dim: Size = 256
     num_experts: Size = 8
     experts_per_token: Size = 2
     activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"

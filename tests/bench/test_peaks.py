@@ -24,8 +24,10 @@ from mtbench.bench.worker.correctness import Mismatch
 from mtbench.engines.local import Host
 from mtbench.frameworks.base import Description
 from mtbench.machine.watch import Reading, Watch
+from mtbench.operators.base import Shape
 from mtbench.plain import from_plain, to_plain
 from mtbench.plan.accuracy import Errors
+from mtbench.plan.jobs import Arm, Task, job
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 
@@ -460,3 +462,34 @@ def test_a_brief_look_takes_the_largest_products_alone():
     found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 60.0, brief=True)  # type: ignore[arg-type]
     assert found.flops_per_s == pytest.approx(1.25e12, rel=0.01)
     assert asked.count(512) <= 6 < asked.count(1024)
+
+
+def test_the_roof_is_that_of_every_library_that_was_measured_here_whoever_is_in_the_sweep(tmp_path: Path) -> None:
+    store = Store("here", [])
+    store.folder = tmp_path
+    fast, slow = kept_state("torch", "2.13.0"), kept_state("mlx", "0.32.4")
+    store.write(fast, Rates(3e11, {1 << 20: 1e10, 1 << 26: 5e9}))
+    peaks = Peaks()
+    peaks.note(slow, Rates(3e9, {1 << 20: 2e10, 1 << 26: 4e9}))
+    peaks.note_others(slow, store.others(slow))
+    assert peaks.best(slow) == Rates(3e11, {1 << 20: 2e10, 1 << 26: 5e9})
+    assert peaks.set_by(slow, 1 << 20) == ("torch 2.13.0", "mlx 0.32.4")
+    assert peaks.set_by(slow, 1 << 26) == ("torch 2.13.0", "torch 2.13.0")
+    peaks.own.add(store.file(fast))  # where this sweep measures torch itself, its old peak is none
+    assert peaks.best(slow).flops_per_s == 3e9
+    elsewhere = Store("elsewhere", [])
+    elsewhere.folder = tmp_path
+    assert elsewhere.others(slow) == {}
+    for file in tmp_path.iterdir():
+        file.write_text(file.read_text().replace('"dtype": "float32"', '"dtype": "float16"'))
+    assert store.others(slow) == {}
+    for file in tmp_path.iterdir():
+        file.write_text("{")
+    assert store.others(slow) == {}
+
+
+def kept_state(library: str, version: str) -> JobState:
+    state = JobState(job(Task("softmax", (("embed_dim", 8),), "float32", Shape(1, 8)), Arm(library), 1e-5))
+    told = Description(library, version, "cpu", "cpu", "cpu", None, None, "a peak", {})
+    state.worker = Started(description=told, python_version="3.11")
+    return state

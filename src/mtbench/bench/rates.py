@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from mtbench.results.limits import limit_ns as limit_ns
+
 AGREEMENT = 0.1
 """A peak is sure where the two best blocks lie no further apart: what else the machine does makes them differ."""
 
@@ -87,14 +89,3 @@ def higher(one: tuple[float | None, bool], other: tuple[float | None, bool]) -> 
     if best is None or best_sure or least is None:
         return best, best_sure
     return best, least_sure and best <= (1 + AGREEMENT) * least
-
-
-def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_per_s: float | None) -> float | None:
-    """The shortest time that the roofs allow for this work; None where there is none, or a roof for it is not known."""
-    spans = []
-    for work, rate in ((flops, flops_per_s), (bytes_moved, bytes_per_s)):
-        if work > 0:
-            if rate is None:
-                return None
-            spans.append(work / rate * 1e9)
-    return max(spans, default=None)

@@ -15,7 +15,7 @@ import polars as pl
 from mtbench.errors import ConfigError
 from mtbench.plain import to_json
 from mtbench.report.arms import labelled
-from mtbench.results import cells, record, samples
+from mtbench.results import cells, limits, record, samples
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: relative(path, folders), return_dtype=pl.String),
     )
-    marked = _marked(labelled(_held(records)))
+    marked = _marked(labelled(_held(limits.merged(records))))
     return Tables(_bounded(marked), _flat(marked), pl.concat(blocks))
 
 

@@ -171,6 +171,12 @@ class Record:
     peak_bytes_per_s: float | None = column(
         "peak bytes/s", "best measured rate for moving this many bytes on this machine, any library", "bytes/s", None
     )
+    peak_flops_set_by: str | None = column(
+        "peak FLOP/s of", "library that reached the peak FLOP/s, in this or an earlier sweep", default=None
+    )
+    peak_bytes_set_by: str | None = column(
+        "peak bytes/s of", "library that reached the peak bytes/s, in this or an earlier sweep", default=None
+    )
     limit_ns: float | None = column("limit", "shortest time that both peak rates allow", "ns", None)
     limit_fraction: float | None = column(
         "part of the limit", "limit / throughput time; 1 means at the limit", "fraction", None

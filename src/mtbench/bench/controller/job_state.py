@@ -93,7 +93,10 @@ class JobState:
     visit_disturbance: list[float] = field(default_factory=list)  # of each block: wire.ThroughputBlock
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
-    peaks: Rates = field(default_factory=Rates)  # the best of all arms that compute alike, as far as they are known
+    peaks: Rates = field(
+        default_factory=Rates
+    )  # the best of all libraries that compute alike, as far as they are known
+    roofs_set_by: tuple[str | None, str | None] = (None, None)  # the libraries that reached these: FLOP/s, bytes/s
     ended_early: bool = False  # its worker died in a later restart: no more is measured, and what there is stays
 
     @property
@@ -321,6 +324,7 @@ class JobState:
             return
         roofs = self.peaks.at(moved)
         record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
+        record.peak_flops_set_by, record.peak_bytes_set_by = self.roofs_set_by
         record.flops_per_s = flops / (record.throughput_ns * 1e-9)
         record.bytes_per_s = moved / (record.throughput_ns * 1e-9)
         bound = (

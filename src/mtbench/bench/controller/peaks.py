@@ -27,40 +27,73 @@ power mode or a new neighbour on a shared machine is in nothing that can be read
 little to pay for noticing."""
 
 
+Alike = tuple[str, str, str]
+"""Device, dtype and matmul precision: what shares its roofs on a machine."""
+
+
 @dataclass
 class Peaks:
     """The rates that each library was measured to reach with each dtype, and the best of those that compute alike.
 
     Arms of one library that differ in mode, variant or compiler alone have the same products and copies, so one is measured for
-    all.
+    all. `others` are those that earlier sweeps measured here, by the file that keeps them, of libraries that may not be in this
+    one: how far a call is from what the machine can do does not depend on who else is measured. `own` are the files of those
+    that this sweep takes or measures itself.
     """
 
-    measured: dict[tuple[Any, ...], tuple[tuple[str, str, str], Rates]] = field(default_factory=dict)
+    measured: dict[tuple[Any, ...], tuple[Alike, str, Rates]] = field(default_factory=dict)
+    others: dict[Alike, dict[Path, tuple[str, Rates]]] = field(default_factory=dict)
+    own: set[Path] = field(default_factory=set)
 
     def has(self, state: JobState) -> bool:
         return _source(state) in self.measured
 
     def note(self, state: JobState, rates: Rates) -> Rates:
         """Takes measured rates in, beside those from before; returns the better of both."""
-        _, before = self.measured.get(_source(state), (None, Rates()))
+        _, _, before = self.measured.get(_source(state), (None, None, Rates()))
         best = before.merged(rates)
-        self.measured[_source(state)] = (_alike(state), best)
+        self.measured[_source(state)] = (_alike(state), _library(state), best)
         return best
+
+    def knows_others(self, state: JobState) -> bool:
+        return _alike(state) in self.others
+
+    def note_others(self, state: JobState, found: dict[Path, tuple[str, Rates]]) -> None:
+        """Takes in what was kept: each library's name and version, and what it reached."""
+        self.others[_alike(state)] = found
 
     def sources(self, states: Iterable[JobState]) -> list[JobState]:
         """One job of each library and dtype that was measured, of these."""
         return list({_source(state): state for state in states if self.has(state)}.values())
 
     def best(self, state: JobState) -> Rates:
-        """The best rates of all arms on the same device with the same dtype and matmul precision."""
+        """The best rates of all libraries on the same device with the same dtype and matmul precision."""
         found = Rates()
-        for alike, rates in self.measured.values():
-            if alike == _alike(state):
-                found = found.merged(rates)
+        for _, rates in self._of_alike(state):
+            found = found.merged(rates)
         return found
 
+    def set_by(self, state: JobState, working_set: float | None) -> tuple[str | None, str | None]:
+        """The libraries, with their versions, that set the two roofs of a call of so many bytes; None without a roof."""
+        roofs = [(name, rates.at(working_set)) for name, rates in self._of_alike(state)]
+        flops = [(roof.flops_per_s, name) for name, roof in roofs if roof.flops_per_s is not None]
+        moved = [(roof.bytes_per_s, name) for name, roof in roofs if roof.bytes_per_s is not None]
+        return max(flops)[1] if flops else None, max(moved)[1] if moved else None
 
-def _alike(state: JobState) -> tuple[str, str, str]:
+    def _of_alike(self, state: JobState) -> list[tuple[str, Rates]]:
+        own = [(name, rates) for alike, name, rates in self.measured.values() if alike == _alike(state)]
+        return own + [one for file, one in self.others.get(_alike(state), {}).items() if file not in self.own]
+
+
+def _library(state: JobState) -> str:
+    return state.job.arm.framework if state.worker is None else _named(to_plain(state.worker), state.job.arm.framework)
+
+
+def _named(worker: Mapping[str, Any], framework: str) -> str:
+    return f"{framework} {worker.get('description', {}).get('version') or ''}".strip()
+
+
+def _alike(state: JobState) -> Alike:
     number = state.job.arm.device_index
     return (
         state.device if number is None else f"{state.device}:{number}",
@@ -73,6 +106,10 @@ def _source(state: JobState) -> tuple[Any, ...]:
     arm = state.job.arm
     library = (arm.framework, arm.framework_file, arm.python, arm.requirement)
     return (*library, arm.device_name, arm.matmul_precision, state.job.task.dtype, arm.threads, arm.env, arm.own)
+
+
+ROOF = ("method", "machine_id", "cpus", "dtype", "matmul_precision", "device_index", "gpu_id")
+"""The parts of a key that make a roof, whoever reached it."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,23 @@ class Store:
         self.dates[self._file(key)] = measured_at
         return Kept(rates, measured_at)
 
+    def others(self, state: JobState) -> dict[Path, tuple[str, Rates]]:
+        """What any library, by its name and version, was measured to reach on this machine's device with this dtype and
+        precision, as far as it is not too old."""
+        asked = self.key(state)
+        found: dict[Path, tuple[str, Rates]] = {}
+        for file in sorted(self.folder.glob(f"*-{asked['dtype']}-*.json")):
+            try:
+                kept = json.loads(file.read_text(encoding="utf-8"))
+                key, rates = kept["key"], from_plain(Rates, kept["rates"])
+                fresh = timedelta() <= datetime.now(UTC) - datetime.fromisoformat(kept["measured_at"]) <= OLDEST
+                same = all(key.get(name) == asked.get(name) for name in ROOF) and key["framework_file"] is None
+                if fresh and same and key["library"]["description"]["device"] == state.device:
+                    found[file] = _named(key["library"], key["framework"]), rates
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                continue  # a broken file is as none
+        return found
+
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks, as far as they are sure; where the folder cannot be written, the next sweep measures again."""
         key, rates = self.key(state), rates.sure()
@@ -139,6 +193,10 @@ class Store:
         kept = {"key": key, "measured_at": measured_at.isoformat(), "rates": to_plain(rates)}
         with suppress(OSError):
             paths.write_atomically(self._file(key), json.dumps(kept, indent=1))
+
+    def file(self, state: JobState) -> Path:
+        """Where this library's peaks are kept."""
+        return self._file(self.key(state))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{key['framework']}-{key['dtype']}-{plain.fingerprint(key, 16)}.json"

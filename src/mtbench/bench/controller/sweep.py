@@ -225,8 +225,11 @@ class Controller:
 
     def _measure_peaks(self, state: JobState) -> None:
         """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
+        if not state.failed and not self.peaks.knows_others(state):
+            self.peaks.note_others(state, self.kept_peaks.others(state))
         if self.peaks.has(state) or state.failed:
             return
+        self.peaks.own.add(self.kept_peaks.file(state))
         if self.protocol.peaks == "cached" and (kept := self.kept_peaks.read(state)) is not None:
             self._tell_of_kept_peaks(kept)
             self.peaks.note(state, kept.rates)
@@ -314,6 +317,7 @@ class Controller:
 
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
+        state.roofs_set_by = self.peaks.set_by(state, state.bytes_moved)
         record = state.record(self.sweep)
         self.records[state.job.id] = record
         self.keeping.write(record, state.job.folder)

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from mtbench.plain import to_json
-from mtbench.results import comparison
+from mtbench.results import comparison, limits
 from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, pair
 from mtbench.results.certainty import Certainty, certainty
 from mtbench.results.verdicts import Comparison
@@ -155,7 +155,7 @@ class Distance:
 def distances(rounds: Iterable[Round]) -> list[Distance]:
     """Of the winner of each contest whose limit is known."""
     return [
-        Distance(one.group, contest, contest.winner.row["limit_fraction"], contest.winner.row.get("limit_set_by"))
+        Distance(one.group, contest, contest.winner.row["limit_fraction"], limits.set_by(contest.winner.row))
         for one in rounds
         for contest in one.contests
         if contest.winner.row["limit_fraction"] is not None

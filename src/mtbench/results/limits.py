@@ -1,0 +1,74 @@
+"""How near to the limit: the roofs of a machine, recomputed where records of several sweeps meet.
+
+A roof is the best rate that any library reached on a machine's device with a dtype and precision. A sweep knows what was kept
+of earlier ones; records that were measured before a better rate was are held against that one here.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Row = Mapping[str, Any]
+
+ALIKE = ("machine_id", "device", "device_index", "dtype", "matmul_precision")
+"""The columns of what shares its roofs."""
+
+FLOPS, BYTES = ("peak_flops_per_s", "peak_flops_set_by"), ("peak_bytes_per_s", "peak_bytes_set_by")
+
+
+def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_per_s: float | None) -> float | None:
+    """The shortest time that the roofs allow for this work; None where there is none, or a roof for it is not known."""
+    spans = []
+    for work, rate in ((flops, flops_per_s), (bytes_moved, bytes_per_s)):
+        if work > 0:
+            if rate is None:
+                return None
+            spans.append(work / rate * 1e9)
+    return max(spans, default=None)
+
+
+def set_by(row: Row) -> str | None:
+    """The library that set the limit of a record: that of its lower roof."""
+    limit, flops, peak = row["limit_ns"], row["flops"], row["peak_flops_per_s"]
+    if limit is None:
+        return None
+    by_flops = flops and peak and flops / peak * 1e9 >= limit * (1 - 1e-9)
+    return row.get(FLOPS[1] if by_flops else BYTES[1])
+
+
+def merged(records: "pl.DataFrame") -> "pl.DataFrame":
+    """The records, each held against the best roofs that any of them knows of its machine, device, dtype and precision.
+
+    The memory roof of a call is that of any call that moves as many bytes or more: see `Rates.at`, by which each of these is
+    the best rate of a working set of at least half as many.
+    """
+    import polars as pl
+
+    columns = [*ALIKE, "flops", "bytes_moved", "throughput_ns", *FLOPS, *BYTES, "limit_ns", "limit_fraction"]
+    rows = records.select(columns).to_dicts()
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["flops"] is not None and row["bytes_moved"] is not None:
+            groups.setdefault(tuple(row[name] for name in ALIKE), []).append(row)
+    for group in groups.values():
+        flops = _highest([(row[FLOPS[0]], row[FLOPS[1]]) for row in group])
+        moved: tuple[float | None, str | None] = (None, None)
+        for row in sorted(group, key=lambda row: -row["bytes_moved"]):
+            moved = _highest([moved, (row[BYTES[0]], row[BYTES[1]])])
+            _hold(row, flops, moved)
+    changed = ("limit_ns", "limit_fraction", *FLOPS, *BYTES)
+    return records.with_columns(pl.Series(name, [row[name] for row in rows], records.schema[name]) for name in changed)
+
+
+def _hold(row: dict[str, Any], flops: tuple[float | None, str | None], moved: tuple[float | None, str | None]) -> None:
+    row[FLOPS[0]], row[FLOPS[1]] = flops
+    row[BYTES[0]], row[BYTES[1]] = moved
+    if row["throughput_ns"] is not None:
+        row["limit_ns"] = limit_ns(row["flops"], row["bytes_moved"], flops[0], moved[0])
+        row["limit_fraction"] = None if row["limit_ns"] is None else row["limit_ns"] / row["throughput_ns"]
+
+
+def _highest(found: list[tuple[float | None, str | None]]) -> tuple[float | None, str | None]:
+    return max(found, key=lambda one: one[0] or 0.0)

@@ -1,0 +1,49 @@
+"""The roofs of a machine where records of several sweeps meet: the best that any of them knows, and whose it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtbench.results import limits
+from mtbench.results.record import Record, read, write
+from record_builder import record, with_blocks, with_limit
+
+
+def one(arm: str, moved: float, flops_per_s: float, bytes_per_s: float, by: str, **values: Any) -> Record:
+    made = with_limit(with_blocks(record(arm, **values), [[2e5] * 8] * 3), 1e6, moved, flops_per_s, bytes_per_s)
+    made.peak_flops_set_by = made.peak_bytes_set_by = by
+    return made
+
+
+def merged(folder: Path, *found: Record) -> dict[str, dict[str, Any]]:
+    files = [write(each, folder / f"{number}") for number, each in enumerate(found)]
+    return {row["arm"]: row for row in limits.merged(read(files)[0]).to_dicts()}
+
+
+def test_the_same_call_is_as_far_from_the_limit_whoever_was_beside_it(tmp_path: Path) -> None:
+    """Alone, MLX seemed at a third of the limit that it had set itself; beside torch, at a hundredth."""
+    alone = one("mlx", 1e6, 3e9, 1e12, "mlx 0.32", sweep_id="alone")
+    beside = one("torch", 1e6, 3e11, 1e12, "torch 2.13", sweep_id="beside")
+    assert alone.limit_fraction == pytest.approx(3.33, rel=0.01)  # what MLX alone says
+    found = merged(tmp_path, alone, beside)
+    assert found["mlx"]["limit_fraction"] == pytest.approx(0.0333, rel=0.01)
+    assert found["mlx"]["peak_flops_set_by"] == "torch 2.13"
+    assert limits.set_by(found["mlx"]) == "torch 2.13"
+    assert found["torch"]["limit_fraction"] == pytest.approx(beside.limit_fraction)
+
+
+def test_a_memory_roof_is_that_of_as_many_bytes_or_more(tmp_path: Path) -> None:
+    small = one("mlx", 1e6, 1e15, 1e11, "mlx 0.32")
+    large = one("torch", 1e9, 1e15, 2e11, "torch 2.13")
+    fast = one("numpy", 1e3, 1e15, 9e11, "numpy 2.3")
+    found = merged(tmp_path, small, large, fast)
+    assert [found[arm]["peak_bytes_per_s"] for arm in ("numpy", "mlx", "torch")] == [9e11, 2e11, 2e11]
+    assert limits.set_by(found["mlx"]) == "torch 2.13"
+    assert limits.set_by(found["numpy"]) == "numpy 2.3"
+
+
+@pytest.mark.parametrize("other", [{"machine_id": "other"}, {"device": "gpu"}, {"dtype": "bfloat16"}])
+def test_another_machine_device_or_dtype_has_its_own_roof(tmp_path: Path, other: dict[str, Any]) -> None:
+    found = merged(tmp_path, one("mlx", 1e6, 3e9, 1e12, "mlx"), one("torch", 1e6, 3e11, 1e12, "torch", **other))
+    assert found["mlx"]["peak_flops_per_s"] == 3e9

@@ -73,6 +73,14 @@ def test_a_library_is_beaten_in_its_fastest_form_and_in_every_form() -> None:
     ]
 
 
+def test_what_is_less_sure_for_a_form_that_is_not_the_fastest_names_it() -> None:
+    slow = with_blocks(record("torch"), [[9e5]])
+    assert said([timed("mlx", 1e5), timed("torch_compiled", 1.3e5), slow]) == [
+        "Plain shapes, softmax, float32: mlx is likely 1.3x faster [1.3, 1.3] than torch_compiled (likely: only 1 round of "
+        "torch)."
+    ]
+
+
 def test_a_tie_is_a_result_of_its_own() -> None:
     records = [timed("mlx", 1e5, 0.001, rounds=20), timed("torch", 1.001e5, 0.001, rounds=20)]
     assert said(records) == ["Plain shapes, softmax, float32: mlx and torch are equally fast, within 0.13 % (likely)."]

@@ -85,7 +85,10 @@ def _alone(one: Round, rival: Rival) -> tuple[str, str]:
     ]
     text = f"{winner} is {'likely ' * (sure.level == LIKELY)}{_faster(rival)} than {other}"
     text += "".join(f", {each}" for each in further)
-    return f"{text} ({sure}){lost}.", sure.level
+    of_another = (
+        f"{sure.level}: {sure.why} of {rival.doubt.name}" if rival.doubt is not rival.form and sure.why else sure
+    )
+    return f"{text} ({of_another}){lost}.", sure.level
 
 
 def _undecided(

@@ -96,7 +96,7 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
         "data": {"name": "duels"},
         "width": "container",  # a name stands above its points, so that the chart may be as narrow as a phone
         "config": {"view": {"continuousWidth": WIDTH}},
-        "height": {"step": NAME + POINT * len(libraries)},
+        "height": (NAME + POINT * len(libraries)) * points["cell"].n_unique(),
         "layer": layer,
     }
     return "forest", with_rows(spec, "duels", points)

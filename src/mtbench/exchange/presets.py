@@ -18,8 +18,18 @@ def language_model(*names: str, phase: str) -> tuple[str, dict[str, Any]]:
     for name in names:
         for preset, pattern, config in _presets():
             if pattern.search(name) and not OTHER_MODELS.search(name):
-                return preset, {"checkpoint": None, "config": config, "phase": phase}
+                return preset, _usual() | {"config": config, "phase": phase}
     return names[0], {"phase": phase}
+
+
+@cache
+def _usual() -> dict[str, Any]:
+    """The parameters of `causal_lm` as a plan has them, where a command says nothing of them."""
+    import yaml
+
+    found = yaml.safe_load((paths.conf() / "operator" / "causal_lm.yaml").read_text(encoding="utf-8"))
+    params: dict[str, Any] = found["params"]
+    return params
 
 
 @cache

@@ -80,7 +80,8 @@ def markdown(record: type) -> str:
         if one.group != group:
             group = one.group
             lines += ["", f"## {group}", "", "| column | type | unit | title | meaning |", "|---|---|---|---|---|"]
-        lines.append(f"| `{one.name}` | {type_name(one.type)} | {one.unit} | {one.title} | {one.meaning} |")
+        meaning = one.meaning.replace("][", "]\\[")  # two brackets in a row would be a link
+        lines.append(f"| `{one.name}` | {type_name(one.type)} | {one.unit} | {one.title} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -201,10 +201,10 @@ class Record:
     clock_tick_ns: float | None = column("clock tick", "smallest step of the worker's clock", "ns", None)
     throughput_calls: int | None = column("queued calls", "calls in each throughput block", default=None)
     latency_samples_ns: list[list[list[int]]] = column(
-        "latency samples", "time of each call, as [restart][round][call]", "ns", []
+        "latency samples", "time of each call: for each restart, for each round, a list", "ns", []
     )
     throughput_samples_ns: list[list[float]] = column(
-        "throughput samples", "time per call of each block, as [restart][round]", "ns", []
+        "throughput samples", "time per call of each block: for each restart, a list of its rounds", "ns", []
     )
     token_samples_ns: list[list[list[int]]] = column(
         "token samples",

@@ -34,7 +34,14 @@ OPERATORS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "MHSA": ("mha", {"head_dim": None, "bias": True}),
     "ScaledDotProductAttention": (
         "sdpa",
-        {"num_kv_heads": None, "head_dim": None, "window": None, "additive_bias": False},
+        {
+            "num_kv_heads": None,
+            "head_dim": None,
+            "v_head_dim": None,
+            "window": None,
+            "mask": "none",
+            "additive_bias": False,
+        },
     ),
     "TransformerEncoderLayer": ("transformer_encoder_layer", _LAYER),
     "TransformerDecoderLayer": ("transformer_decoder_layer", _LAYER),

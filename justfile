@@ -66,6 +66,10 @@ doctor *args: setup
 selftest *args: setup
     {{ python }} -m mtbench selftest {{ args }}
 
+# Break it in every way that it must survive: kills, full disks, bad operators, records and settings; an hour, --scale 0.1 a tenth
+chaos *args: setup
+    {{ python }} tests/chaos {{ args }}
+
 # Lint, and check types for Linux and for macOS
 check: setup
     {{ python }} -m ruff check

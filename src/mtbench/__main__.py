@@ -1,8 +1,9 @@
 """`python -m mtbench`: a known word goes to launch/commands.py, everything else to the Hydra application."""
 
 import sys
+from pathlib import Path
 
-from mtbench import interrupts
+from mtbench import interrupts, streams
 
 COMMANDS = (
     "which", "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share",
@@ -11,6 +12,7 @@ COMMANDS = (
 
 
 def main() -> None:
+    streams.install()
     interrupts.install()
     try:
         _run(sys.argv[1:])
@@ -34,6 +36,11 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        print("mtbench: the folder in which this was started is gone; change into another one.", file=sys.stderr)
+        sys.exit(2)
     if arguments and arguments[0] in COMMANDS:
         from mtbench.launch.commands import app
 

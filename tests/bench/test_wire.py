@@ -88,6 +88,13 @@ def test_nested_answers_and_what_json_lacks_survive(ends):
         b'{"refused": {"status": 3, "reason": "x"}}\n',
         b"[" * 100_000 + b"\n",
         b"\xff\xfe\n",
+        b'{"answer": {"parts_ns": []}}\n',
+        b'{"answer": {"parts_ns": [-1.0]}}\n',
+        b'{"answer": {"parts_ns": [NaN]}}\n',
+        b'{"answer": {"parts_ns": [1e999]}}\n',
+        b'{"answer": {"parts_ns": [1e30]}}\n',
+        b'{"answer": {"parts_ns": [1' + b"0" * 30 + b"]}}\n",
+        b'{"refused": {"status": "ok", "reason": "x"}}\n',
     ],
 )
 def test_what_is_no_answer_is_garbled(pipes, line):
@@ -97,6 +104,12 @@ def test_what_is_no_answer_is_garbled(pipes, line):
     with pytest.raises(Garbled):
         here.read_answer(TimeThroughput(), 10)
     writer.join()
+
+
+def test_a_lone_surrogate_arrives_as_text_that_can_be_written(ends):
+    here, there = ends
+    here.send_answer(Refused("failed", "no such file: \ud800 and 😀"))
+    assert there.read_answer(FINISH, 10) == Refused("failed", "no such file: \\ud800 and 😀")
 
 
 def test_a_flood_without_an_end_is_timed_out(pipes):

@@ -150,6 +150,8 @@ def _file_of(factory: str) -> str:
 def _made(factory: str, weights: SimpleNamespace) -> Call:
     """What a factory makes: it gets the weights as a namespace where it takes an argument. Raises ConfigError."""
     place, _, name = factory.rpartition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last: a worker's path is safe, so that nothing there shadows a library
     module = registry.module_from(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     function = getattr(module, name, None)
     if function is None:

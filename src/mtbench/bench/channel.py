@@ -10,6 +10,7 @@ import select
 import time
 from typing import Any, TypeVar
 
+from mtbench.bench.soundness import message_in
 from mtbench.bench.wire import Refused, Request
 from mtbench.plain import from_plain, to_plain
 
@@ -63,7 +64,7 @@ class Channel:
                 return from_plain(Refused, message["refused"])
             answer: A = from_plain(request.answer, message["answer"])
             return answer
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Garbled(f"no answer to {request.do}: {error}") from error
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -77,12 +78,9 @@ class Channel:
     def _receive(self, timeout_s: float | None) -> dict[str, Any]:
         line = self._line(math.inf if timeout_s is None else time.monotonic() + timeout_s)
         try:
-            message = json.loads(line)
+            return message_in(line)
         except (ValueError, RecursionError) as error:
             raise Garbled(f"{line[:60]!r} is no message") from error
-        if not isinstance(message, dict):
-            raise Garbled(f"{line[:60]!r} is no message")
-        return message
 
     def _line(self, deadline: float) -> bytes:
         searched = 0

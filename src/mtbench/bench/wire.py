@@ -12,10 +12,14 @@ from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mtbench.bench.rates import Rates, Roofs
+from mtbench.bench.soundness import sound_times
 from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.plan.accuracy import Divergence, Errors, Limits
 from mtbench.plan.protocol import Protocol
+
+REFUSALS = ("mismatch", "unsupported", "oom", "timeout", "crashed", "failed")
+"""The statuses of a record that a worker can give a job."""
 
 # answers
 
@@ -27,6 +31,10 @@ class Refused:
     status: str
     reason: str
     errors: Errors | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in REFUSALS:
+            raise ValueError(f"'{self.status}' is no status of a refusal")
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,9 @@ class LatencyBlock:
     samples_ns: list[int]
     stamps_ns: list[list[int]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        sound_times(self.samples_ns)
+
 
 @dataclass(frozen=True)
 class ThroughputBlock:
@@ -73,6 +84,9 @@ class ThroughputBlock:
     every slice of time that something else took."""
 
     parts_ns: list[float]
+
+    def __post_init__(self) -> None:
+        sound_times(self.parts_ns)
 
     @property
     def call_ns(self) -> float:

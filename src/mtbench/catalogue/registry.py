@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,8 +18,14 @@ _BASES: dict[str, type] = {"operator": Operator, "framework": Framework}
 
 def names(group: str) -> list[str]:
     """The names in the package of a group (`operator` or `framework`), sorted; files named `_...` are their shared parts."""
+    return list(_names(group))
+
+
+@cache
+def _names(group: str) -> tuple[str, ...]:
     folder = Path(__file__).parents[1] / f"{group}s"
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "base" and not path.stem.startswith("_"))
+    stems = (path.stem for path in folder.glob("*.py"))
+    return tuple(sorted(stem for stem in stems if stem != "base" and not stem.startswith("_")))
 
 
 def load(group: str, name: str, file: str | None = None) -> type[Any]:
@@ -27,11 +34,18 @@ def load(group: str, name: str, file: str | None = None) -> type[Any]:
     Raises ConfigError where there is no such file, or it does not define exactly one class of the group's base.
     """
     if file is not None:
-        module = module_from(Path(file))
-    elif name in names(group):
-        module = importlib.import_module(f"mtbench.{group}s.{name}")
-    else:
+        return _class_in(module_from(Path(file)), group)
+    if name not in _names(group):
         raise ConfigError(unknown(group, name, names(group)))
+    return _ours(group, name)
+
+
+@cache
+def _ours(group: str, name: str) -> type[Any]:
+    return _class_in(importlib.import_module(f"mtbench.{group}s.{name}"), group)
+
+
+def _class_in(module: ModuleType, group: str) -> type[Any]:
     base = _BASES[group]
     found = [
         value
@@ -46,6 +60,7 @@ def load(group: str, name: str, file: str | None = None) -> type[Any]:
     return found[0]
 
 
+@cache
 def known_variants(operator_class: type[Operator], framework: str, framework_file: str | None) -> tuple[str, ...]:
     """The variants that any operator has in any library, named in methods such as `torch_stock`, or brought by a framework.
 

@@ -62,6 +62,7 @@ class Terminal(Progress):
 
     def sweep_started(self, extent: Extent) -> None:
         plan = self.plan = extent
+        self.folder = self._folder(extent.folder)  # now, since the folder in which we are may vanish
         self.started = self.seconds()
         arms = len(plan.arms)
         self._line(
@@ -167,7 +168,7 @@ class Terminal(Progress):
 
     def _answer(self, records: Sequence[Record]) -> None:
         """What the sweep answers, in words."""
-        folders = {} if self.plan is None else {record.sweep_id: self._folder(self.plan.folder) for record in records}
+        folders = {} if self.plan is None else {record.sweep_id: self.folder for record in records}
         self._line("")
         for line in answers.lines(answers.of_records_in(records, folders)):
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
@@ -189,7 +190,7 @@ class Terminal(Progress):
             + (", ".join(f"{count:,} {status}" for status, count in counts.items()) or "nothing measured")
         )
         if self.plan and records:
-            shown = self._folder(self.plan.folder)
+            shown = self.folder
             self._line(f"Records: {shown}")
             if interrupted:
                 self._line(f"Go on:   python -m mtbench resume {shown}")

@@ -90,7 +90,7 @@ def measure(
         controller = Controller(plan, sweep, progress, watch, start_process=host.start_process, begun=rest.begun)
         records, interrupted = controller.run(folder)
     with suppress(OSError):  # it is of no use to a result
-        (folder / timing).write_text(json.dumps(controller.workers.waiting_s, indent=1), encoding="utf-8")
+        write_atomically(folder / timing, json.dumps(controller.workers.waiting_s, indent=1))
     return Outcome(records, interrupted, controller.unwritten)
 
 

@@ -21,6 +21,7 @@ from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
 from mtbench.launch.expand import quoted
+from mtbench.launch.schema import typed
 from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan.jobs import Plan, plan
 
@@ -67,7 +68,6 @@ class Guard(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             configuration.job_from(config, configuration.user_folders(config.hydra))
-            configuration.protocol_from(config)
             configuration.engine_from(config)
             _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
@@ -82,7 +82,7 @@ def run_one(config: DictConfig) -> None:
     """Measures one combination; Hydra has made its folder."""
     hydra_config = HydraConfig.get()
     job = configuration.job_from(config, configuration.user_folders(hydra_config))
-    one = plan([replace(job, folder=Path())], configuration.protocol_from(config))
+    one = plan([replace(job, folder=Path())], typed(config).protocol)
     folder = Path(hydra_config.runtime.output_dir)
     run_rest(_rest(one, folder), folder, configuration.engine_from(config))
 
@@ -93,13 +93,16 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     Raises ConfigError where a job cannot be measured, and SystemExit where not all went well.
     """
     folder = Path(str(config.hydra.sweep.dir))
-    sweep = compose(config, loader, job_overrides)
+    from mtbench.console.composing import Composing
+
+    with Composing("composing jobs") as told:
+        sweep = compose(config, loader, job_overrides, told)
     rest = _rest(sweep.plan, folder)
     _make("hydra.sweep.dir", folder)
     try:
-        OmegaConf.save(config, folder / "multirun.yaml")
-        for job in sweep.plan.jobs:
-            _save_hydra_files(sweep.configs[job.id], folder / job.folder)
+        paths.write_atomically(folder / "multirun.yaml", OmegaConf.to_yaml(config))  # whatever stands in its place
+        with Composing("writing their configurations") as told:
+            sweep.write_hydra_files(folder, str(config.hydra.output_subdir), told)
     except OSError as error:
         raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
     run_rest(rest, folder, sweep.engine)
@@ -111,16 +114,6 @@ def _make(setting: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{setting}={folder} cannot be made ({error.strerror}); name another folder.") from error
-
-
-def _save_hydra_files(config: DictConfig, folder: Path) -> None:
-    """What Hydra's own launchers write for each job, in the same files."""
-    hydra_folder = folder / str(config.hydra.output_subdir)
-    hydra_folder.mkdir(parents=True, exist_ok=True)
-    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    OmegaConf.save(task, hydra_folder / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(config, ["hydra"]), hydra_folder / "hydra.yaml")
-    OmegaConf.save(config.hydra.overrides.task, hydra_folder / "overrides.yaml")
 
 
 def _rest(plan: Plan, folder: Path) -> "Rest":

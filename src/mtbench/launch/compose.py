@@ -1,6 +1,6 @@
 """From a sweep's overrides to its plan: each job is composed and checked, before anything is measured or written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,54 +12,70 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mtbench import paths
 from mtbench.engines.settings import EngineSettings
+from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
+from mtbench.launch import hydra_files
 from mtbench.launch.expand import expand, quoted
+from mtbench.launch.families import Composer
 from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan.jobs import Job, Plan, plan
 from mtbench.plan.protocol import Protocol
 
-USUAL_SUBDIR = "${mtbench.folder:}"
+Announce = Callable[[int, int], None]
+"""Told how many jobs of how many are composed, or written."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan, the engine that is to run it, and the configuration of each of its jobs."""
+    """A plan, the engine that is to run it, and what composed it: the number and the overrides of each of its jobs."""
 
     plan: Plan
     engine: EngineSettings
-    configs: Mapping[str, DictConfig]
+    composer: Composer
+    composed_of: Sequence[tuple[int, Sequence[str]]]
+
+    def write_hydra_files(self, folder: Path, subfolder: str, announce: Announce) -> None:
+        """Writes what Hydra's own launchers write for each job. Raises OSError."""
+        for number, (job, (place, overrides)) in enumerate(zip(self.plan.jobs, self.composed_of, strict=True)):
+            family = self.composer.compose(place, overrides)
+            with open_dict(family.config.hydra.runtime):
+                family.config.hydra.runtime.output_dir = str((folder / job.folder).absolute())
+            hydra_files.write(family, folder / job.folder, subfolder)
+            announce(number + 1, len(self.plan.jobs))
 
 
-def compose(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> Sweep:
+def compose(
+    config: DictConfig,
+    loader: ConfigLoader,
+    job_overrides: Sequence[Sequence[str]],
+    announce: Announce = lambda done, of: None,
+) -> Sweep:
     """The plan of a sweep from the overrides of each job. Raises ConfigError where a job cannot be measured."""
-    configs: dict[str, DictConfig] = {}
+    composer = Composer(config, loader)
+    number_of: dict[str, int] = {}
     jobs: list[Job] = []
-    protocols: list[Protocol] = []
-    engines: list[EngineSettings] = []
+    protocol: Protocol | None = None
+    engine: EngineSettings | None = None
     for number, overrides in enumerate(job_overrides):
-        job_config = loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = str(number)
-            job_config.hydra.job.num = number
-        protocols.append(configuration.protocol_from(job_config))
-        if protocols[-1] != protocols[0]:
+        family = composer.compose(number, overrides)
+        composed = family.typed()
+        if composed.protocol != (protocol := protocol or composed.protocol):
             raise ConfigError(
                 "All jobs of a sweep must share one protocol to be comparable; run one sweep per protocol."
             )
-        engines.append(configuration.engine_from(job_config))
-        if engines[-1] != engines[0]:
+        if composed.engine != (engine := engine or composed.engine):
             raise ConfigError("All jobs of a sweep run by one engine; write lists in brackets: engine.gpus=[0,1].")
-        job = configuration.job_from(job_config, configuration.user_folders(job_config.hydra))
-        configs.setdefault(job.id, job_config)
-        jobs.append(_placed(job, job_config))
-    made = plan(jobs, protocols[0])
+        job = configuration.job_of(composed, family.user_folders)
+        number_of.setdefault(job.id, number)
+        jobs.append(
+            job if family.has_usual_folder else replace(job, folder=Path(str(family.config.hydra.sweep.subdir)))
+        )
+        announce(number + 1, len(job_overrides))
+    made = plan(jobs, protocol or Protocol())
     _check_folders(made.jobs)
-    sweep_folder = Path(str(config.hydra.sweep.dir)).absolute()
-    for job in made.jobs:
-        with open_dict(configs[job.id]):
-            configs[job.id].hydra.runtime.output_dir = str(sweep_folder / job.folder)
-    return Sweep(made, engines[0], configs)
+    composed_of = [(number_of[job.id], job_overrides[number_of[job.id]]) for job in made.jobs]
+    return Sweep(made, check_engine(engine or EngineSettings()), composer, composed_of)
 
 
 def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
@@ -79,11 +95,9 @@ def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
         with initialize_config_dir(str(paths.conf()), job_name="mtbench", version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration("config", [*asked, *searched], RunMode.MULTIRUN)
-            params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({}))
-            grids = OmegaConf.to_container(config.hydra.sweeper.grids or OmegaConf.create([]))
-            assert isinstance(params, dict)
-            axes = {str(name): values for name, values in params.items()}
-            assert isinstance(grids, list)
+            sweeper = OmegaConf.to_container(config.hydra.sweeper)
+            assert isinstance(sweeper, dict)
+            axes, grids = sweeper["params"] or {}, sweeper["grids"] or []
             return compose(config, loader, expand(loader, axes, grids, [*asked, *searched])).plan
     except ConfigError:
         raise
@@ -92,14 +106,6 @@ def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
         if usage_error is None:
             raise
         raise ConfigError(usage_error) from error
-
-
-def _placed(job: Job, config: DictConfig) -> Job:
-    """The job with the folder that the user gave it, where that is another than its own."""
-    given = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    assert isinstance(given, dict)
-    usual = given["subdir"] == USUAL_SUBDIR
-    return job if usual else replace(job, folder=Path(str(config.hydra.sweep.subdir)))
 
 
 def _check_folders(jobs: Sequence[Job]) -> None:

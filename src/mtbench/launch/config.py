@@ -1,12 +1,14 @@
-"""From configuration to jobs: the schema that Hydra checks against, and what only we can check.
+"""From configuration to jobs: what only we can check.
 
-The YAML is in conf/. Hydra composes it; `job_from` turns one composed configuration into a job or raises ConfigError.
+The YAML is in conf/. Hydra composes it and checks it against the schema; `job_from` turns one composed configuration into a job
+or raises ConfigError.
 """
 
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,113 +17,25 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
-from mtbench.catalogue import registry
+from mtbench.catalogue import probe, registry
 from mtbench.engines.settings import EngineSettings
 from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError, unknown
 from mtbench.frameworks.base import CompileSettings
+from mtbench.launch.schema import Config, FrameworkConfig, typed
 from mtbench.operators.base import Operator, Shape
 from mtbench.plain import to_json
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.jobs import Arm, Job, Task, job
-from mtbench.plan.protocol import Protocol
-from mtbench.results.axes import CONTENDERS
-
-MISSING: Any = "???"  # OmegaConf's mark for a value that must be given
 
 DEVICES = ("auto", "cpu", "gpu")
 DTYPES = ("float32", "float16", "bfloat16")
 MODES = ("eager", "compiled")
 PRECISIONS = ("highest", "tf32")
 
-
-@dataclass
-class OperatorConfig:
-    """`tolerance` holds exceptions from the dtype's tolerance, by dtype (or `tf32`), with the reason in the YAML, and
-    `norm_tolerance` from its `norm_tolerance`."""
-
-    name: str = MISSING
-    variant: str = "native"
-    params: dict[str, Any] = field(default_factory=dict)
-    tolerance: dict[str, float] = field(default_factory=dict)
-    norm_tolerance: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class ModelConfig:
-    """A language model whose layers' shapes the operators take; `config` is its published config.json."""
-
-    name: str | None = None
-    source: str | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class CompileConfig:
-    """How the library's compiler is run, named as the arguments of torch.compile."""
-
-    mode: str | None = None
-    fullgraph: bool | None = None
-    backend: str | None = None
-    dynamic: bool | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class FrameworkConfig:
-    """`python` is another interpreter to run under, and `requirement` a version of a package (PEP 508, `mlx==0.31.0`)
-    for which an environment is made; at most one of them. `threads` are the library's on the CPU, `env` environment variables
-    of its worker, and `settings` what this library alone has."""
-
-    name: str = MISSING
-    mode: str = "eager"
-    python: str | None = None
-    requirement: str | None = None
-    compile: CompileConfig = field(default_factory=CompileConfig)
-    threads: int | None = None
-    env: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class DeviceConfig:
-    """auto, cpu, gpu, or a GPU by number: gpu:1."""
-
-    name: str = "auto"
-
-
-@dataclass
-class DtypeConfig:
-    """`tolerance` bounds the error of every row, and three times it that of every element; `norm_tolerance` bounds
-    ||out - ref|| / ||ref||. `tf32_tolerance` takes the place of both where products are in TF32."""
-
-    name: str = MISSING
-    tolerance: float = MISSING
-    norm_tolerance: float | None = None
-    tf32_tolerance: float | None = None
-
-
-@dataclass
-class ShapeConfig:
-    batch_size: int = 1
-    seq_len: int = 128
-    kv_len: int | None = None
-
-
-@dataclass
-class Config:
-    """One job, as configured."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    operator: OperatorConfig = field(default_factory=OperatorConfig)
-    framework: FrameworkConfig = field(default_factory=FrameworkConfig)
-    device: DeviceConfig = field(default_factory=DeviceConfig)
-    dtype: DtypeConfig = field(default_factory=DtypeConfig)
-    shape: ShapeConfig = field(default_factory=ShapeConfig)
-    protocol: Protocol = field(default_factory=Protocol)
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    matmul_precision: str = "highest"
-    contenders: list[str] = field(default_factory=lambda: list(CONTENDERS))
+OF_THE_MODEL = "${mtbench.model"
+"""How interpolations begin that depend on the chosen model alone: those of the resolvers `mtbench.model` and
+`mtbench.model_config`."""
 
 
 def register() -> None:
@@ -134,7 +48,7 @@ def register() -> None:
 
 def _folder_resolver(*, _root_: DictConfig) -> str:
     """${mtbench.folder:}: where a job's record goes, below its sweep."""
-    return str(_job(_root_, user_folders(_root_.hydra)).folder)
+    return str(_job(typed(_root_), user_folders(_root_.hydra)).folder)
 
 
 def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
@@ -163,17 +77,15 @@ def job_from(config: DictConfig, user: Sequence[Path]) -> Job:
     `user` are the folders of YAML that the user added, where Python files may stand too. Raises ConfigError where the job
     cannot be measured, whatever the machine.
     """
-    _check_settings(config, Config)
+    check_settings(config)
+    return job_of(typed(config), user)
+
+
+def job_of(config: Config, user: Sequence[Path]) -> Job:
+    """The same of a configuration whose settings are known to be ours. Raises ConfigError."""
     made = _job(config, user)
     made.task.problem.check(made.task.shape)
     return made
-
-
-def protocol_from(config: DictConfig) -> Protocol:
-    """The measurement settings. Raises ConfigError."""
-    protocol = OmegaConf.to_object(config.protocol)
-    assert isinstance(protocol, Protocol)
-    return protocol
 
 
 def engine_from(config: DictConfig) -> EngineSettings:
@@ -183,7 +95,7 @@ def engine_from(config: DictConfig) -> EngineSettings:
     return check_engine(settings)
 
 
-def _job(config: DictConfig, user: Sequence[Path]) -> Job:
+def _job(config: Config, user: Sequence[Path]) -> Job:
     operator, dtype = config.operator, config.dtype
     device, device_index = _device(config.device.name)
     _one_of("dtype.name", dtype.name, DTYPES)
@@ -204,14 +116,16 @@ def _job(config: DictConfig, user: Sequence[Path]) -> Job:
         operator.variant,
         registry.known_variants(operator_class, config.framework.name, framework_file),
     )
-    params = OmegaConf.to_container(operator.params, resolve=True)
-    assert isinstance(params, dict)
-    operator_class.from_params({str(name): value for name, value in params.items()})
+    shape = Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len)
+    if operator_file is not None:
+        sizes = (shape.batch_size, shape.seq_len, shape.kv_len)
+        probe.try_task(operator_file, to_json(operator.params), sizes, dtype.name)
+    operator_class.from_params(operator.params)
     task = Task(
         operator=operator.name,
-        params=tuple(sorted((str(name), value) for name, value in params.items())),
+        params=_sorted(operator.params),
         dtype=dtype.name,
-        shape=Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len),
+        shape=shape,
         operator_file=operator_file,
         model=config.model.name,
     )
@@ -243,10 +157,10 @@ def _device(name: str) -> tuple[str, int | None]:
     return "gpu", int(numbered.group(1))
 
 
-def _compile(framework: DictConfig) -> CompileSettings:
+def _compile(framework: FrameworkConfig) -> CompileSettings:
     """Raises ConfigError where a compiler is told something that the arm does not use."""
     told = framework.compile
-    options = tuple(sorted(_dotted(dict(_sorted(told.options)))))
+    options = tuple(sorted(_dotted(told.options)))
     made = CompileSettings(told.mode, told.fullgraph, told.backend, told.dynamic, options)
     if made.given and framework.mode != "compiled":
         name = next(iter(made.given))
@@ -262,7 +176,7 @@ def _dotted(values: Mapping[str, Any], branch: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{branch}{name}.")
         else:
-            yield branch + name, value
+            yield f"{branch}{name}", value
 
 
 def _threads(threads: int | None) -> int | None:
@@ -271,10 +185,8 @@ def _threads(threads: int | None) -> int | None:
     return threads
 
 
-def _sorted(values: DictConfig) -> tuple[tuple[str, Any], ...]:
-    found = OmegaConf.to_container(values, resolve=True)
-    assert isinstance(found, dict)
-    return tuple(sorted((str(name), value) for name, value in found.items()))
+def _sorted(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((str(name), value) for name, value in values.items()))
 
 
 def _text(value: Any) -> str:
@@ -282,7 +194,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:
+def check_settings(config: DictConfig, schema: Any = Config, branch: str = "") -> None:
     """Raises ConfigError for a setting that nothing reads: Hydra lets `+name=value` add any."""
     known = {each.name: each.type for each in fields(schema)}
     for key in map(str, config):
@@ -291,7 +203,7 @@ def _check_settings(config: DictConfig, schema: Any, branch: str = "") -> None:
         if key not in known:
             raise ConfigError(unknown("setting", branch + key, [branch + name for name in known]))
         if is_dataclass(known[key]):
-            _check_settings(config[key], known[key], f"{branch}{key}.")
+            check_settings(config[key], known[key], f"{branch}{key}.")
 
 
 def _interpreter(python: str | None) -> str | None:
@@ -317,15 +229,18 @@ def _requirement(text: str | None) -> str | None:
         raise ConfigError(f"framework.requirement={text}: {said}; write it as for pip, such as mlx==0.31.0.") from None
 
 
-def limits_of(config: DictConfig) -> Limits:
+def limits_of(config: Config) -> Limits:
     """What an answer may be off. An operator's exception from the dtype's tolerance is one from its norm's, too."""
     rows: Mapping[str, float] = config.operator.tolerance
     norms: Mapping[str, float] = config.operator.norm_tolerance
     dtype = config.dtype
-    tf32 = config.matmul_precision == "tf32" and dtype.tf32_tolerance is not None
-    name = "tf32" if tf32 else dtype.name
-    general = dtype.tf32_tolerance if tf32 else dtype.tolerance
-    general_norm = general if tf32 or dtype.norm_tolerance is None else dtype.norm_tolerance
+    tf32 = dtype.tf32_tolerance if config.matmul_precision == "tf32" else None
+    name = dtype.name if tf32 is None else "tf32"
+    general = dtype.tolerance if tf32 is None else tf32
+    general_norm = general if tf32 is not None or dtype.norm_tolerance is None else dtype.norm_tolerance
+    for told, limit in {f"tolerance of {name}": general, **rows, **norms}.items():
+        if not 0 <= limit < math.inf:
+            raise ConfigError(f"A tolerance of {limit} ({told}) cannot be; give a finite number, 0 or more.")
     row = rows.get(name, general)
     return Limits(float(norms.get(name, rows.get(name, general_norm))), float(row))
 
@@ -339,8 +254,13 @@ def user_folders(hydra_config: DictConfig | HydraConf) -> list[Path]:
 
 def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     """A Python file of that name beside the user's own YAML."""
+    if not re.fullmatch(r"[\w.+-]+", name):  # a path would lead out of these folders, and the record out of the sweep's
+        raise ConfigError(f"{group}.name={name} is no name; give letters, digits, and any of . + - _")
     files = (path / group / f"{name}.py" for path in folders)
-    return next((str(file) for file in files if file.is_file()), None)
+    found = next((str(file) for file in files if file.is_file()), None)
+    if found is not None:
+        probe.of(found, group)
+    return found
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Most are found before Hydra composes anything; the others are made from what Hyd
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtbench import paths
 from mtbench.errors import ConfigError, unknown
-from mtbench.launch.config import Config
 from mtbench.launch.expand import OPEN, as_axis, is_plain, parameters
+from mtbench.launch.schema import Config
 from mtbench.results.axes import PARAMS
 
 _FLAGS = (
@@ -30,6 +31,12 @@ _FLAGS_WITH_VALUE = (
     "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c",
 )  # fmt: skip
 _MULTIRUN = ("--multirun", "-m")
+
+SHOWN_PARTS = ("job", "hydra", "all")
+"""What --cfg shows."""
+
+LONGEST_NAME = 200
+"""Of what is chosen in a group; file systems take 255 bytes."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -45,6 +52,10 @@ def check_arguments(arguments: Sequence[str], more_folders: Sequence[Path] = ())
         raise ConfigError("--cfg shows one combination; leave -m out.")
     if multirun and {"--run", "-r"} & flags.keys():
         raise ConfigError("--run measures one combination and -m a sweep; give one of them.")
+    for flag in ("--cfg", "-c"):
+        for value in flags.get(flag, []):
+            if value not in SHOWN_PARTS:
+                raise ConfigError(unknown(f"part for {flag}", value, SHOWN_PARTS))
     if "--resolve" in flags and not {"--cfg", "-c"} & flags.keys():
         raise ConfigError("--resolve goes with --cfg: mtbench --cfg job --resolve.")
     overrides = [_parsed(argument) for argument in flags[""]]
@@ -93,6 +104,8 @@ def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
         else:
             found[""].append(argument)
             kinds.append("")
+    if wanting is not None:
+        raise ConfigError(f"{wanting} needs a value behind it.")
     first = kinds.index("") if "" in kinds else len(kinds)
     last = len(kinds) - kinds[::-1].index("") if "" in kinds else 0
     if between := [kind for kind in kinds[first:last] if kind]:
@@ -125,8 +138,8 @@ def _check(
         raise ConfigError("Experiments need a plus sign: write +experiment=name.")
     values = [] if override.is_delete() else _values(override)
     if key in groups:
-        if override.is_delete() or any(not isinstance(value, str) or not value for value in values):
-            raise ConfigError(f"{override.input_line} chooses nothing; {_choices(groups[key])}")
+        if override.is_delete() or any(not _is_name(value) for value in values):
+            raise ConfigError(f"{str(override.input_line)[:80]} chooses nothing; {_choices(groups[key])}")
         return
     leaves = _leaves("", Config())
     if key.startswith(PARAMS):
@@ -137,6 +150,11 @@ def _check(
     elif key in leaves:
         for value in values:
             _check_type(key, value)
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a file can be called so: a YAML is looked for."""
+    return isinstance(value, str) and 0 < len(value) < LONGEST_NAME and value.isprintable()
 
 
 def _check_hydras(override: Override, key: str) -> None:
@@ -175,9 +193,16 @@ def _check_type(key: str, value: Any) -> None:
     if isinstance(value, str) and "${" in value:
         return
     try:
-        OmegaConf.update(OmegaConf.structured(Config), key, value, merge=False)
+        OmegaConf.update(_schema(), key, value, merge=False)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}={value} does not fit: {str(error.msg or error).splitlines()[0]}.") from error
+
+
+@cache
+def _schema() -> DictConfig:
+    """A configuration to try values in, whatever it holds."""
+    schema: DictConfig = OmegaConf.structured(Config)
+    return schema
 
 
 def _check_parameter(name: str, operators: Sequence[Override], folders: Sequence[Path]) -> None:
@@ -214,6 +239,10 @@ def explain(error: BaseException) -> str | None:
     broken = next((cause for cause in causes if isinstance(cause, yaml.MarkedYAMLError)), None)
     if broken is not None and broken.problem_mark is not None:
         return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is not valid YAML: {broken.problem}."
+    unread = next((cause for cause in causes if isinstance(cause, yaml.YAMLError | UnicodeDecodeError)), None)
+    if unread is not None:
+        file = getattr(unread, "name", None) or "A YAML file"
+        return f"{file} cannot be read: {str(unread).splitlines()[0]}."
     root = causes[-1]
     if isinstance(root, SyntaxError) and root.filename:
         return f"{root.filename}, line {root.lineno}: {root.msg}."

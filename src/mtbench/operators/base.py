@@ -14,6 +14,7 @@ A call with state of its own, which a compiler must not swallow, has a method
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -52,6 +53,9 @@ OUTPUT_AXES = {
     4: ("batch", "head", "token", "feature"),
 }
 
+LARGEST_SIZE = 1 << 40
+"""Of an axis: no memory holds more, and a record's columns hold each as 64 bits."""
+
 INDEX_BYTES = 4
 """Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
 
@@ -67,8 +71,8 @@ class Shape:
     def __post_init__(self) -> None:
         for name in ("batch_size", "seq_len", "kv_len"):
             size = getattr(self, name)
-            if size is not None and size < 1:
-                raise ConfigError(f"shape.{name}={size} is not a size; give 1 or more.")
+            if size is not None and not 1 <= size <= LARGEST_SIZE:
+                raise ConfigError(f"shape.{name}={size} is not a size; give 1 to {LARGEST_SIZE:,}.")
 
     @property
     def key_len(self) -> int:
@@ -295,7 +299,7 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
     accepted = (int, float) if kind is float else kind
     valid = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
     if valid and kind in (int, float):
-        valid = math.isfinite(value) and (value > 0 or not positive)
+        valid = abs(value) <= (LARGEST_SIZE if kind is int else sys.float_info.max) and (value > 0 or not positive)
     if not valid:
         above = {int: ", 1 or more", float: " above 0"}[kind] if positive else ""
         given = {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else repr(value)
@@ -336,4 +340,4 @@ def random_weight(rng: np.random.Generator, *shape: int) -> Host:
 
 def array_bytes(arrays: Mapping[str, Dimensions], dtype: str) -> float:
     """Bytes of arrays of these shapes in a dtype."""
-    return float(sum(int(np.prod(shape)) for shape in arrays.values()) * ITEM_BYTES[dtype])
+    return float(sum(math.prod(map(int, shape)) for shape in arrays.values()) * ITEM_BYTES[dtype])

@@ -9,6 +9,9 @@ from mtbench.errors import ConfigError, unknown
 
 PEAKS = ("cached", "measure")
 CACHES = ("fresh", "kept")
+LARGEST = 1e12
+"""Of any setting: seconds of 30,000 years, bytes of a terabyte, and what any clock and file can hold."""
+
 STOPS = ("moderate", "heavy", "trapping", "sleeping")
 
 
@@ -122,6 +125,9 @@ class Protocol:
     """Of the order of arms within rounds, and of inputs and weights."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not abs(value) <= LARGEST:  # NaN is not, either
+                raise ConfigError(f"protocol.{name}={value} must be a number of at most {LARGEST:.0e}.")
         positive = ("restarts", "cell_budget_s", "block_calls", "block_ms", "block_cap_s", "warmup_window", "timeout_s")
         for name in positive:
             if getattr(self, name) <= 0:
@@ -158,6 +164,8 @@ class Protocol:
             raise ConfigError(
                 f"protocol.looks={list(self.looks)} must be rising numbers of rounds, such as [10,20,40]."
             )
+        if not 0 < self.memory_fraction <= 1:
+            raise ConfigError(f"protocol.memory_fraction={self.memory_fraction} must lie above 0, up to 1.")
         for name in ("target", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"protocol.{name}={getattr(self, name)} must lie between 0 and 1.")

@@ -4,6 +4,7 @@ Users query these files directly, so column names and units are a contract: a ch
 a new column does not. Polars is imported inside functions, since only writing and reading need it.
 """
 
+import signal
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
@@ -298,14 +299,26 @@ def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":
 def write(record: Record, folder: Path) -> Path:
     """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half.
     Raises OSError where that cannot be."""
+    write_atomically(folder / FILE_NAME, _parquet(record))
+    return folder / FILE_NAME
+
+
+def _parquet(record: Record) -> bytes:
+    """A record as Parquet, in memory, so that what the file system says is an OSError, and not Polars's error.
+
+    Polars takes a Ctrl-C for itself, whoever handles it, and raises KeyboardInterrupt: it is handed on, and where the handler
+    holds it back, this goes on."""
     import polars as pl
 
-    known = schema()
-    frame = pl.DataFrame({name: [getattr(record, name)] for name in known}, schema=known, strict=True)
-    content = BytesIO()  # so that what the file system says is an OSError, and not Polars's error
-    frame.write_parquet(content, compression="zstd")
-    write_atomically(folder / FILE_NAME, content.getvalue())
-    return folder / FILE_NAME
+    columns = schema()
+    while True:
+        content = BytesIO()
+        try:
+            frame = pl.DataFrame({name: [getattr(record, name)] for name in columns}, schema=columns, strict=True)
+            frame.write_parquet(content, compression="zstd")
+            return content.getvalue()
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
 
 
 def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":

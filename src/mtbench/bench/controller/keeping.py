@@ -25,7 +25,7 @@ class Keeping:
     """Writes records below a folder. What cannot be written waits, and is tried again when something else was."""
 
     def __init__(self, folder: Path, progress: Progress, rest: Callable[[float], None] | None = None) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # now, since the folder in which we are may vanish
         self.progress = progress
         self.rest = rest or time.sleep
         self.waiting: dict[Path, Record] = {}
@@ -43,7 +43,7 @@ class Keeping:
         if left := len(self.waiting):
             older = sum((self.folder / place / FILE_NAME).is_file() for place in self.waiting)
             self.progress.warn(
-                f"{left} {plural(left, 'record')} could not be written into {self.folder.absolute()} ({self.reason})"
+                f"{left} {plural(left, 'record')} could not be written into {self.folder} ({self.reason})"
                 + (f"; of {older} an earlier state is there" if older else "")
             )
         return left
@@ -65,7 +65,7 @@ class Keeping:
             except OSError as error:
                 self.reason = error.strerror or str(error)
         self.progress.warn(
-            f"a record cannot be written into {self.folder.absolute()} ({self.reason}); the sweep goes on, and keeps in memory "
+            f"a record cannot be written into {self.folder} ({self.reason}); the sweep goes on, and keeps in memory "
             "what it cannot write"
         )
         return False

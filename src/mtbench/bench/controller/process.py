@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -29,6 +29,9 @@ QUIET = {
 }
 
 LOG_TAIL_BYTES = 2000
+
+LOOKS_S = 1.0
+"""Between two looks whether a worker that does not answer is alive."""
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -116,7 +119,7 @@ class Process:
         """The answer to the last request. Raises Died."""
         started = time.monotonic()
         try:
-            return self._channel.read_answer(request, timeout_s)
+            return self._read(request, started + timeout_s)
         except TimedOut:
             self.end()
             raise Died(
@@ -130,13 +133,29 @@ class Process:
         finally:
             self._waiting_s[request.do] = self._waiting_s.get(request.do, 0.0) + time.monotonic() - started
 
+    def _read(self, request: Request[A], deadline: float) -> A | Refused:
+        """The answer. A worker that forked and ended leaves its pipe open, so now and then it is looked for. Raises Closed,
+        TimedOut or Garbled."""
+        while True:
+            try:
+                return self._channel.read_answer(request, max(0.0, min(LOOKS_S, deadline - time.monotonic())))
+            except TimedOut:
+                if self._process.poll() is not None:
+                    raise Closed from None
+                if time.monotonic() >= deadline:
+                    raise
+
     def end(self) -> None:
         """Kills the worker and whatever it started; safe to call again."""
+        strays = _descendants(self._process.pid) if self._process.poll() is None else []
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
             self._process.kill()
         self._process.wait()
+        for stray in strays:  # a process group of its own saves none
+            with suppress(Exception):  # it may have ended since
+                stray.kill()
         if not self._log.closed:
             self._channel.close()
             self._log.close()
@@ -180,12 +199,23 @@ def _deaf_to_term() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _descendants(pid: int) -> list[Any]:
+    """Whatever a process started and is alive, as far as its parents are. The process is stopped, so that it starts no more."""
+    import psutil
+
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        return psutil.Process(pid).children(recursive=True)
+    except (psutil.Error, OSError):
+        return []
+
+
 def _under_ours(module: str) -> tuple[list[str], dict[str, str]]:
     """The command and the environment variables for a worker like ourselves."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
-    return [sys.executable, "-m", module], {**os.environ, "PYTHONPATH": path}
+    return [sys.executable, "-P", "-m", module], {**os.environ, "PYTHONPATH": path}
 
 
 def _under_another(python: str, module: str) -> tuple[list[str], dict[str, str]]:
     """The same under another interpreter, to which mtbench is shown and none of the packages beside it."""
-    return [python, "-c", LAUNCH, str(PACKAGE / "__init__.py"), module], environments.variables()
+    return [python, "-P", "-c", LAUNCH, str(PACKAGE / "__init__.py"), module], environments.variables()

@@ -146,7 +146,12 @@ class Controller:
         fits = []
         for state in live:
             task = state.job.task
-            needed = memory.needed_bytes(task.problem, task.shape, task.dtype)
+            try:
+                needed = memory.needed_bytes(task.problem, task.shape, task.dtype)
+            except Exception as error:  # of a user's own operator, which must not cost the others
+                state.fail("failed", f"the operator cannot say what memory it needs: {type(error).__name__}: {error}")
+                self._record(state)
+                continue
             free = self._free_bytes(state)
             if memory.fits([needed], free, self.protocol.memory_fraction):
                 fits.append((state, free, needed))

@@ -1,0 +1,176 @@
+"""Composes the jobs of a sweep: Hydra does it once for each distinct choice of groups, which takes it 0.1 s, and what else
+differs between jobs is set on the result.
+
+A family is the jobs that differ in the values of the same settings alone. The result is Hydra's own, as a test compares.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtbench.launch import config as configuration
+from mtbench.launch import schema
+
+OF_EACH_JOB = (
+    "hydra.overrides.task", "hydra.job.override_dirname", "hydra.job.id", "hydra.job.num", "hydra.runtime.output_dir",
+)  # fmt: skip
+"""What differs between any two jobs."""
+
+USUAL_SUBDIR = "${mtbench.folder:}"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """An override. `is_setting`: it gives one `value` to a setting, and is no group, addition or deletion."""
+
+    line: str
+    key: str
+    value: Any
+    is_setting: bool
+    is_hydras: bool
+
+
+@dataclass
+class Family:
+    """`config` is that of one job at a time, made by `overrides`. `varying` are the keys in which it differs from the others';
+    `texts` keep what does not differ as YAML, by key."""
+
+    config: DictConfig
+    overrides: list[str]
+    varying: frozenset[str]
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def typed(self) -> schema.Config:
+        """The job's configuration as typed data."""
+        return schema.typed(self.config, self._steady)
+
+    def change(self, overrides: Sequence[Parsed]) -> bool:
+        """Makes the configuration that of another job, as Hydra does. False where a value does not fit, of which Hydra can
+        say more."""
+        try:
+            for override, before in zip(overrides, self.overrides, strict=True):
+                if override.line != before:
+                    OmegaConf.update(self.config, override.key, override.value, merge=True)
+        except OmegaConfBaseException:
+            return False
+        changed = [place for place, one in enumerate(overrides) if one.line != self.overrides[place]]
+        self.overrides = [override.line for override in overrides]
+        told = [override for override in overrides if not override.is_hydras]
+        if changed:
+            for place, override in enumerate(told):
+                if self._task[place] != override.line:
+                    self._task[place] = override.line
+            separator, between, left_out = self._dirname
+            self.job.override_dirname = re.sub(
+                "=", separator, between.join(sorted(one.line for one in told if one.key not in left_out))
+            )
+        return True
+
+    @cached_property
+    def job(self) -> DictConfig:
+        """What Hydra says of the job."""
+        found: DictConfig = self.config.hydra.job
+        return found
+
+    @cached_property
+    def _task(self) -> ListConfig:
+        found: ListConfig = self.config.hydra.overrides.task
+        return found
+
+    @cached_property
+    def _dirname(self) -> tuple[str, str, list[str]]:
+        """How Hydra makes a folder's name of overrides."""
+        how = self.job.config.override_dirname
+        return how.kv_sep, how.item_sep, list(how.exclude_keys)
+
+    @cached_property
+    def user_folders(self) -> list[Path]:
+        return configuration.user_folders(self.config.hydra)
+
+    @cached_property
+    def has_usual_folder(self) -> bool:
+        """Whether records go where they usually go, and not where the user said."""
+        sweep = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
+        assert isinstance(sweep, dict)
+        return bool(sweep["subdir"] == USUAL_SUBDIR)
+
+    @cached_property
+    def _steady(self) -> dict[str, Any]:
+        """The sections that are the same for all jobs of this family."""
+        moving = {key.split(".")[0] for key in self.varying}
+        return {
+            name: schema.section(self.config, name)
+            for name in schema.SECTIONS
+            if name not in moving and self._depends_on_itself(name, "model" not in moving)
+        }
+
+    def _depends_on_itself(self, name: str, one_model: bool) -> bool:
+        """Whether no interpolation makes a section depend on what differs."""
+        node = self.config._get_node(name)
+        raw = (
+            OmegaConf.to_container(node, resolve=False)
+            if isinstance(node, DictConfig | ListConfig)
+            else getattr(node, "_value", lambda: None)()
+        )
+        found = list(_interpolations(raw))
+        return not found or (one_model and all(text.startswith(configuration.OF_THE_MODEL) for text in found))
+
+
+class Composer:
+    """Composes jobs, one after the other."""
+
+    def __init__(self, master: DictConfig, loader: ConfigLoader) -> None:
+        self._master = master
+        self._loader = loader
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._parsed: dict[str, Parsed] = {}
+        self._families: dict[tuple[str, ...], Family] = {}
+
+    def compose(self, number: int, overrides: Sequence[str]) -> Family:
+        """The family of a job, whose `config` is this job's until the next one is composed."""
+        parsed = [self._parse(override) for override in overrides]
+        alike = tuple(f"{one.key}=?" if one.is_setting else one.line for one in parsed)
+        family = self._families.get(alike)
+        if family is None or not family.change(parsed):
+            config = self._loader.load_sweep_config(self._master, list(overrides))
+            settings = frozenset(one.key for one in parsed if one.is_setting)
+            family = self._families[alike] = Family(config, list(overrides), settings | set(OF_EACH_JOB))
+        family.job.id, family.job.num = str(number), number
+        return family
+
+    def _parse(self, line: str) -> Parsed:
+        if line not in self._parsed:
+            override = self._parser.parse_override(line)
+            is_setting = _is_setting(override)
+            value = override.value() if is_setting else None
+            self._parsed[line] = Parsed(line, override.key_or_group, value, is_setting, override.is_hydra_override())
+        return self._parsed[line]
+
+
+def _interpolations(value: Any) -> list[str]:
+    """Every interpolation in plain values, from its beginning on."""
+    if isinstance(value, dict):
+        return [found for each in value.values() for found in _interpolations(each)]
+    if isinstance(value, list):
+        return [found for each in value for found in _interpolations(each)]
+    return [value[match.start() :] for match in re.finditer(r"\$\{", value)] if isinstance(value, str) else []
+
+
+def _is_setting(override: Override) -> bool:
+    """Whether it gives one value to a setting. Groups have no dot in their names; Hydra's own settings may do anything."""
+    return (
+        "." in override.key_or_group
+        and override.package is None
+        and not (override.is_add() or override.is_force_add() or override.is_delete() or override.is_hydra_override())
+        and not override.is_sweep_override()
+        and not isinstance(override.value(), dict | list)
+    )

@@ -78,7 +78,11 @@ class Run:
         variables = {**os.environ, **ours, **(environment or {})}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mtbench", *arguments], cwd=cwd, env=variables, start_new_session=True, **streams
+            [sys.executable, "-P", "-m", "mtbench", *arguments],
+            cwd=cwd,
+            env=variables,
+            start_new_session=True,
+            **streams,
         )
 
     def workers(self) -> list[psutil.Process]:

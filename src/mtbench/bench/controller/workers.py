@@ -182,6 +182,8 @@ class Workers:
                 self._give_up(arm, death.status, str(death))
         except Unsupported as error:
             self._give_up(arm, "unsupported", str(error))
+        except OSError as error:  # no room for temporary files, or no more descriptors
+            self._give_up(arm, "failed", f"the worker could not be started: {error.strerror or error}")
 
     def _give_up(self, arm: Arm, status: str, reason: str) -> None:
         for state in self._unfailed(arm):

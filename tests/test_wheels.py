@@ -58,18 +58,32 @@ def test_what_macos_14_takes_is_not_asked_again_and_what_only_later_ones_take_is
     def index(oldest: int):
         def installable(name, system, python):
             asked.append(system.name)
-            fits = system is wheels.LINUX or int(system.name.split()[1]) >= oldest
+            fits = system is wheels.LINUX or (system in wheels.MACS and int(system.name.split()[1]) >= oldest)
             return {"1", "0.9"} if fits else {"0.9"}
 
         return installable
 
     monkeypatch.setattr(wheels, "installable", index(13))
     assert wheels.lacking(pin, "3.14") == []
-    assert asked == ["Linux", "macOS 14"]
+    assert asked == ["any system", "Linux", "macOS 14"]
     monkeypatch.setattr(wheels, "installable", index(15))
     assert wheels.lacking(pin, "3.14") == ["macOS 14"]
     monkeypatch.setattr(wheels, "installable", index(99))
     assert wheels.lacking(pin, "3.14") == ["macOS 14", "macOS 15", "macOS 26"]
+
+
+def test_a_wheel_of_python_alone_is_asked_for_once(wheels, monkeypatch):
+    asked: list[str] = []
+
+    def installable(name, system, python):
+        asked.append(system.name)
+        return {"1"} if python == "3.12" else {"0.9"}
+
+    monkeypatch.setattr(wheels, "installable", installable)
+    pin = wheels.pins(PINS)[0]
+    assert wheels.lacking(pin, "3.12") == []
+    assert asked == ["any system"]
+    assert wheels.lacking(pin, "3.14") == ["Linux", "macOS 14", "macOS 15", "macOS 26"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ HOSTILE = """Traceback (most recent call last):
   File "x.py", line 3, in f
 RuntimeError: </script><script>window.broken = 1</script><img src=x onerror="window.broken = 2"> {{ 7 * 7 }} & "quotes\""""
 
+READINGS = [
+    {"taken_at": f"2026-03-01T12:00:0{second}+00:00", "cpu_temperature_celsius": 60.0 + second, "cpu_pressure": 0.02}
+    for second in range(3)
+]
+
 CAUSAL = {"embed_dim": 768, "num_heads": 8, "causal": True}
 PLAIN = CAUSAL | {"causal": False}
 
@@ -29,7 +34,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     records = write_grid(source / "first", Grid(operators=("mha",), params=(PLAIN, CAUSAL), seq_lens=(64, 128)))
     records += write_grid(source / "first", Grid(operators=("softmax",), batch_sizes=(1,)))
     records += write_grid(
-        source / "second", Grid(operators=("sdpa",), arms=("torch", "mlx"), dtypes=("float32",)), sweep_id="second"
+        source / "second",
+        Grid(operators=("sdpa",), arms=("torch", "mlx"), dtypes=("float32",)),
+        sweep_id="second",
+        conditions=to_json(READINGS),
     )
     mha = {"operator": "mha", "params": to_json(PLAIN)}
     endings = [

@@ -16,7 +16,8 @@ class Report:
     source: Path
 
     def url(self, page: str) -> str:
-        return (self.folder / page).as_uri()
+        file, _, anchor = page.partition("#")
+        return (self.folder / file).as_uri() + (f"#{anchor}" if anchor else "")
 
 
 @dataclass

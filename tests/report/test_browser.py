@@ -9,7 +9,9 @@ from report_site import Report, Visit
 from mtbench.report import build
 from record_builder import Grid, write_grid
 
-PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html")
+PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html", "job.html#126")
+
+KINDS = dict.fromkeys(("time", "roofline", "distance", "samples", "machine", "heat", "forest"), "symbol")
 
 
 def marks(figure: Any, kind: str) -> int:
@@ -32,9 +34,7 @@ def test_each_page_draws_its_charts_without_a_complaint_or_a_request_to_anywhere
     figures = visit.page.query_selector_all(".chart:not([hidden])")
     assert bool(figures) == (name != "linear.html")  # of linear nothing was measured
     for figure in figures:
-        kind = {"time": "symbol", "roofline": "symbol", "forest": "symbol"}.get(
-            figure.get_attribute("data-kind"), "rect"
-        )
+        kind = KINDS.get(figure.get_attribute("data-kind"), "rect")
         assert marks(figure, kind) > 0, figure.query_selector(".drawing").get_attribute("id")
     outside = [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))]
     assert outside == []
@@ -69,15 +69,16 @@ def test_choosing_another_pair_changes_the_heatmap_and_exchanging_them_inverts_i
     visit.page.select_option("#arm_a", "torch")
     visit.page.select_option("#arm_b", "numpy")
     visit.page.wait_for_function(
-        "document.querySelector('#softmax-1-latency-ratio').textContent.includes('time of torch')"
+        "document.querySelector('[data-kind=ratio] figcaption').textContent.includes('time of torch')"
     )
+    visit.settle()
     slower = texts(figure)
     assert slower != before
     assert len(slower) == 2 * 2 * 3
     assert slower.count("slower") == 2 * 3
     visit.page.click("#swap")
     visit.page.wait_for_function(
-        "document.querySelector('#softmax-1-latency-ratio').textContent.includes('time of numpy')"
+        "document.querySelector('[data-kind=ratio] figcaption').textContent.includes('time of numpy')"
     )
     faster = texts(figure)
     assert faster.count("faster") == 2 * 3
@@ -94,7 +95,7 @@ def test_a_pair_without_a_common_cell_says_so_in_place_of_an_empty_chart(report:
     visit.open(report.url("sdpa.html"))
     visit.page.select_option("#arm_b", visit.page.input_value("#arm_a"))
     visit.page.wait_for_selector(".chart[data-kind=ratio] .empty:not([hidden])")
-    assert visit.page.is_hidden("#sdpa-1-latency-ratio")
+    visit.page.wait_for_function("document.querySelector('#sdpa-1-latency-ratio').hidden")
     assert visit.page.is_visible("#sdpa-1-latency-time")
 
 
@@ -109,19 +110,19 @@ def test_the_index_opens_with_the_answer_and_leads_to_the_operators(report: Repo
 
 
 def test_the_table_filters_by_words_and_status_and_sorts_by_number(report: Report, visit: Visit) -> None:
-    visit.open(report.url("index.html") + "#jobs")
-    visit.page.locator("#jobs > summary").click()
+    visit.open(report.url("index.html#jobs"))
     total = len(report.records)
     assert visit.page.inner_text(".filters output") == f"{total} of {total} jobs"
     visit.page.select_option(".filters select", "mismatch")
-    assert visit.page.locator(".jobs tbody tr:visible").count() == 1
+    visit.page.wait_for_function("document.querySelectorAll('.jobs tbody tr').length === 1")
     visit.page.select_option(".filters select", "")
     visit.page.fill(".filters input", "SOFTMAX numpy")
     wanted = sum(one.operator == "softmax" and one.framework == "numpy" for one in report.records)
     visit.page.wait_for_function(f"document.querySelector('.filters output').textContent.startsWith('{wanted} of')")
     assert visit.page.locator(".jobs tbody tr:visible").count() == wanted
     visit.page.fill(".filters input", "")
-    header = visit.page.locator(".jobs th", has_text="latency")
+    visit.page.wait_for_function(f"document.querySelector('.filters output').textContent.startsWith('{total} of')")
+    header = visit.page.locator(".jobs th", has_text="latency").locator("button")
     for direction in (1, -1):
         header.click()
         cells = visit.page.eval_on_selector_all(".jobs tbody tr", "rows => rows.map(r => r.cells[7].dataset.sort)")
@@ -149,12 +150,12 @@ def test_dark_follows_the_system_and_the_switch_in_page_and_chart_alike(report: 
     )
     visit.settle()
     assert (visit.page.evaluate(background), visit.page.evaluate(label)) == light
-    assert "Time of numpy" in visit.page.inner_text("#softmax-1-latency-ratio")  # the choice outlives the drawing
+    assert "Time of numpy" in visit.page.inner_text("[data-kind=ratio] figcaption")  # the choice outlives the drawing
     assert visit.complaints == []
 
 
 def test_hostile_texts_are_shown_and_do_nothing(report: Report, visit: Visit) -> None:
-    for name in ("index.html", "mha.html"):
+    for name in ("index.html#jobs", "mha.html"):
         visit.open(report.url(name))
         assert visit.page.evaluate("window.broken") is None
         assert visit.page.locator("img").count() == 0
@@ -200,6 +201,10 @@ def test_a_row_leads_to_everything_that_was_recorded_of_its_job(report: Report, 
     row.query_selector(".arm a").click()
     visit.page.wait_for_function(f"document.querySelector('#job')?.textContent.includes('softmax, {label}')")
     visit.settle()
+    assert (
+        visit.page.locator("#job-samples .mark-symbol.role-mark > path").count() == 2 * 3 * 8
+    )  # metrics, restarts, rounds
+    assert visit.page.inner_text("#job-samples").count("restart 3") == 2
     told = visit.page.eval_on_selector_all(
         ".columns tbody tr", "rows => rows.map(r => [r.cells[3].textContent, r.cells[1].textContent])"
     )
@@ -209,4 +214,131 @@ def test_a_row_leads_to_everything_that_was_recorded_of_its_job(report: Report, 
     assert values["params"] == '{\n "embed_dim": 768\n}'
     assert all(value for value in values.values())
     assert [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))] == []
+    assert visit.complaints == []
+
+
+def test_no_page_breaks_a_rule_of_accessibility_in_either_theme(report: Report, visit: Visit) -> None:
+    """Those of WCAG 2.2, levels A and AA, that axe can check."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+    for name in (*PAGES, "support.html"):
+        visit.page.goto("about:blank")  # a hash alone would load nothing anew
+        for scheme in ("light", "dark"):
+            visit.page.emulate_media(color_scheme=scheme)
+            visit.open(report.url(name))
+            found = axe.run(visit.page, options=rules).response["violations"]
+            assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == [], (name, scheme)
+
+
+def test_the_matrix_of_verdicts_follows_the_baseline_and_tells_its_interval(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    matrix = visit.page.locator(".contests:visible")
+    assert matrix.locator("tbody tr").count() == 2 * 3  # dtypes, lengths
+    visit.page.select_option("#arm_a", "torch")
+    cell = matrix.locator("tbody td[data-b=numpy]").first
+    assert cell.locator(".ratio").inner_text().endswith("x slower")
+    assert "slower" in cell.get_attribute("class")
+    assert matrix.locator("tbody td[data-b=torch] .ratio").first.inner_text() == "baseline"
+    cell.locator(".ratio").hover()
+    words = visit.page.inner_text("#tip")
+    assert "numpy: " in words
+    assert "paired blocks" in words
+    visit.page.mouse.move(0, 0)
+    assert visit.page.is_hidden("#tip")
+
+
+def test_words_come_by_touch_on_the_number_itself(report: Report, browser: Any) -> None:
+    context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(report.url("softmax.html"))
+    page.wait_for_function("!('busy' in document.documentElement.dataset)")
+    page.locator(".contests:visible td[data-b=numpy] .time").first.tap()
+    assert "numpy: " in page.inner_text("#tip")
+    page.locator("#softmax-1-latency-ratio .mark-text.role-mark text").first.tap()
+    assert "paired blocks" in page.wait_for_selector("#vg-tooltip-element.visible").inner_text()
+    for name in PAGES:
+        page.goto(report.url(name))
+        page.wait_for_function("!('busy' in document.documentElement.dataset)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    context.close()
+
+
+def test_what_is_chosen_is_in_the_address_and_outlives_a_reload(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    visit.page.check("input[value=throughput]", force=True)
+    visit.page.select_option("#arm_a", "numpy")
+    visit.page.fill(".filters input", "torch_compiled")  # the name that the terminal gives it
+    visit.page.locator(".jobs th", has_text="latency").locator("button").click()
+    visit.page.select_option(".filters select", "ok")
+    visit.page.wait_for_function("location.hash.includes('torch_compiled') && location.hash.includes('status=ok')")
+    visit.page.reload()
+    visit.settle()
+    assert visit.page.is_checked("input[value=throughput]")
+    assert visit.page.input_value("#arm_a") == "numpy"
+    wanted = sum(one.operator == "softmax" and one.arm == "torch_compiled" for one in report.records)
+    assert visit.page.locator(".jobs tbody tr").count() == wanted > 0
+    assert visit.page.get_attribute(".jobs th:has-text('latency')", "aria-sort") == "ascending"
+    assert visit.page.is_visible("#softmax-1-throughput-time")
+
+
+def test_charts_and_tables_can_be_taken_along(report: Report, visit: Visit) -> None:
+    visit.open(report.url("softmax.html"))
+    figure = visit.page.locator("figure[data-kind=time]:visible")
+    for kind, head in (("SVG", b"<svg"), ("PNG", b"\x89PNG"), ("CSV", b"label,")):
+        with visit.page.expect_download() as download:
+            figure.get_by_role("button", name=kind).click()
+        content = download.value.path().read_bytes()
+        assert content.startswith(head), kind
+    assert content.count(b"\n") == 1 + 5 * 2 * 3
+    visit.page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    visit.page.locator(".contests:visible").get_by_role("button", name="Copy").click()
+    lines = visit.page.evaluate("window.copied").splitlines()
+    assert lines[0].startswith("| cell | ")
+    assert lines[1].count("---") == lines[0].count("|") - 1
+    assert len(lines) == 2 + 2 * 3
+
+
+def test_nothing_is_cut_on_paper(report: Report, visit: Visit) -> None:
+    visit.page.emulate_media(media="print", color_scheme="dark")
+    visit.page.set_viewport_size({"width": 718, "height": 1000})  # A4 with usual margins
+    for name in ("mha.html", "roofline.html"):
+        visit.open(report.url(name))
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 718, name
+        assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        hidden = visit.page.evaluate(
+            "[...document.querySelectorAll('.scroll, .drawing')].filter(e => e.scrollHeight > e.clientHeight + 1).length"
+        )
+        assert hidden == 0, name
+
+
+def test_without_javascript_the_matrix_the_reasons_and_the_pictures_are_there(tmp_path: Any, browser: Any) -> None:
+    write_grid(tmp_path / "in", Grid(operators=("softmax",), arms=("torch", "mlx"), seq_lens=(64, 128)))
+    build([tmp_path / "in"], tmp_path / "out", pictures=True)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((tmp_path / "out" / "softmax.html").as_uri())
+    assert page.locator(".contests:visible").count() == 2  # latency and throughput
+    assert page.locator(".jobs tbody tr").count() == 2 * 2 * 2 * 2
+    pictures = page.locator(".chart:visible img")
+    assert pictures.count() == 2  # time and ratio
+    assert all(picture.bounding_box()["height"] > 100 for picture in pictures.all())
+    assert page.locator("#theme:visible, .controls:visible, .filters:visible").count() == 0
+    context.close()
+
+
+def test_many_jobs_are_read_when_they_are_asked_for(tmp_path: Any, visit: Visit) -> None:
+    grid = Grid(operators=("mha", "softmax"), seq_lens=tuple(range(1, 26)), batch_sizes=(1,))
+    write_grid(tmp_path / "in", grid)
+    build([tmp_path / "in"], tmp_path / "out")
+    visit.open((tmp_path / "out" / "index.html").as_uri() + "#jobs")
+    assert visit.page.inner_text(".filters output") == "500 of 500 jobs"
+    assert visit.page.locator(".jobs tbody tr").count() == 200
+    assert not [url for url in visit.requests if "rows-" in url]
+    visit.page.fill(".filters input", "softmax mlx_compiled")
+    visit.page.wait_for_function("document.querySelector('.filters output').textContent.startsWith('50 of')")
+    assert visit.page.locator(".jobs tbody tr").count() == 50
+    visit.page.fill(".filters input", "")
+    visit.page.wait_for_function("document.querySelector('.filters output').textContent.startsWith('500 of')")
+    visit.page.locator(".more button").click()
+    visit.page.wait_for_function("document.querySelectorAll('.jobs tbody tr').length === 500")
     assert visit.complaints == []

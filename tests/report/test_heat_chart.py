@@ -13,7 +13,7 @@ from mtbench.report.views import MachineView
 
 MAC = {
     "taken_at": "2026-03-01T12:00:00+00:00", "thermal_pressure": "heavy", "thermal_state": "fair", "gpu_load": 0.97,
-    "gpu_clock_hz": 1.2e9, "cpu_temperature_celsius": 92.5, "gpu_temperature_celsius": 88.0,
+    "gpu_clock_hz": 1.2e9, "cpu_pressure": 0.25, "cpu_temperature_celsius": 92.5, "gpu_temperature_celsius": 88.0,
 }  # fmt: skip
 H100 = {
     "taken_at": "2026-03-01T12:00:05+00:00", "gpu_load": 1.0, "cpu_throttled": False,
@@ -49,6 +49,7 @@ def test_a_mac_shows_heat_degrees_clock_and_load():
         (heat.DEGREES, "GPU"): [88.0],
         (heat.CLOCK, "GPU"): [1.2],
         (heat.LOAD, "GPU"): [97.0],
+        (heat.WAITING, "for a processor"): [25.0],
     }
 
 

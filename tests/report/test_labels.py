@@ -15,6 +15,6 @@ def test_how_a_library_was_set_up_is_in_the_label(tmp_path: Path) -> None:
     records.write(record("torch_compiled", **graphs), tmp_path / "b")
     frame, _ = records.read(records.find([tmp_path]))
     labelled = arms.labelled(frame.with_columns(contender=pl.lit("")))
-    assert labelled["label"].to_list() == ["torch compiled", "torch compiled · reduce-overhead"]
+    assert labelled["label"].to_list() == ["torch_compiled", "torch_compiled-reduce-overhead"]
     styles = arms.styles(labelled)
     assert len({style.colour for style in styles.values()}) == 2

@@ -44,17 +44,19 @@ def test_a_whole_model_is_told_by_its_name_and_its_rates(tmp_path: Path) -> None
 
     prefill, decode = lm("prefill", seq_len=128), lm("decode", seq_len=1, kv_len=512)
     prefill.time_to_first_token_ns = prefill.latency_ns
-    html, _ = page(tmp_path, prefill, decode)
+    html, out = page(tmp_path, prefill, decode)
     assert "hidden_size" not in html
     headings = [heading for heading in re.findall(r"<h2>(.*?)</h2>", html) if "phase" in heading]
     assert headings == ["kv_len 512, phase decode", "phase prefill"]
     jobs = html[html.index('id="jobs"') :]
     assert "64000 tokens/s" in jobs
     assert "500 tokens/s" in jobs
-    assert jobs.count(">4.00 ms<") == 1  # the time to the first token, which decode has not
-    assert "32000 tokens/s" in html  # by latency, in the tooltip of a point
+    assert jobs.count("first after 4.00 ms<") == 1  # which decode has not
+    assert "no-tokens" not in jobs
+    charts = (out / "assets" / "charts-causal_lm.js").read_text()
+    assert "32000 tokens/s" in charts  # by latency, in the tooltip of a point
 
 
 def test_other_operators_have_no_such_columns(tmp_path: Path) -> None:
     html, _ = page(tmp_path, timed())
-    assert "tokens" not in html
+    assert 'own no-params no-tokens"' in html

@@ -143,7 +143,7 @@ class Results:
         """Writes the report into a folder and returns the path of index.html. Raises ConfigError if it cannot be written."""
         from mtbench.report import build
 
-        return build(list(self.folders), Path(out))
+        return build(list(self.folders), Path(out), pictures=True)
 
     def __repr__(self) -> str:
         return self._table(width=100)

@@ -108,7 +108,7 @@ def report(
     from mtbench.report import build
 
     try:
-        index = build(folders or [Path("multirun")], out, chart_format)
+        index = build(folders or [Path("multirun")], out, chart_format, pictures=True)
     except ConfigError as error:
         typer.echo(f"mtbench report: {error}", err=True)
         sys.exit(2)

@@ -2,28 +2,32 @@
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
 called and how they are drawn), `front` (the first page's answers), `roofline` (what shares its limits), `history` (what
-changed over versions), `views` and `charts`, `contents` (all that is shown), `pages` and `jobs` (how it is written), and
-`publish`, which puts the finished folder in place.
+changed over versions), `views` and `charts`, `contents` (all that is shown), `matrix`, `rows`, `pages` and `jobs` (how it is
+written), and `publish`, which puts the finished folder in place.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import vl_convert
+from markupsafe import Markup
 
+from mtbench import paths
 from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
-from mtbench.report import front, history, jobs, pages, tables
+from mtbench.report import front, history, jobs, pages, rows, tables
 from mtbench.report.charts import Chart, theme
 from mtbench.report.contents import Contents, Operator, contents, where
 from mtbench.report.history import History
 from mtbench.report.publish import published
-from mtbench.report.tables import METRICS, Tables
+from mtbench.report.tables import LATENCY, METRICS, Tables
 from mtbench.results import selftest as outcome
 from mtbench.results.answers import sentences
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
@@ -36,12 +40,17 @@ FORMATS = ("svg", "png")
 PNG_SCALE = 2  # pixels per chart pixel, as a page on a high-density screen has
 
 
-def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -> Path:
+MOST_PICTURES = 60
+"""Pictures for readers without JavaScript, which take some tenths of a second each; the tables have the numbers anyway."""
+
+
+def build(folders: Sequence[Path], out: Path, chart_format: str | None = None, pictures: bool = False) -> Path:
     """Reads every record below `folders` and writes the report to the folder `out`; returns the path of its index page.
 
-    `chart_format` (svg or png) also writes each chart as a file, ratio charts for the pair that a page first shows.
-    Files that are not readable records are left out, named on the index page and logged as warnings. An earlier report
-    in `out` is replaced; other files there stay.
+    `folders` may also name merged files. `chart_format` (svg or png) also writes each chart as a file, ratio charts for the
+    pair that a page first shows. `pictures` adds those that a page shows where JavaScript is off. Files that are not readable
+    records are left out, named on the index page and logged as warnings. An earlier report in `out` is replaced; other files
+    there stay.
 
     Raises ConfigError where a folder does not exist, no record is found, `out` is a file or holds a file in the way that
     no report wrote, or the format is not known.
@@ -56,7 +65,9 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
     shown = contents(read)
     over_time = history.of(read, shown.styles)
     with published(out) as building:
-        _write_pages(read, shown, over_time, selftests, building)
+        (building / "assets").mkdir()
+        pictured = _write_pictures([*shown.charts, *over_time.charts], building / "assets") if pictures else set()
+        _write_pages(read, shown, over_time, selftests, pictured, building)
         _write_results(read.results, building)
         if chart_format:
             _write_charts([*shown.charts, *over_time.charts], chart_format, building)
@@ -64,8 +75,14 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None) -
 
 
 def _write_pages(
-    read: Tables, shown: Contents, over_time: History, selftests: Sequence[outcome.Outcome], folder: Path
+    read: Tables,
+    shown: Contents,
+    over_time: History,
+    selftests: Sequence[outcome.Outcome],
+    pictured: Collection[str],
+    folder: Path,
 ) -> None:
+    assets = folder / "assets"
     everywhere = {
         "version": __version__,
         "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -80,32 +97,46 @@ def _write_pages(
         "confidence": percent(CONFIDENCE),
         "threshold": percent(THRESHOLD),
         "highest_threshold": percent(HIGHEST_THRESHOLD),
+        "headings": rows.HEADINGS,
+        "pictured": pictured,
     }
 
-    def write(file: str, template: str, **values: Any) -> None:
-        (folder / file).write_text(pages.page(template, **everywhere | values), encoding="utf-8")
+    def write(file: str, template: str, drawn: Sequence[Chart] = (), **values: Any) -> None:
+        """Writes a page, and its charts into a script beside it."""
+        data = f"charts-{Path(file).stem}.js"
+        if drawn:
+            (assets / data).write_text(f"mtbenchCharts({pages.script_json(_specs(drawn))});\n", encoding="utf-8")
+        page = pages.page(template, **everywhere | {"chart_data": f"assets/{data}" if drawn else None} | values)
+        (folder / file).write_text(page, encoding="utf-8")
 
+    first: list[Markup] = []
     for one in shown.operators:
+        own = rows.job_rows(one.records, one.page, shown.styles)
+        stem = one.page.removesuffix(".html")
+        rows.write(stem, own, assets)
+        first += own[: rows.IN_A_PAGE - len(first)]
         write(
             one.page,
             "operator.html",
+            one.charts,
             labels=one.labels,
             pair=one.pair,
             operator=one.name,
-            sections=one.sections,
-            jobs=pages.job_rows(one.records),
-            counts=pages.status_counts(one.records),
+            panels=one.panels,
+            jobs=_job_table(own[: rows.IN_A_PAGE], one.records, [stem]),
             where=where(one.records),
         )
-    write("roofline.html", "roofline.html", grounds=shown.limits)
+    limits = [chart for ground in shown.limits for chart in ground.charts]
+    write("roofline.html", "roofline.html", limits, grounds=shown.limits)
     if over_time.told:
-        write("history.html", "history.html", history=over_time)
+        write("history.html", "history.html", over_time.charts, history=over_time)
     write("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
-    write("job.html", "job.html", groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+    write("job.html", "job.html", jobs.charts(), groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
     tables_of_cells, rows_in_all = front.matrix(shown.answers, shown.page_names)
     write(
         "index.html",
         "index.html",
+        [*shown.front, *shown.machines],
         answers=shown.answers,
         cards=front.cards(shown.answers),
         matrix=tables_of_cells,
@@ -114,25 +145,72 @@ def _write_pages(
         charts=shown.front,
         heat=shown.machines,
         operators=[_operator_row(one) for one in shown.operators],
-        jobs=pages.job_rows(read.records),
+        jobs=_job_table(first, read.records, [page.removesuffix(".html") for page in shown.page_names.values()]),
         counts=pages.status_counts(read.records),
         machines=pages.machines(read.records),
         software=pages.software(read.records),
         selftests=selftests,
         problems=read.problems,
     )
-    assets = folder / "assets"
-    assets.mkdir()
     jobs.write(read, assets)
-    (assets / "vega.js").write_text(_vega(), encoding="utf-8")
+    (assets / "vega.js").write_bytes(_vega())
     for name in ("report.js", "report.css", "front.css"):
         (assets / name).write_text(pages.asset(name), encoding="utf-8")
 
 
+def _specs(charts: Sequence[Chart]) -> dict[str, Any]:
+    return {chart.name: chart.spec for chart in charts}
+
+
+def _job_table(first: Sequence[Markup], records: pl.DataFrame, stems: Sequence[str]) -> dict[str, Any]:
+    """What the macro `jobs` takes: the rows in the page, and the scripts that have all."""
+    return {
+        "first": first,
+        "total": len(records),
+        "stems": stems,
+        "columns": rows.columns(records),
+        "counts": pages.status_counts(records),
+    }
+
+
 @cache
-def _vega() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, which takes a second to put together."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+def _vega() -> bytes:
+    """Vega, Vega-Lite and vega-embed as one script. It takes seconds to put together, so it is kept in the cache."""
+    kept = paths.cache() / f"vega-{metadata.version('vl-convert-python')}.js"
+    with suppress(OSError):
+        content = kept.read_bytes()
+        if content.endswith(_VEGA_END):
+            return content
+    content = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode() + _VEGA_END
+    with suppress(OSError):
+        paths.write_atomically(kept, content)
+    return content
+
+
+_VEGA_END = b"\n// whole\n"  # a copy that was cut is made anew
+
+
+def _write_pictures(charts: Sequence[Chart], assets: Path) -> set[str]:
+    """Draws the charts that a page first shows, without what only a pointer can use; returns their names."""
+    wanted = [chart for chart in charts if chart.metric in (None, LATENCY)]
+    if len(wanted) > MOST_PICTURES:
+        return set()
+    for chart in wanted:
+        picture = vl_convert.vegalite_to_svg(_without_tooltips(chart.spec), config=_ON_PAPER)
+        (assets / f"{chart.name}.svg").write_text(picture, encoding="utf-8")
+    return {chart.name for chart in wanted}
+
+
+def _without_tooltips(spec: Any) -> Any:
+    if isinstance(spec, dict):
+        return {
+            name: _without_tooltips(value) for name, value in spec.items() if name not in ("tooltip", "datasets")
+        } | ({"datasets": spec["datasets"]} if "datasets" in spec else {})
+    return [_without_tooltips(value) for value in spec] if isinstance(spec, list) else spec
+
+
+_ON_PAPER = theme("light") | {"background": "white", "font": "sans-serif"}
+"""How a chart looks in a file of its own."""
 
 
 def _operator_row(operator: Operator) -> dict[str, Any]:
@@ -159,8 +237,7 @@ def _write_charts(drawn: list[Chart], chart_format: str, folder: Path) -> None:
     (folder / "charts").mkdir()
     for chart in drawn:
         file = folder / "charts" / f"{chart.name}.{chart_format}"
-        config = theme("light") | {"background": "white", "font": "sans-serif"}
         if chart_format == "svg":
-            file.write_text(vl_convert.vegalite_to_svg(chart.spec, config=config), encoding="utf-8")
+            file.write_text(vl_convert.vegalite_to_svg(chart.spec, config=_ON_PAPER), encoding="utf-8")
         else:
-            file.write_bytes(vl_convert.vegalite_to_png(chart.spec, config=config, scale=PNG_SCALE))
+            file.write_bytes(vl_convert.vegalite_to_png(chart.spec, config=_ON_PAPER, scale=PNG_SCALE))

@@ -1,12 +1,13 @@
 """What the contenders are called in a report, and how each is drawn: the same on every page.
 
-A contender is an arm as it turned out: with the device it got, the library's version and the machine. Its label names
-the framework, the mode, how it was set up and what else competes, and of the rest only what tells it apart from the other
-contenders.
+A contender is an arm as it turned out: with the device it got and the library's version. It has the name that the terminal
+gives the arm, and in brackets what tells it from another of that name. Machines have panels of their own, so that a machine
+is in no name but that of figures which others published.
 """
 
 import json
-from collections import Counter
+import zlib
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,45 +15,51 @@ from typing import Any
 import polars as pl
 
 IDENTITY = (
-    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version", "machine_id",
-    "source", "unverified", "arm",
+    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version",
+    "source", "published_on", "unverified", "arm",
 )  # fmt: skip
-"""The columns that make a contender; `contender` is what else competes, such as its dtype, and `unverified` says of those
-without a checked answer that they have none."""
+"""The columns that make a contender. `contender` is what else competes, such as its dtype; `published_on` the machine of
+figures that others published; `unverified` says of those without a checked answer that they have none."""
 
 UNVERIFIED = "unverified"
 
 Contender = Mapping[str, str | None]
 
-# What a label may name besides framework and mode, and within which group of contenders it must differ to be named.
-# A device or a precision is told of all contenders or of none: they are what a reader compares across libraries.
+# What a name tells in brackets, where it differs within this group of contenders.
 _NAMED_WHERE_THEY_DIFFER: dict[str, tuple[str, ...]] = {
-    "variant": ("framework", "mode"),
-    "device": (),
-    "matmul_precision": (),
     "library_version": ("framework",),
-    "machine_id": (),
+    "device": ("arm",),
+    "matmul_precision": ("arm",),
+    "variant": ("arm",),
+    "setup": ("arm",),
 }
 
-# Okabe and Ito's colours, paired by hue so that the modes of one library are kin: eager first, compiled second
-# (jfly.uni-koeln.de/color). The pairs after the third are of like lightness, for whoever has that many libraries.
-PALETTE = (
-    ("#0072b2", "#56b4e9"),
-    ("#d55e00", "#e69f00"),
-    ("#009e73", "#63c5a4"),
-    ("#a6528c", "#d795c0"),
-    ("#7a7a7a", "#aaaaaa"),
-    ("#8c564b", "#c08a7e"),
-    ("#84851b", "#b9ba4a"),
-    ("#5b5ea6", "#9395d4"),
+HUES = {
+    "mlx": ("#0e6cb0", "#1693ec"),
+    "torch": ("#ba3f0a", "#f35d1d"),
+    "numpy": ("#15774e", "#1da26a"),
+    "jax": ("#9d469d", "#c072c0"),
+    "llama_cpp": ("#766911", "#a18e17"),
+}
+"""A library's hue, the same in every report, eager in the darker shade and compiled in the lighter. Each has a contrast of 3:1
+and more with a light page and with a dark one (WCAG 2.2, 1.4.11)."""
+
+OTHER_HUES = (
+    ("#595cc8", "#8487d6"),
+    ("#c03054", "#da6a86"),
+    ("#1e7477", "#289da1"),
+    ("#816345", "#ab8763"),
+    ("#636970", "#888f96"),
 )
-SHAPES = ("circle", "triangle-up", "square", "diamond", "cross")
-DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (4, 1))
+"""Of libraries that a user brings, chosen by the name alone."""
+
+SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down")
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (4, 1), (1, 3))
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a contender is drawn. The colour tells contenders apart; the dash and the point's shape say the mode."""
+    """How a contender is drawn: the library's hue, and a shade, a dash and a shape of its own within the library."""
 
     label: str
     colour: str
@@ -61,8 +68,11 @@ class Style:
 
 
 def labelled(records: pl.DataFrame) -> pl.DataFrame:
-    """The records with a `label` column, unique to each contender, and `unverified`."""
-    records = records.with_columns(unverified=pl.when(pl.col("status") == UNVERIFIED).then(pl.lit(UNVERIFIED)))
+    """The records with a `label` column, unique to each contender, `published_on` and `unverified`."""
+    records = records.with_columns(
+        unverified=pl.when(pl.col("status") == UNVERIFIED).then(pl.lit(UNVERIFIED)),
+        published_on=pl.when(pl.col("source").is_not_null()).then(pl.col("machine_id")),
+    )
     contenders = (
         records.select(*IDENTITY, "machine").unique(list(IDENTITY), keep="first", maintain_order=True).to_dicts()
     )
@@ -75,7 +85,7 @@ def labelled(records: pl.DataFrame) -> pl.DataFrame:
         key = _key(contender)
         label = _label(contender, telling)
         # What never ran to a checked answer is in no chart, so its name need not be told apart.
-        labels[key] = _free(label, str(contender["arm"]), labels.values()) if key in checked else label
+        labels[key] = _free(label, labels.values()) if key in checked else label
     table = [dict(zip(IDENTITY, key, strict=True)) | {"label": label} for key, label in labels.items()]
     schema = {name: records.schema[name] for name in IDENTITY} | {"label": pl.String()}
     return records.join(
@@ -87,23 +97,40 @@ def styles(records: pl.DataFrame) -> dict[str, Style]:
     """A style for each label, in the order of legends: libraries together, eager before compiled."""
     contenders = records.select(*IDENTITY, "label").unique("label").to_dicts()
     # Eager leads its hue; whatever other modes a framework has follow in the alphabet.
-    modes = sorted({c["mode"] for c in contenders}, key=lambda mode: (mode != "eager", mode != "compiled", mode))
-    contenders.sort(key=lambda c: (_family(c), modes.index(c["mode"]), c["label"]))
-    hues: dict[tuple[object, ...], int] = {}
-    seen: Counter[tuple[object, ...]] = Counter()
+    contenders.sort(key=lambda c: (str(c["framework"]), *_by_mode(c), c["label"]))
+    taken: dict[str, set[int]] = defaultdict(set)
     found: dict[str, Style] = {}
     for contender in contenders:
-        mode = modes.index(contender["mode"])
-        twin = seen[_family(contender), mode]  # the same arm asked for twice, to see the noise, gets a hue of its own
-        seen[_family(contender), mode] += 1
-        hue = hues.setdefault((_family(contender), twin), len(hues))
+        library = str(contender["framework"])
+        first = {"eager": 0, "compiled": 1}.get(str(contender["mode"]), 2)
+        place = first if first not in taken[library] else max(2, *(each + 1 for each in taken[library]))
+        taken[library].add(place)
         found[contender["label"]] = Style(
             label=contender["label"],
-            colour=PALETTE[hue % len(PALETTE)][mode % 2],
-            dash=DASHES[mode % len(DASHES)],
-            shape=SHAPES[mode % len(SHAPES)],
+            colour=_shade(hue(library), place),
+            dash=DASHES[place % len(DASHES)],
+            shape=SHAPES[place % len(SHAPES)],
         )
     return found
+
+
+def hue(library: str) -> tuple[str, str]:
+    """The darkest and the lightest shade of a library's hue."""
+    return HUES.get(library.replace(".", "_")) or OTHER_HUES[zlib.crc32(library.encode()) % len(OTHER_HUES)]
+
+
+def _shade(ends: tuple[str, str], place: int) -> str:
+    """The first two contenders of a library have the ends of its hue; others have what is between them."""
+    if place < 2:
+        return ends[place]
+    part = ((place - 1) * 0.381966) % 1  # by the golden section successive ones lie apart
+    dark, light = ([int(end[i : i + 2], 16) for i in (1, 3, 5)] for end in ends)
+    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in zip(dark, light, strict=True))
+
+
+def _by_mode(contender: Contender) -> tuple[bool, bool, str]:
+    mode = str(contender["mode"])
+    return mode != "eager", mode != "compiled", mode
 
 
 def machine_name(machine: str | None, machine_id: str | None) -> str:
@@ -120,19 +147,17 @@ def device_name(row: Mapping[str, Any]) -> str:
 
 
 def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | None, ...]]]) -> str:
-    mode = contender["mode"]
-    parts = [f"{contender['framework']}" if mode in ("eager", None) else f"{contender['framework']} {mode}"]
-    parts += [contender["setup"]] if contender["setup"] else []
-    parts += [contender["contender"]] if contender["contender"] else []
-    for name, groups in _NAMED_WHERE_THEY_DIFFER.items():
-        value = contender[name]
-        told = tuple(contender[group] for group in groups) in telling[name]
-        if value and told and (name, value) != ("device", "auto"):
-            parts.append(machine_name(contender["machine"], value) if name == "machine_id" else value)
+    name = str(contender["arm"] or contender["framework"])
+    told = []
+    for column, groups in _NAMED_WHERE_THEY_DIFFER.items():
+        value = contender[column]
+        differs = tuple(contender[group] for group in groups) in telling[column]
+        if value and differs and value not in name and (column, value) != ("device", "auto"):
+            told.append(value)
+    parts = [f"{name} ({', '.join(told)})" if told else name]
     if contender["source"]:
-        parts.append(
-            f"published by {contender['source']}, {machine_name(contender['machine'], contender['machine_id'])}"
-        )
+        machine = machine_name(contender["machine"], contender["published_on"])
+        parts.append(f"published by {contender['source']}, {machine}")
     parts += [UNVERIFIED] if contender["unverified"] else []
     return " · ".join(parts)
 
@@ -141,9 +166,9 @@ def _key(contender: Contender) -> tuple[str | None, ...]:
     return tuple(contender[name] for name in IDENTITY)
 
 
-def _free(label: str, arm: str, taken: Collection[str]) -> str:
-    """The label, told apart by the arm's own name, and by a number where even that is taken."""
-    candidates = (label, f"{label} ({arm})", *(f"{label} ({arm}, {n})" for n in range(2, len(taken) + 3)))
+def _free(label: str, taken: Collection[str]) -> str:
+    """The label, told apart by a number where it is taken."""
+    candidates = (label, *(f"{label} ({n})" for n in range(2, len(taken) + 3)))
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
@@ -154,7 +179,3 @@ def _differs(contenders: Sequence[Contender], name: str, *groups: str) -> set[tu
         if value := contender[name]:
             values.setdefault(tuple(contender[group] for group in groups), set()).add(value)
     return {group for group, found in values.items() if len(found) > 1}
-
-
-def _family(contender: Contender) -> tuple[str, ...]:
-    return tuple(str(contender[name]) for name in IDENTITY if name not in ("mode", "arm"))

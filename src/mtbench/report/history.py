@@ -11,7 +11,7 @@ import polars as pl
 
 from mtbench.report.arms import Style, device_name, machine_name
 from mtbench.report.charts import Chart, drawn
-from mtbench.report.tables import CELL, LATENCY, Tables, held_parameters, shape
+from mtbench.report.tables import LATENCY, PLACE, Tables, held_parameters, shape
 from mtbench.report.views import HistoryView
 from mtbench.results import comparison, format, history, samples
 from mtbench.results.cells import names_that_differ
@@ -87,9 +87,9 @@ class History:
 def of(read: Tables, styles: Mapping[str, Style]) -> History:
     """The history that these tables hold, of latencies that were measured and verified."""
     timed = read.records.filter(status="ok").filter(pl.col(LATENCY.ns).is_not_null())
-    key = ["machine_id", *CELL, *CONTENDER]
+    key = ["machine_id", *PLACE, *CONTENDER]
     several = timed.filter(pl.len().over(key) > 1)
-    elsewhere = timed.filter(pl.col("machine_id").n_unique().over(*CELL, *CONTENDER) > 1)
+    elsewhere = timed.filter(pl.col("machine_id").n_unique().over(*PLACE, *CONTENDER) > 1)
     if several.is_empty() and elsewhere.is_empty():
         return History([], [], [])
     used = pl.concat([several, elsewhere]).unique("row", keep="first").sort("row")
@@ -281,7 +281,7 @@ def _choice_row(row: Row, newest: Mapping[str, Timing], names: Sequence[str], fo
 
 def _titles(rows: pl.DataFrame) -> dict[tuple[Any, ...], str]:
     """Each cell in a line, with the parameters that tell it from others of its page."""
-    cells = rows.select(*CELL).unique().to_dicts()
+    cells = rows.select(*PLACE).unique().to_dicts()
     by_page: dict[str, list[Row]] = {}
     for cell in cells:
         by_page.setdefault(cell["page"], []).append(cell)
@@ -296,7 +296,7 @@ def _titles(rows: pl.DataFrame) -> dict[tuple[Any, ...], str]:
 
 
 def _cell(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in CELL)
+    return tuple(row[name] for name in PLACE)
 
 
 def _contender(row: Mapping[str, Any]) -> str:

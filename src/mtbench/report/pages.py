@@ -13,10 +13,11 @@ from markupsafe import Markup, escape
 
 from mtbench.catalogue import support
 from mtbench.report.arms import machine_name
-from mtbench.report.tables import METRICS, parameters, telling
 from mtbench.results import format
 
 Row = dict[str, Any]
+
+LONGEST_NAME = 100  # characters of a page's file name, which most file systems end at 255 bytes
 
 STATUS_MEANINGS = {
     "ok": "measured and verified",
@@ -48,18 +49,12 @@ def page_names(operators: Iterable[str]) -> dict[str, str]:
     taken = {"history", "index", "job", "roofline", "support"}
     names = {}
     for operator in operators:
-        name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)
+        name = re.sub(r"[^\w.-]+", "_", operator, flags=re.ASCII)[:LONGEST_NAME]
         while name.lower() in taken:
             name += "_"
         taken.add(name.lower())
         names[operator] = f"{name}.html"
     return names
-
-
-def job_rows(records: pl.DataFrame) -> list[Row]:
-    """The rows of a job table, each value as text with the number to sort it by."""
-    told = telling(records)
-    return [_job_row(row, told[row["page"]]) for row in records.iter_rows(named=True)]
 
 
 def status_counts(records: pl.DataFrame) -> list[Row]:
@@ -147,48 +142,6 @@ def software(records: pl.DataFrame) -> list[Row]:
     ]
 
 
-def _job_row(row: Row, told: list[str]) -> Row:
-    params = parameters(row)
-    floor_share = row["floor_ns"] / row["latency_ns"] if row["floor_ns"] and row["latency_ns"] else None
-    return {
-        "operator": row["operator"],
-        "page": row["page"],
-        "row": row["row"],
-        "label": row["label"],
-        "charted": row["charted"],
-        "repeated": row["repeated"],
-        "dtype": row["dtype"],
-        "batch_size": row["batch_size"],
-        "seq_len": row["seq_len"],
-        "params": {name: params[name] for name in told if name in params},
-        "every_param": ", ".join(f"{name} {as_yaml(value)}" for name, value in params.items()),
-        "status": row["status"],
-        "reason": row["reason"] or "",
-        "warnings": row["warnings"] or [],
-        "converged": row["converged"],
-        "times": [
-            {
-                "ns": row[metric.ns],
-                "text": format.duration(row[metric.ns]),
-                "interval": format.interval(row[metric.ns], row[metric.low_ns], row[metric.high_ns], row["confidence"]),
-            }
-            for metric in METRICS
-        ],
-        "tokens": (row["tokens_per_s"], format.tokens(row["tokens_per_s"])),
-        "first_token": (row["time_to_first_token_ns"], format.duration(row["time_to_first_token_ns"])),
-        "first_call": (row["first_call_ns"], format.duration(row["first_call_ns"])),
-        "floor": (
-            row["floor_ns"],
-            format.duration(row["floor_ns"]),
-            floor_share and format.percent(floor_share),
-        ),
-        "peak": (row["peak_bytes"], format.size(row["peak_bytes"]), row["peak_kind"]),
-        "error": (row["verify_error"], format.error(row["verify_error"], row["verify_tolerance"])),
-        "rounds": (row["rounds"], f"{row['rounds']} in {row['restarts']}" if row["rounds"] else format.NOTHING),
-        "path": row["path"],
-    }
-
-
 def summary(reason: str) -> str:
     """One short line of a reason. A traceback says what went wrong in its last line, everything else in its first."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
@@ -239,8 +192,13 @@ def _environment() -> jinja2.Environment:
 
 def _embedded(value: Any) -> Markup:
     """JSON inside a script element: without a `<`, nothing in it can end the element or begin another."""
+    return Markup(script_json(value))
+
+
+def script_json(value: Any) -> str:
+    """JSON as it may stand in a script, in a page or in a file of its own."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def code(text: str) -> Markup:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.tables import CELL, SECTION, Metric, Tables
+from mtbench.report.tables import CELL, MACHINE, SECTION, Metric, Tables
 from mtbench.results import comparison, samples
 from mtbench.results.comparison import Timing
 from mtbench.results.verdicts import Comparison
@@ -26,6 +26,7 @@ NUMBERS: dict[str, Any] = {
 """Fields of a comparison; low and high are null where nothing bounds it."""
 
 SCHEMA: dict[str, Any] = {
+    MACHINE: pl.String,
     "page": pl.String,
     "model": pl.String,
     "held_params": pl.String,
@@ -48,7 +49,8 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     """
     blocks = samples.by_row(tables.blocks.filter(metric=metric.name))
     identities: list[tuple[Any, ...]] = []
-    found: list[tuple[object, Comparison]] = []
+    families: list[object] = []
+    pairs: list[tuple[Timing, Timing]] = []
     for cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok")):
         timings: dict[str, list[Timing]] = {}
         for row in cell:
@@ -56,14 +58,17 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
             if timing is not None:
                 timings.setdefault(row["label"], []).append(timing)
         charted = {row["label"] for row in cell if row["charted"]}
-        section = tuple(cell[0][name] for name in SECTION)
+        place, section = (tuple(cell[0][name] for name in names) for names in (CELL, SECTION))
         for a, b in combinations([label for label in labels if label in charted], 2):
-            identities.append((*(cell[0][name] for name in CELL), a, b))
-            pair = comparison.newest_pair(timings[a], timings[b])
-            found.append(((*section, a, b), comparison.against(*pair)))
-    judged = list(zip(identities, comparison.judged(found), strict=True))
-    rows = [(*identity, *_numbers(one)) for identity, one in judged]
-    rows += [(*identity[:-2], identity[-1], identity[-2], *_numbers(one.swapped())) for identity, one in judged]
+            identities.append((*place, a, b))
+            families.append((*section, a, b))
+            pairs.append(comparison.newest_pair(timings[a], timings[b]))
+    found = comparison.judged(zip(families, comparison.against_all(pairs), strict=True))
+    rows = [(*identity, *_numbers(one)) for identity, one in zip(identities, found, strict=True)]
+    rows += [
+        (*identity[:-2], identity[-1], identity[-2], *_numbers(one.swapped()))
+        for identity, one in zip(identities, found, strict=True)
+    ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -89,8 +94,9 @@ def _cells(records: pl.DataFrame) -> Iterable[list[Row]]:
     return found.values()
 
 
-def _numbers(one: Comparison) -> list[Any]:
-    bounded = one.bounds is not None
-    return [
-        value if bounded or name not in ("low", "high") else None for name in NUMBERS for value in [getattr(one, name)]
-    ]
+def _numbers(one: Comparison) -> tuple[Any, ...]:
+    low, high = one.bounds or (None, None)
+    return (
+        one.ratio, low, high, one.confidence, one.verdict, one.p_value, one.pairs, one.smallest_detectable,
+        one.interleaved, one.reason,
+    )  # fmt: skip

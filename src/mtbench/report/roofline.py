@@ -4,7 +4,6 @@ After Williams, Waterman and Patterson 2009 (https://doi.org/10.1145/1498765.149
 matmul precision of a machine, so each of these has charts of its own.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +23,12 @@ ALIKE = ("machine_id", "device", "dtype", "matmul_precision")
 SAME_ROOF = 1.1
 """Memory roofs that differ by less are drawn as one."""
 
+MANY = 2000
+"""From so many points on each is as short as can be."""
+
 POINT = ("label", "operator", "hollow", "intensity", "flops_per_s", "limit_fraction")
 POINT_WORDS = ("params", "shape", "work", "per_call", "limit")
-BAR_WORDS = ("text", "cells", "range")
+BAR_WORDS = ("text", "cells", "range", "bound")
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Roofs:
 
 @dataclass(frozen=True)
 class Ground:
-    """`records` that share their roofs. `points` and `bars` are the rows of the two charts, `roofs` None where no record
-    knows any that can be drawn; `listed` are the rows of the table."""
+    """`records` that share their roofs. `points` and `bars` are the rows of the two charts, `bars` also those of the table;
+    `roofs` is None where no record knows any that can be drawn."""
 
     heading: str
     stem: str
@@ -48,7 +50,6 @@ class Ground:
     roofs: Roofs | None
     points: pl.DataFrame
     bars: pl.DataFrame
-    listed: list[Row]
 
 
 def grounds(drawn: pl.DataFrame) -> list[Ground]:
@@ -65,17 +66,23 @@ def grounds(drawn: pl.DataFrame) -> list[Ground]:
         parts += [first["device"], first["dtype"]] + ([] if first["matmul_precision"] == "highest" else ["TF32"])
         heading, stem = ", ".join(parts), f"roofline-{number}"
         checked = own.filter("charted")
-        found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(checked), list(_listed(checked))))
+        found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(checked)))
     return found
 
 
 def bars(known: pl.DataFrame) -> pl.DataFrame:
     """The median fraction of the limit over the cells of each operator and contender, nearest operator first."""
-    by_arm = known.group_by("operator", "label").agg(
-        pl.col("limit_fraction").median().alias("fraction"),
-        pl.col("limit_fraction").min().alias("low"),
-        pl.col("limit_fraction").max().alias("high"),
-        pl.len().alias("count"),
+    bounds = pl.Series("bound", [bound(row) for row in known.iter_rows(named=True)], dtype=pl.String)
+    by_arm = (
+        known.with_columns(bounds)
+        .group_by("operator", "page", "label")
+        .agg(
+            pl.col("limit_fraction").median().alias("fraction"),
+            pl.col("limit_fraction").min().alias("low"),
+            pl.col("limit_fraction").max().alias("high"),
+            pl.len().alias("count"),
+            pl.col("bound").unique().sort().str.join(" or ").alias("bound"),
+        )
     )
     nearest = pl.col("fraction").max().over("operator")
     rows = by_arm.sort(nearest, "operator", "label", descending=[True, False, False])
@@ -84,11 +91,12 @@ def bars(known: pl.DataFrame) -> pl.DataFrame:
             "text": percent(row["fraction"]),
             "cells": str(row["count"]),
             "range": f"{percent(row['low'])} to {percent(row['high'])}",
+            "bound": row["bound"],
         }
         for row in rows.iter_rows(named=True)
     ]
     said = pl.DataFrame(words, schema=dict.fromkeys(BAR_WORDS, pl.String))
-    return pl.concat([rows.drop("count"), said], how="horizontal")
+    return pl.concat([rows.drop("count", "bound"), said], how="horizontal")
 
 
 def bound(row: Row) -> str:
@@ -113,43 +121,25 @@ def _roofs(own: pl.DataFrame) -> Roofs | None:
 def _points(own: pl.DataFrame) -> pl.DataFrame:
     """One row per record that computes and moves something; without either it has no place between logarithmic axes."""
     placed = own.filter(pl.col("intensity") > 0, pl.col("flops_per_s") > 0)
-    rows = [{name: row[name] for name in POINT} | _words(row) for row in placed.iter_rows(named=True)]
+    told = telling(placed) if placed.height > MANY else None
+    rows = [{name: _short(row[name]) for name in POINT} | _words(row, told) for row in placed.iter_rows(named=True)]
     types: dict[str, Any] = {"hollow": pl.Boolean} | dict.fromkeys(POINT[3:], pl.Float64)
     return pl.DataFrame(rows, schema={name: types.get(name, pl.String) for name in (*POINT, *POINT_WORDS)})
 
 
-def _words(row: Row) -> Row:
+def _short(value: Any) -> Any:
+    """A number to as many digits as can be seen: a page may have ten thousand points."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _words(row: Row, told: dict[str, list[str]] | None) -> Row:
+    """What a point tells, of its parameters those that `told` names, or all."""
+    params = parameters(row)
+    names = params if told is None else [name for name in told[row["page"]] if name in params]
     return {
-        "params": ", ".join(f"{name} {as_yaml(value)}" for name, value in parameters(row).items()),
+        "params": ", ".join(f"{name} {as_yaml(params[name])}" for name in names),
         "shape": shape(row),
         "work": f"{format.rate(row['flops_per_s'], 'FLOP/s')}, {format.rate(row['bytes_per_s'], 'B/s')}",
         "per_call": f"{format.duration(row[THROUGHPUT.ns])}; at the limit {format.duration(row['limit_ns'])}",
         "limit": f"{percent(row['limit_fraction'])} of that of {bound(row)}",
     }
-
-
-def _listed(own: pl.DataFrame) -> Iterator[Row]:
-    told = telling(own)
-    for row in own.sort("limit_fraction", descending=True).iter_rows(named=True):
-        params = parameters(row)
-        yield {
-            "operator": row["operator"],
-            "page": row["page"],
-            "row": row["row"],
-            "label": row["label"],
-            "shape": shape(row).removesuffix(f", {row['dtype']}"),
-            "params": {name: params[name] for name in told[row["page"]] if name in params},
-            "every_param": _words(row)["params"],
-            "bound": bound(row),
-            "numbers": [
-                (row["limit_fraction"], percent(row["limit_fraction"])),
-                (row[THROUGHPUT.ns], format.duration(row[THROUGHPUT.ns])),
-                (row["limit_ns"], format.duration(row["limit_ns"])),
-                (
-                    row["intensity"],
-                    format.NOTHING if row["intensity"] is None else format.significant(row["intensity"]),
-                ),
-                (row["flops_per_s"], format.rate(row["flops_per_s"], "FLOP/s")),
-                (row["bytes_per_s"], format.rate(row["bytes_per_s"], "B/s")),
-            ],
-        }

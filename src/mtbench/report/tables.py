@@ -7,7 +7,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import polars as pl
@@ -15,7 +17,7 @@ import polars as pl
 from mtbench.errors import ConfigError
 from mtbench.plain import to_json
 from mtbench.report.arms import labelled
-from mtbench.results import cells, limits, record, samples
+from mtbench.results import cells, format, limits, record, samples
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,22 @@ SPEEDS = tuple(column for metric in METRICS for column in (metric.ns, metric.low
 HELD = ("page", "held_params", "held_dtype")
 """What is held equal of operator, parameters and dtype, by `mtbench.results.cells`; an operator's page is named by it."""
 
-CELL = ("page", "model", "held_params", "kv_len", "held_dtype", "batch_size", "seq_len")
+MACHINE = "held_machine"
+"""The machine that measured; null for what others published, which is drawn beside the measurements of every machine."""
+
+CELL = (MACHINE, "page", "model", "held_params", "kv_len", "held_dtype", "batch_size", "seq_len")
 """The columns that are held equal between contenders."""
 
-SECTION = ("page", "model", "held_params", "kv_len")
+PLACE = CELL[1:]
+"""The same, whatever the machine."""
+
+SECTION = (MACHINE, "page", "model", "held_params", "kv_len")
 """What may not be mixed within one chart."""
 
 ALL_DTYPES = "all dtypes"
 """Stands for the dtype of a cell in which dtypes compete."""
 
-_FILES_AT_ONCE = 200
+_FILES_AT_ONCE = 500
 _EMPTY = {
     "variant": "",
     "device": "",
@@ -131,11 +139,16 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
             samples.table(frame, metric.name).with_columns(pl.col("row") + before, metric=pl.lit(metric.name))
             for metric in METRICS
         ]
-        reduced = frame.drop(*samples.COLUMNS.values(), samples.OF_TOKENS)
+        reduced = frame.drop(samples.COLUMNS.values()).with_columns(
+            pl.Series(
+                samples.OF_TOKENS, [_tokens(texts) for texts in frame[samples.OF_TOKENS].to_list()], dtype=pl.String
+            )
+        )
         frames.append(reduced.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) + before))
     if not any(frame.height for frame in frames):
         return None
     records = pl.concat(frames).with_columns(
+        pl.when(pl.col("source").is_null()).then(pl.col("machine_id").fill_null("")).alias(MACHINE),
         *(pl.col(name).fill_null(value) for name, value in _EMPTY.items()),
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: relative(path, folders), return_dtype=pl.String),
@@ -147,7 +160,11 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
 def sections(records: pl.DataFrame) -> list[dict[str, Any]]:
     """The distinct parameter sets on one page, as rows of SECTION, in a readable order."""
     found = records.select(*SECTION).unique().to_dicts()
-    return sorted(found, key=lambda s: ([_sortable(v) for v in held_parameters(s).values()], s["held_params"]))
+    measured = {tuple(s[name] for name in SECTION[1:]) for s in found if s[MACHINE] is not None}
+    own = [s for s in found if s[MACHINE] is not None or tuple(s[name] for name in SECTION[1:]) not in measured]
+    return sorted(
+        own, key=lambda s: (s[MACHINE] or "", [_sortable(v) for v in held_parameters(s).values()], s["held_params"])
+    )
 
 
 def parameters(row: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +202,9 @@ def shape(row: dict[str, Any]) -> str:
 
 
 def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
-    return frame.filter(*(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION))
+    """The rows of a section, and what others published of the same."""
+    here = pl.col(MACHINE).is_null() | (pl.col(MACHINE) == pl.lit(section[MACHINE], dtype=pl.String))
+    return frame.filter(here, *(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION[1:]))
 
 
 def _held(records: pl.DataFrame) -> pl.DataFrame:
@@ -214,9 +233,9 @@ def _merged(params: str, settings: str) -> str:
 
 def _flat(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
-    return records.drop("row", "charted", "hollow", "unverified", "contender", *HELD).with_columns(
-        pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", ")
-    )
+    return records.drop(
+        "row", "charted", "hollow", "unverified", "published_on", "contender", MACHINE, *HELD
+    ).with_columns(pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", "))
 
 
 def _bounded(records: pl.DataFrame) -> pl.DataFrame:
@@ -224,6 +243,16 @@ def _bounded(records: pl.DataFrame) -> pl.DataFrame:
     bounds = [name for metric in METRICS for name in (metric.low_ns, metric.high_ns)]
     nothing = (pl.col("confidence") <= 0).fill_null(False)
     return records.with_columns(pl.when(~nothing).then(pl.col(name)).alias(name) for name in bounds)
+
+
+def _tokens(restarts: Sequence[Sequence[Sequence[int]]] | None) -> str | None:
+    """The tokens of each restart in words, a line for each; single ones are in the record alone."""
+    lines = [
+        f"restart {number}, median of each text: {format.durations([median(text) for text in texts if len(text)])} a token"
+        for number, texts in enumerate(restarts or (), 1)
+        if len(texts)
+    ]
+    return "\n".join(lines) or None
 
 
 def _portions(files: list[Path]) -> Iterator[list[Path]]:
@@ -259,9 +288,22 @@ def _marked(records: pl.DataFrame) -> pl.DataFrame:
 
 def relative(text: str, folders: Sequence[Path]) -> str:
     """A report may be passed on, so it names files from the folder that was given and not from a person's home."""
-    for folder in folders:
-        text = text.replace(f"{folder.resolve()}{os.sep}", f"{folder.name}{os.sep}" if folder.name else "")
+    for absolute, told in _prefixes(tuple(folders)):
+        text = text.replace(absolute, told)
     return text
+
+
+@lru_cache(maxsize=16)
+def _prefixes(sources: tuple[Path, ...]) -> list[tuple[str, str]]:
+    """What absolute paths begin with, and what stands for it; of a merged file its name alone is told."""
+    found = []
+    for source in sources:
+        resolved = source.resolve()
+        if source.is_dir():
+            found.append((f"{resolved}{os.sep}", f"{source.name}{os.sep}" if source.name else ""))
+        else:
+            found.append((str(resolved), source.name))
+    return found
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

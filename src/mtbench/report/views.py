@@ -17,6 +17,7 @@ class SectionView:
     """One parameter set of an operator in one metric: its records, and the `ratios` of its contenders.
 
     `name` is unique in a report; `pair` is what a page compares first, None where no two contenders have a cell in common.
+    `where` says on which machine.
     """
 
     name: str

@@ -39,13 +39,15 @@ def layers(cells: pl.DataFrame, rule: str, note: str, **axes: Any) -> list[Spec]
     # On a strong fill the page's own ink is not readable.
     ink = {"condition": [{"test": f"abs(datum.log2_ratio) > {0.75 * REACH}", "value": "white"}]}
     chosen = [{"filter": rule}, {"calculate": "log(datum.ratio) / LN2", "as": "log2_ratio"}]
+    # The number covers its cell, so it tells the same as the cell where a pointer or a finger meets it.
+    words = {"tooltip": tooltip(cells, _TOOLTIP)}
     marks: list[tuple[Spec, Spec]] = [
-        ({"type": "rect"}, {"color": fill, "tooltip": tooltip(cells, _TOOLTIP)}),
+        ({"type": "rect"}, words | {"color": fill}),
         (
             {"type": "text", "dy": -6, "fontSize": 12, "fontWeight": 600},
-            {"text": channel("ratio_text", "nominal"), "color": ink},
+            words | {"text": channel("ratio_text", "nominal"), "color": ink},
         ),
-        ({"type": "text", "dy": 9, "fontSize": 10}, {"text": channel(note, "nominal"), "color": ink}),
+        ({"type": "text", "dy": 9, "fontSize": 10}, words | {"text": channel(note, "nominal"), "color": ink}),
     ]
     return [{"mark": mark, "transform": chosen, "encoding": axes | encoding} for mark, encoding in marks]
 

@@ -29,6 +29,12 @@ def with_rows(spec: Spec, name: str, rows: pl.DataFrame, **others: list[Spec]) -
     return {"$schema": SCHEMA, **spec, "datasets": {name: rows.to_dicts(), **others}}
 
 
+def fit(least: int, most: int, margin: int, panels: int = 1, steps: int = 1, **more: Any) -> Spec:
+    """How a page fits a chart to its width: so many panels, each of `least` to `most` pixels in all or, where it has steps, to
+    a step, and `margin` pixels for axes. Without a page a chart is as wide as PAGE_WIDTH allows."""
+    return {"fit": {"least": least, "most": most, "margin": margin, "panels": panels, "steps": steps, **more}}
+
+
 def tooltip(rows: pl.DataFrame, names: Mapping[str, str]) -> list[Spec]:
     """The words of a mark, of the columns that its rows have."""
     return [channel(column, "nominal", title=title) for column, title in names.items() if column in rows.columns]
@@ -68,6 +74,11 @@ def legend(styles: Sequence[Style], width: int) -> Spec:
     columns = max(1, min(len(styles), width // (longest * 7 + 50)))
     style = {"symbolOpacity": 1, "symbolStrokeWidth": 0, "symbolSize": 70, "columnPadding": 22, "offset": 10}
     return {"title": None, "orient": "top", "columns": columns, **style}
+
+
+def narrow_legend(styles: Sequence[Style]) -> Spec:
+    """What a page needs to know to break a legend into lines: the pixels of its longest name."""
+    return {"legend": max((len(style.label) for style in styles), default=1) * 7 + 50}
 
 
 def logarithmic(ends: list[float], **options: Any) -> Spec:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.charts._spec import Spec, channel, with_rows
+from mtbench.report.charts._spec import Spec, channel, fit, with_rows
 from mtbench.report.views import MachineView
 
 OF = MachineView
@@ -34,8 +34,8 @@ class Series:
     unit: float = 1.0
 
 
-HEAT, DEGREES, CLOCK, LOAD, POWER = "heat", "°C", "GHz", "load, %", "W"
-PANELS = (HEAT, DEGREES, CLOCK, LOAD, POWER)
+HEAT, DEGREES, CLOCK, LOAD, POWER, WAITING = "heat", "°C", "GHz", "load, %", "W", "waiting, %"
+PANELS = (HEAT, DEGREES, CLOCK, LOAD, POWER, WAITING)
 SERIES = (
     Series(DEGREES, "processor", ("cpu_temperature_celsius",)),
     Series(DEGREES, "GPU", ("gpu_temperature_celsius", "gpu.temperature_celsius")),
@@ -43,6 +43,7 @@ SERIES = (
     Series(CLOCK, "GPU", ("gpu_clock_hz", "gpu.clock_hz"), 1e9),
     Series(LOAD, "GPU", ("gpu_load",), 0.01),
     Series(POWER, "GPU", ("gpu.power_watt",)),
+    Series(WAITING, "for a processor", ("cpu_pressure",), 0.01),
 )
 
 
@@ -60,9 +61,9 @@ def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
         after = f"{record['operator']} {record['dtype']} b{record['batch_size']} s{record['seq_len']}"
         for number, reading in enumerate(json.loads(record["conditions"])):
             at = reading.get("taken_at") or (_text(record["started_at"]) if number == 0 else None)
-            if at is None:
+            if not isinstance(at, str):
                 continue
-            for panel, series, value in _values(reading):
+            for panel, series, value in values(reading):
                 row = {"machine": machine, "at": at, "panel": panel, "series": series, "value": value, "after": after}
                 found.setdefault((record["machine_id"], at, panel, series), row)
     texts = dict.fromkeys(("machine", "at", "panel", "series"), pl.String)
@@ -81,13 +82,14 @@ def draw(view: MachineView) -> tuple[str, Spec] | None:
         "title": {"text": "Heat", "subtitle": subtitle},
         "data": {"name": "heat"},
         "spacing": 8,
+        "usermeta": fit(200, WIDTH, 170),
         "vconcat": [_panel(panel, panel == panels[-1]) for panel in panels],
     }
     return view.name, with_rows(spec, "heat", rows)
 
 
 def _panel(panel: str, last: bool) -> Spec:
-    y = channel("value", "quantitative", title=panel, scale={"zero": panel in (LOAD, POWER)})
+    y = channel("value", "quantitative", title=panel, scale={"zero": panel in (LOAD, POWER, WAITING)})
     if panel == HEAT:
         names = "[" + ", ".join(f"'{level}'" for level in LEVELS) + "][datum.value]"
         y |= {
@@ -110,13 +112,14 @@ def _panel(panel: str, last: bool) -> Spec:
     }
 
 
-def _values(reading: Reading) -> Iterator[tuple[str, str, float]]:
+def values(reading: Reading) -> Iterator[tuple[str, str, float]]:
+    """What a reading tells: panel, series and value."""
     level = _level(reading)
     if level is not None:
         yield HEAT, "machine", float(level)
     for series in SERIES:
         value = next((told for name in series.fields if (told := _field(reading, name)) is not None), None)
-        if value is not None:
+        if isinstance(value, (int, float)):
             yield series.panel, series.name, float(value) / series.unit
 
 
@@ -128,14 +131,16 @@ def _field(reading: Reading, name: str) -> Any:
 
 def _level(reading: Reading) -> int | None:
     """The level of heat, or None where the system says nothing of it."""
-    state = {"nominal": 0, "fair": 1, "serious": 2, "critical": 3}.get(reading.get("thermal_state") or "")
+    state = {"nominal": 0, "fair": 1, "serious": 2, "critical": 3}.get(str(reading.get("thermal_state")))
     pressure = reading.get("thermal_pressure")
-    reasons = (reading.get("gpu") or {}).get("throttle_reasons")
+    reasons = _field(reading, "gpu.throttle_reasons")
     told = [
         state,
-        LEVELS.index(pressure) if pressure in LEVELS else None,
+        LEVELS.index(pressure) if isinstance(pressure, str) and pressure in LEVELS else None,
         None if reading.get("cpu_throttled") is None else SLOWED * bool(reading["cpu_throttled"]),
-        None if reasons is None else SLOWED * any(str(reason).startswith("thermal") for reason in reasons),
+        None
+        if not isinstance(reasons, list)
+        else SLOWED * any(str(reason).startswith("thermal") for reason in reasons),
     ]
     return max((level for level in told if level is not None), default=None)
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.charts import _heat
-from mtbench.report.charts._spec import PAGE_WIDTH, Spec, channel, flat, with_rows
+from mtbench.report.charts._spec import PAGE_WIDTH, Spec, channel, fit, flat, with_rows
 from mtbench.report.tables import ALL_DTYPES, shape
 from mtbench.report.views import SectionView
 from mtbench.results import format
@@ -43,6 +43,7 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
         "facet": channel("dtype", "nominal", title=None),
         "columns": beside,
         "spacing": 18,
+        "usermeta": fit(46, 76, 90, dtypes, len(lengths)) | {"caption": "Time of {arm_b} ÷ time of {arm_a}"},
         "spec": {"width": {"step": step}, "height": {"step": 42}, "layer": layers},
     }
     return f"{view.name}-ratio", with_rows(spec, "cells", cells)

@@ -7,9 +7,11 @@ from mtbench.report.charts._spec import (
     by_contender,
     channel,
     decades,
+    fit,
     if_picked,
     legend,
     logarithmic,
+    narrow_legend,
     padded,
     picking,
     present,
@@ -101,6 +103,7 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         "width": WIDTH,
         "height": HEIGHT,
         "layer": layer,
+        "usermeta": fit(240, WIDTH, 80, **narrow_legend(styles)),
     }
     lines, words = _roofs(roofs, ridges, x, y)
     return view.ground.stem, with_rows(spec, "points", points, roofs=lines, names=words)

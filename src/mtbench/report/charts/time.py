@@ -1,4 +1,4 @@
-"""Time against sequence length: rows dtype, columns batch size, colour contender, the interval as a band."""
+"""Time against sequence length: a panel for each dtype and batch size, colour contender, the interval as a band."""
 
 from typing import Any
 
@@ -10,9 +10,11 @@ from mtbench.report.charts._spec import (
     Spec,
     by_contender,
     channel,
+    fit,
     if_picked,
     legend,
     logarithmic,
+    narrow_legend,
     padded,
     picking,
     present,
@@ -33,6 +35,9 @@ TIME_LABEL = (
     "datum.value >= 1e3 ? format(datum.value / 1e3, '~g') + ' µs' : format(datum.value, '~g') + ' ns'"
 )
 
+LEAST_WIDTH, MOST_BESIDE = 190, 5
+"""Pixels of a panel that can still be read, and as many as are read side by side."""
+
 Row = dict[str, Any]
 
 TOOLTIP = {
@@ -49,6 +54,7 @@ TOOLTIP = {
 _POINT: dict[str, Any] = {
     "label": pl.String,
     "hollow": pl.Boolean,
+    "panel": pl.String,
     "dtype": pl.String,
     "batch_size": pl.Int64,
     "seq_len": pl.Int64,
@@ -73,6 +79,7 @@ def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     found = [
         {name: row[name] for name in ("label", "hollow", "batch_size", "seq_len")}
         | {"dtype": row["held_dtype"] or ALL_DTYPES}
+        | {"panel": f"{row['held_dtype'] or ALL_DTYPES}, batch {row['batch_size']}"}
         | {"ns": row[metric.ns], "low_ns": row[metric.low_ns], "high_ns": row[metric.high_ns]}
         | _words(row, metric)
         for row in timed.iter_rows(named=True)
@@ -109,9 +116,11 @@ def _words(row: Row, metric: Metric) -> Row:
 
 def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
     lengths, columns = sorted(points["seq_len"].unique()), points["batch_size"].n_unique()
-    width = max(130, min(640, (PAGE_WIDTH - 110) // columns - 22))
+    panels = points.select("panel", "dtype", "batch_size").unique().sort("dtype", "batch_size")["panel"].to_list()
+    beside = columns if columns <= MOST_BESIDE else min(len(panels), MOST_BESIDE)
+    width = max(LEAST_WIDTH, min(640, (PAGE_WIDTH - 110) // beside - 22))
     styles = present(view.styles, points)
-    names = legend(styles, columns * (width + 22))
+    names = legend(styles, beside * (width + 22))
     times = [value for name in ("ns", "low_ns", "high_ns") for value in points[name].drop_nulls().to_list()]
     base = {
         "x": channel(
@@ -159,14 +168,14 @@ def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
             "encoding": base | {"y": y, "shape": shapes, "tooltip": tooltip(points, TOOLTIP)},
         },
     ]
-    rows = channel("dtype", "nominal", title=None, header={"labelAngle": -90})
-    batches = channel("batch_size", "ordinal", title=None, header={"labelExpr": "'batch ' + (datum.label)"})
     spec = {
         "title": title,
         "data": {"name": "points"},
         "params": [picking("points_layer")],
-        "facet": {"row": rows, "column": batches},
+        "facet": channel("panel", "nominal", title=None, sort=panels),
+        "columns": beside,
         "spacing": 14,
         "spec": {"width": width, "height": max(170, min(300, width // 2)), "layer": layer},
+        "usermeta": fit(LEAST_WIDTH, 640, 90, len(panels), beside=beside, **narrow_legend(styles)),
     }
     return with_rows(spec, "points", points)

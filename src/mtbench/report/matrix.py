@@ -1,0 +1,132 @@
+"""The matrix of verdicts: every contender in every cell of a section, its time and how that compares with one of them.
+
+Below it stands why jobs have no result. Both are HTML, for readers without JavaScript too; with it, another baseline may be
+chosen, and the words of each cell come from the rows of the ratio's chart.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from mtbench.report.charts.ratio import rows
+from mtbench.report.tables import ALL_DTYPES, Metric
+from mtbench.report.views import SectionView
+from mtbench.results import format
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender in one cell: a time with its interval, or a status, or neither where it was not asked for. `ratio`,
+    `verdict` and `words` compare it with the baseline; None where that has no time, or is it."""
+
+    label: str
+    row: int | None = None
+    time: str = ""
+    interval: str = ""
+    fastest: bool = False
+    status: str = ""
+    ratio: str | None = None
+    verdict: str | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell of a section, with an entry for each label."""
+
+    dtype: str
+    batch_size: int
+    seq_len: int
+    entries: list[Entry]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A section in one metric. `chart` names the chart whose rows have the ratios of all pairs."""
+
+    metric: Metric
+    chart: str
+    baseline: str | None
+    labels: list[str]
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why some jobs have no result: their status and reason, the contenders, and the cells in words."""
+
+    status: str
+    reason: str
+    labels: list[str]
+    cells: list[str]
+
+
+def matrix(view: SectionView) -> Matrix | None:
+    """The matrix of a section; None where no contender has a time in this metric."""
+    newest = _newest(view.records)
+    timed = newest.filter(pl.col("charted") & pl.col(view.metric.ns).is_not_null())
+    if timed.is_empty():
+        return None
+    there = set(newest["label"])
+    labels = [label for label in view.styles if label in set(timed["label"])]
+    labels += sorted(there - set(labels) - set(newest.filter("hollow")["label"]))
+    baseline = view.pair[0] if view.pair else None
+    compared = {} if baseline is None else {_place(row): row for row in rows(view.ratios.filter(a=baseline)).to_dicts()}
+    cells: dict[tuple[str, int, int], dict[str, Row]] = {}
+    for row in newest.sort("batch_size", "seq_len").iter_rows(named=True):
+        cell = (row["held_dtype"] or ALL_DTYPES, row["batch_size"], row["seq_len"])
+        cells.setdefault(cell, {})[row["label"]] = row
+    lines = []
+    for (dtype, batch_size, seq_len), found in sorted(cells.items()):
+        times = [row[view.metric.ns] for row in found.values() if row["charted"] and row[view.metric.ns] is not None]
+        best = min(times, default=None)
+        entries = [
+            _entry(view, label, found.get(label), compared.get((dtype, batch_size, seq_len, label)), best)
+            for label in labels
+        ]
+        lines.append(Line(dtype, batch_size, seq_len, entries))
+    return Matrix(view.metric, f"{view.name}-ratio", baseline, labels, lines)
+
+
+def reasons(records: pl.DataFrame) -> list[Reason]:
+    """Why jobs of a section have no result, those that concern most jobs first."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in _newest(records).filter(~pl.col("status").is_in(["ok", "unverified"])).iter_rows(named=True):
+        found.setdefault((row["status"], row["reason"] or ""), []).append(row)
+    return [
+        Reason(status, reason, list(dict.fromkeys(row["label"] for row in own)), [_shape(row) for row in own])
+        for (status, reason), own in sorted(found.items(), key=lambda each: -len(each[1]))
+    ]
+
+
+def _newest(records: pl.DataFrame) -> pl.DataFrame:
+    """Of each contender in each cell the record that counts, else the newest."""
+    place = ["held_dtype", "batch_size", "seq_len", "label"]
+    ordered = records.sort(pl.col("charted") | pl.col("hollow"), "finished_at", "row", nulls_last=False)
+    return ordered.unique(place, keep="last", maintain_order=True)
+
+
+def _entry(view: SectionView, label: str, row: Row | None, compared: Row | None, best: float | None) -> Entry:
+    if row is None:
+        return Entry(label)
+    metric = view.metric
+    ns = row[metric.ns] if row["charted"] else None
+    if ns is None:
+        return Entry(label, row["row"], status=row["status"])
+    interval = format.interval(ns, row[metric.low_ns], row[metric.high_ns], row["confidence"])
+    entry = Entry(label, row["row"], format.duration(ns), interval, ns == best)
+    if compared is None:
+        return entry
+    words = f"{compared['bounds']}; {compared['evidence']}"
+    return replace(entry, ratio=compared["ratio_text"], verdict=compared["verdict"], words=words)
+
+
+def _place(row: Row) -> tuple[str, int, int, str]:
+    return row["dtype"], row["batch_size"], row["seq_len"], row["b"]
+
+
+def _shape(row: Row) -> str:
+    return f"{row['dtype']} batch {row['batch_size']} sequence {row['seq_len']}"

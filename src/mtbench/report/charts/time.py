@@ -117,7 +117,7 @@ def _words(row: Row, metric: Metric) -> Row:
 def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
     lengths, columns = sorted(points["seq_len"].unique()), points["batch_size"].n_unique()
     panels = points.select("panel", "dtype", "batch_size").unique().sort("dtype", "batch_size")["panel"].to_list()
-    beside = columns if columns <= MOST_BESIDE else min(len(panels), MOST_BESIDE)
+    beside = columns if 1 < columns <= MOST_BESIDE else min(len(panels), MOST_BESIDE)
     width = max(LEAST_WIDTH, min(640, (PAGE_WIDTH - 110) // beside - 22))
     styles = present(view.styles, points)
     names = legend(styles, beside * (width + 22))

@@ -1,0 +1,93 @@
+"""How long 10,000 records take: a benchmark to run by hand, `python tests/scale.py [RECORDS]`; nothing here is asserted.
+
+Builds synthetic records, each in a folder of its own, then the report, and prints processor time (user and system), memory and
+the weight of what a reader loads first.
+"""
+
+import argparse
+import itertools
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import polars as pl
+
+from mtbench.plain import to_json
+from mtbench.results import record as records
+from mtbench.results.record import Record
+from record_builder import ARMS, measured
+
+DTYPES = ("float32", "bfloat16")
+BATCH_SIZES = (1, 2, 4, 8, 16)
+SEQ_LENS = (32, 64, 128, 256, 512)
+
+
+def synthetic(count: int, restarts: int = 3, rounds: int = 8) -> Iterator[Record]:
+    """So many records of as many operators as it takes; the samples of each arm and shape are drawn once."""
+    rng = random.Random(0)
+    shapes = list(itertools.product(DTYPES, BATCH_SIZES, SEQ_LENS, ARMS))
+    models = [
+        measured(arm, rng, restarts=restarts, rounds=rounds, dtype=dtype, batch_size=batch, seq_len=length)
+        for dtype, batch, length, arm in shapes
+    ]
+    for number in range(count):
+        model, operator = models[number % len(models)], f"operator_{number // len(models) + 1:03}"
+        cell = {"operator": operator, "dtype": model.dtype, "batch": model.batch_size, "length": model.seq_len}
+        yield replace(model, operator=operator, cell_id=to_json(cell), job_id=to_json(cell | {"arm": model.arm}))
+
+
+def write(count: int, folder: Path) -> None:
+    """As a sweep writes them, but without waiting for the disk."""
+    schema = records.schema()
+    for number, one in enumerate(synthetic(count)):
+        own = folder / one.operator / f"{number:06}"
+        own.mkdir(parents=True)
+        row = asdict(one)
+        frame = pl.DataFrame({name: [row[name]] for name in schema}, schema=schema, strict=True)
+        frame.write_parquet(own / records.FILE_NAME, compression="zstd")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=10_000)
+    parser.add_argument("--keep", type=Path, help="the folder to write into, and to read from where it is there")
+    parser.add_argument("--merged", action="store_true", help="read one merged file instead of as many folders")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.keep or Path(temporary)
+        source, out = folder / "records", folder / "reports"
+        if not source.exists():
+            write(chosen.count, source)
+        if chosen.merged:
+            from mtbench.results.merging import merge
+
+            merge([source], folder / "all.parquet")
+            source = folder / "all.parquet"
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        started = time.perf_counter()
+        from mtbench.report import build
+
+        build([source], out)
+        wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+        user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+        memory = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        print(f"report: {user:.1f} s user, {system:.1f} s system, {wall:.1f} s in all, {memory / 2**20:.0f} MiB")
+        files = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
+        page_names = ("index", "operator_001", "roofline", "job")
+        for name in page_names:
+            loaded = [
+                f"{name}.html",
+                *(f"assets/{one}" for one in ("report.js", "report.css", "vega.js", f"charts-{name}.js")),
+            ]
+            size = sum(files.get(Path(one), 0) for one in loaded)
+            print(f"{name}.html loads {size / 1e6:.2f} MB")
+        print(f"{len(files)} files, {sum(files.values()) / 1e6:.0f} MB in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -331,6 +331,8 @@ def test_certainty_has_a_reason_for_each_kind_of_doubt() -> None:
         why(timed("mlx", 1e5, restarts=1, rounds=2), timed("torch", 1.01e5, restarts=1, rounds=2))
         == "open: only 2 rounds"
     )
+    for few, said in ((1, "likely: only 1 restart"), (2, "likely: only 2 restarts"), (3, "sure")):
+        assert why(timed("mlx", 1e5, restarts=few), timed("torch", 2e5, restarts=few)) == said
     assert why(timed("mlx", 1e5, sweep_id="a"), timed("torch", 1.1e5, 0.01, noise=4)) == "open: measured in two sweeps"
     assert why(timed("mlx", 1e5, 0.0001), timed("torch", 1.005e5, 0.0001)) == "likely: too little to matter"
 

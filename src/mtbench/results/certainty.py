@@ -10,7 +10,8 @@ from mtbench.results.verdicts import Comparison
 SURE, LIKELY, OPEN = "sure", "likely", "open"
 
 LEVELS = (SURE, LIKELY, OPEN)
-"""sure: a verdict. likely: the interval excludes 1, and yet there is no verdict. open: it could be either."""
+"""sure: a verdict from restarts enough to tell how much they differ. likely: a verdict from fewer, or the interval excludes 1,
+and yet there is no verdict. open: it could be either."""
 
 
 LONE_ROUND = 5.0
@@ -41,8 +42,9 @@ def equal(one: Comparison) -> bool:
 
 def certainty(one: Comparison) -> Certainty:
     """How sure it is that the two differ as the ratio says, or are equal where the verdict is equivalent."""
-    if one.verdict in ("faster", "slower", "equivalent"):
-        return Certainty(SURE)
+    restarts = f"only {one.restarts} {plural(one.restarts, 'restart')}"
+    if one.verdict in ("faster", "slower", "equivalent"):  # what is assumed of restarts may be too little on a busy machine
+        return Certainty(LIKELY, restarts) if one.spread_assumed else Certainty(SURE)
     if one.verdict == "descriptive":
         apart = f"measured {one.reason}" if one.reason else "not interleaved"
         bounded = one.bounds is not None and one.differs
@@ -54,7 +56,6 @@ def certainty(one: Comparison) -> Certainty:
         return Certainty(OPEN, "could be either")
     if one.p_value > ALPHA:
         few = one.restarts < FEWEST_RESTARTS
-        restarts = f"only {one.restarts} {plural(one.restarts, 'restart')}"
         return Certainty(LIKELY, restarts if few else "not sure among so many comparisons")
     return Certainty(LIKELY, "too little to matter" if equal(one) else "may be too little to matter")
 

@@ -9,7 +9,7 @@ import pytest
 
 from mtbench.api import read
 from mtbench.plain import to_json
-from mtbench.report import build, tables
+from mtbench.report import build, front, tables
 from mtbench.report.contents import contents
 from mtbench.results.record import Record, write
 from record_builder import record, with_blocks
@@ -107,3 +107,10 @@ def test_numpy_is_in_no_first_pair_and_two_machines_are_in_none(tmp_path: Path) 
 def test_a_report_without_a_checked_time_says_so(tmp_path: Path) -> None:
     folder = written(tmp_path / "in", [record("torch", status="unverified", source="llama-bench")])
     assert "Nothing was measured and verified." in build([folder], tmp_path / "out").read_text()
+
+
+def test_equally_fast_libraries_have_no_best(tmp_path: Path) -> None:
+    """That two are equal is sure, and proves neither to be the best."""
+    equal = [with_blocks(record(arm), [[1e5, 1.0001e5] * 4] * 5) for arm in ("mlx", "torch")]
+    (table,), _ = front.matrix(contents(tables.load([written(tmp_path / "in", equal)])).answers, {})
+    assert [cell["proved"] for row in table["rows"] for cell in row["cells"].values()] == ["", ""]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +80,31 @@ def test_what_is_less_sure_for_a_form_that_is_not_the_fastest_names_it() -> None
         "Plain shapes, softmax, float32: mlx is likely 1.3x faster [1.3, 1.3] than torch_compiled (likely: only 1 round of "
         "torch)."
     ]
+
+
+def test_the_fastest_is_open_while_any_library_may_be_faster() -> None:
+    """torch is beaten for sure; jax, farther away in the middle, could still be faster."""
+    wild = with_blocks(record("jax"), [[1e5 * ns] * 8 for ns in (0.7, 2.4, 1.4, 0.8, 1.9)])
+    records = [timed("mlx", 1e5), timed("torch", 1.3e5), wild]
+    found = answered(records)
+    (text,) = found.headline
+    assert text.startswith("Plain shapes, softmax, float32: open between mlx and jax: anything from ")
+    assert text.endswith(" faster (could be either); mlx is 1.3x faster [1.3, 1.3] than torch (sure).")
+    assert [one.certainty for one in found.of("fastest")] == ["open"]
+    many = [replace(one, operator=f"op{number}", cell_id=str(number)) for number in range(4) for one in records]
+    assert answered(many).headline == ["Plain shapes, 4 cells: open in 4."]
+    sizes = [replace(one, seq_len=seq, cell_id=str(seq)) for seq in (64, 128) for one in records]
+    assert said(sizes)[0].startswith("Plain shapes, softmax, float32: open between jax and mlx at 2 of 2 shapes")
+
+
+def test_a_rival_of_which_less_is_known_has_its_own_certainty() -> None:
+    lone = with_blocks(record("jax"), [[9e5]])
+    found = answered([timed("mlx", 1e5), timed("torch", 1.3e5), lone])
+    assert found.headline == [
+        "Plain shapes, softmax, float32: mlx is 1.3x faster [1.3, 1.3] than torch (sure), likely 9.0x faster than jax "
+        "(likely: only 1 round)."
+    ]
+    assert [one.certainty for one in found.of("fastest")] == ["likely"]
 
 
 def test_a_tie_is_a_result_of_its_own() -> None:

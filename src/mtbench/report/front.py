@@ -90,7 +90,9 @@ def matrix(found: Answers, page_names: dict[str, str]) -> tuple[list[Row], int]:
 
 def _row(one: Round, contest: Contest, shape: str, told: dict[str, list[str]], page_names: dict[str, str]) -> Row:
     page = page_names.get(contest.winner.row["page"], "")
-    decided = all(rival.certainty.level == SURE for rival in contest.rivals) and bool(contest.rivals)
+    decided = bool(contest.rivals) and all(
+        rival.certainty.level == SURE and rival.comparison.verdict == "slower" for rival in contest.rivals
+    )
     cells = {form.name: _cell(contest, form, decided, page) for form in contest.forms}
     return {
         "subject": one.group.subject(told[one.group.operator]),

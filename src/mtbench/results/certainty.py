@@ -43,7 +43,11 @@ def equal(one: Comparison) -> bool:
 def certainty(one: Comparison) -> Certainty:
     """How sure it is that the two differ as the ratio says, or are equal where the verdict is equivalent."""
     restarts = f"only {one.restarts} {plural(one.restarts, 'restart')}"
-    if one.verdict in ("faster", "slower", "equivalent"):  # what is assumed of restarts may be too little on a busy machine
+    if one.verdict in (
+        "faster",
+        "slower",
+        "equivalent",
+    ):  # what is assumed of restarts may be too little on a busy machine
         return Certainty(LIKELY, restarts) if one.spread_assumed else Certainty(SURE)
     if one.verdict == "descriptive":
         apart = f"measured {one.reason}" if one.reason else "not interleaved"

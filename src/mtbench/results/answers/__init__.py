@@ -135,7 +135,7 @@ def _counted(own: Sequence[Round], here: Sequence[Answer], several: bool) -> str
     sure: Counter[str] = Counter()
     equal = unclear = alone = 0
     for contest in (contest for one in own for contest in one.contests):
-        rival = next(iter(contest.rivals), None)
+        rival = contest.hinge
         if rival is None:
             alone += 1
         elif is_equal(rival.comparison) and rival.certainty.level != OPEN:
@@ -144,7 +144,7 @@ def _counted(own: Sequence[Round], here: Sequence[Answer], several: bool) -> str
             unclear += 1
         else:
             won[rival.winner.library] += 1
-            sure[rival.winner.library] += rival.certainty.level == SURE
+            sure[rival.winner.library] += all(one.certainty.level == SURE for one in contest.rivals)
     cells = won.total() + equal + unclear + alone
     group = here[0].group
     clauses = [f"{library} is fastest in {count} (sure in {sure[library]})" for library, count in won.most_common()]

@@ -15,7 +15,7 @@ from mtbench.results import comparison, samples
 from mtbench.results.answers.regimes import REGIMES, regime
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import named, names_that_differ
-from mtbench.results.certainty import LEVELS, Certainty, certainty
+from mtbench.results.certainty import LEVELS, OPEN, Certainty, certainty
 from mtbench.results.comparison import Timing
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
@@ -141,6 +141,11 @@ class Contest:
             return [self._rival([form]) for form in own[:1]]
         found = [self._rival([form for form in self.forms if form.library == one]) for one in others]
         return sorted(found, key=lambda rival: rival.comparison.ratio)
+
+    @property
+    def hinge(self) -> Rival | None:
+        """The rival on which it hinges who is fastest: the closest one of those of which it is open, else the closest."""
+        return next((one for one in self.rivals if one.certainty.level == OPEN), next(iter(self.rivals), None))
 
     def _rival(self, forms: Sequence[Form]) -> Rival:
         doubt = max(forms, key=lambda form: LEVELS.index(certainty(self.over[form.name]).level))

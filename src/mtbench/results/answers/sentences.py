@@ -34,7 +34,7 @@ def fastest(one: Round) -> tuple[str, str]:
     """Who is fastest in a group, without its title, and how sure that is, one of LEVELS."""
     if not one.contests:
         return f"no time: {failures(one.failed)}.", OPEN
-    rivals = {contest.shape: contest.rivals[0] for contest in one.contests if contest.rivals}
+    rivals = {contest.shape: contest.hinge for contest in one.contests if contest.hinge is not None}
     if not rivals:
         only = ", ".join(dict.fromkeys(contest.winner.name for contest in one.contests))
         ns = [contest.winner.ns for contest in one.contests]
@@ -43,7 +43,7 @@ def fastest(one: Round) -> tuple[str, str]:
     shapes = list(rivals)
     decided = {shape: rival for shape, rival in rivals.items() if _differs(rival)}
     winners = Counter(rival.winner.library for rival in decided.values())
-    equal = [shape for shape, rival in rivals.items() if is_equal(rival.comparison)]
+    equal = [shape for shape, rival in rivals.items() if is_equal(rival.comparison) and rival.certainty.level != OPEN]
     unclear = [shape for shape in shapes if shape not in decided and shape not in equal]
     if len(shapes) == 1:
         return _alone(one, next(iter(rivals.values())))
@@ -60,35 +60,40 @@ def fastest(one: Round) -> tuple[str, str]:
     if unclear:
         clauses.append(f"open at {_listed(unclear, shapes)}")
     depends = "it depends on the shape: " if len(winners) > 1 else ""
-    level = _together([*(rival.certainty for rival in decided.values()), *[Certainty(OPEN)] * len(unclear)])
+    every = [rival.certainty for contest in one.contests for rival in contest.rivals]
+    level = _together([*every, *[Certainty(OPEN)] * len(unclear)])
     lost = _lost(one)
     return f"{depends}{'; '.join(clauses)}{lost}.", level
 
 
 def _alone(one: Round, rival: Rival) -> tuple[str, str]:
     """Of a single shape."""
-    others = one.contests[0].rivals[1:]
+    others = [each for each in one.contests[0].rivals if each is not rival]
+    level = _together([each.certainty for each in one.contests[0].rivals])
     winner, other, found, sure = rival.winner.name, rival.form.name, rival.comparison, rival.certainty
     lost = _lost(one)
+    closer = "".join(
+        f"; {winner} is {_beats(each)}" for each in others if _differs(each) and each.comparison.ratio < found.ratio
+    )
     if is_equal(found) and sure.level != OPEN:
         return (
             f"{winner} and {other} are equally fast, within {percent(_apart(found))} ({sure.level}){lost}.",
-            sure.level,
+            level,
         )
     if rival.doubt is not rival.form and sure.level == OPEN and _shown(found):
         but = f"{_faster(rival)} than {other}, but {rival.doubt.name} {sure.why}"
-        return f"open between {winner} and {rival.form.library}: {but}{lost}.", OPEN
+        return f"open between {winner} and {rival.form.library}: {but}{closer}{lost}.", OPEN
     if sure.level == OPEN or found.ratio < 1:
-        return f"open between {winner} and {other}: {either(found)} ({sure.why}){lost}.", OPEN
-    further = [
-        f"{_faster(one)} than {one.form.name}" for one in others if _differs(one) and one.certainty.level == sure.level
-    ]
+        return f"open between {winner} and {other}: {either(found)} ({sure.why}){closer}{lost}.", OPEN
+    beaten = [each for each in others if _differs(each)]
+    alike = [each for each in beaten if each.certainty.level == sure.level]
     text = f"{winner} is {'likely ' * (sure.level == LIKELY)}{_faster(rival)} than {other}"
-    text += "".join(f", {each}" for each in further)
+    text += "".join(f", {_faster(each)} than {each.form.name}" for each in alike)
     of_another = (
         f"{sure.level}: {sure.why} of {rival.doubt.name}" if rival.doubt is not rival.form and sure.why else sure
     )
-    return f"{text} ({of_another}){lost}.", sure.level
+    unlike = "".join(f", {_beats(each)}" for each in beaten if each.certainty.level != sure.level)
+    return f"{text} ({of_another}){unlike}{lost}.", level
 
 
 def _undecided(
@@ -123,6 +128,12 @@ def _won(won: dict[Shape, Rival], libraries: bool) -> str:
         return f"{who} is {'likely ' * likely}{_faster(next(iter(won.values())))} than {than}"
     ratios = [rival.comparison.ratio for rival in won.values()]
     return f"{who} is {'likely ' * likely}{_range(times(min(ratios)), times(max(ratios)))} faster than {than}"
+
+
+def _beats(rival: Rival) -> str:
+    """`likely 3.2x faster than torch (likely: only 2 restarts)`."""
+    likely = "likely " * (rival.certainty.level == LIKELY)
+    return f"{likely}{_faster(rival)} than {rival.form.name} ({rival.certainty})"
 
 
 def _faster(rival: Rival) -> str:

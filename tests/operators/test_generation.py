@@ -80,6 +80,14 @@ def test_a_text_that_is_not_greedy_is_a_mismatch(change: str) -> None:
         judge(problem, seed, prompts, tokens)
 
 
+@pytest.mark.parametrize("token", [-1, 128])
+def test_a_text_of_no_tokens_at_all_is_a_mismatch(token: int) -> None:
+    problem = text("llama3")
+    (prompts,), seed = draw(problem, Shape(1, 9), "float64")
+    with pytest.raises(Mismatch):
+        judge(problem, seed, prompts, np.full((1, NEW), float(token)))
+
+
 def test_a_token_that_is_nearly_as_likely_is_right() -> None:
     """Which of two it is is decided by rounding, and all that follows with it."""
     problem: Any = text("llama3")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mtbench.language_models.config import LanguageModel
 from mtbench.language_models.definition import Read, last_logits
 
-NO_TOKEN = -1
+NO_TOKEN = -(2**63)
+"""What a reference has in place of tokens. No library makes it: where llama.cpp can choose none it says -1."""
 
 NEVER = 1e9
 """The regret of what is no token of the vocabulary."""

@@ -240,7 +240,7 @@ def test_verdicts_are_corrected_for_their_number() -> None:
         return [line.rpartition("] ")[2] for line in Pipe().end(records) if line.startswith(" mlx")]
 
     assert verdicts(16) == ["slower"]
-    assert verdicts(16, 32) == ["inconclusive  (not sure among so many comparisons)"] * 2
+    assert verdicts(16, 32) == ["inconclusive  (not significant after correction)"] * 2
 
 
 def test_pairs_are_formed_by_restart_and_round() -> None:

@@ -201,8 +201,8 @@ def test_a_record_with_a_source_cannot_be_ok(measurements: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("notes.csv", "a,b\n1,2\n", "of no format that is known"),
-        ("broken.json", "{", "of no format that is known"),
+        ("notes.csv", "a,b\n1,2\n", "has no known format"),
+        ("broken.json", "{", "has no known format"),
         ("new.json", LLMFIT.replace('"schemaVersion": 1', '"schemaVersion": 2'), "schema version 2 is not known"),
         ("benchmark_results.csv", LATER_LAYERS.replace("MHSA", "Mamba"), "line 2: .*no layer 'Mamba"),
         ("benchmark_results.csv", LATER_LAYERS.replace("0.31", "nan"), "line 2|no time above 0"),

@@ -254,7 +254,7 @@ BAD = {
     failed_self_test: "the self-test of this machine failed: 11 of 12",
     faster_than_its_roof: "faster than its own roof",
     a_roof_that_no_machine_has: "implausible: a peak rate that no machine has",
-    faster_than_its_samples: "implausible: its times are not what its samples come to",
+    faster_than_its_samples: "implausible: its times do not follow from its samples",
     without_samples: "implausible: a speed without samples",
     no_time_at_all: "implausible: not a record (its latency is no time that was measured)",
     from_the_future: "implausible: its dates are missing, or in the future",

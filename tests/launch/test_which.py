@@ -82,7 +82,7 @@ def test_with_less_time_what_matters_least_is_left_out_and_told(whole: Plan) -> 
     assert arms(least, "causal_lm") == {"torch", "mlx", "mlx_compiled"}
     assert least.plan.protocol.restarts == 3
     text = "\n".join(least.lines())
-    assert "Left out for want of time: one layer; the whole model, compiled; the whole model in float32" in text
+    assert "Left out for lack of time: one layer; the whole model, compiled; the whole model in float32" in text
     assert "--minutes" in text
     assert least.plan.protocol.stop_after == 6
 

@@ -111,7 +111,7 @@ def test_a_token_that_is_nearly_as_likely_is_right() -> None:
 
 
 def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"phase=prefill makes no text; leave operator.params.new_tokens out"):
+    with pytest.raises(ConfigError, match=r"phase=prefill generates no text; leave operator.params.new_tokens out"):
         replace(lm("llama3"), new_tokens=3)  # type: ignore[type-var, call-arg]
     with pytest.raises(ConfigError, match="generate starts with an empty cache"):
         text("llama3").check(Shape(1, 4, 9))

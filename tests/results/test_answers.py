@@ -130,7 +130,7 @@ def test_one_block_proves_nothing_however_far_apart() -> None:
     assert any("fewer than 3 restarts" in str(one) for one in answered(records).caveats)
     records = [timed("mlx", 1e5, restarts=1, rounds=1), timed("torch", 2e5, restarts=1, rounds=1)]
     assert said(records) == [
-        "Plain shapes, softmax, float32: open between mlx and torch: measured 2.0x apart, and nothing bounds it (only 1 round)."
+        "Plain shapes, softmax, float32: open between mlx and torch: measured 2.0x apart, without an interval (only 1 round)."
     ]
 
 

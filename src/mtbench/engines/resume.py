@@ -98,7 +98,7 @@ def changed(plan: Plan, settings: Sequence[str]) -> Protocol:
         name = key.removeprefix("protocol.")
         if not given or not key.startswith("protocol.") or name not in CHANGEABLE:
             known = ", ".join(f"protocol.{each}" for each in CHANGEABLE)
-            raise ConfigError(f"{setting} cannot be changed in a sweep that was begun; what can: {known}.")
+            raise ConfigError(f"{setting} cannot be changed in a sweep that has begun; these can: {known}.")
         kinds: Mapping[str, type[int] | type[float] | type[str]] = {"restarts": int, "stop_after": float}
         try:
             values[name] = None if text == "null" else kinds.get(name, str)(text)

@@ -62,7 +62,7 @@ def check(settings: EngineSettings) -> EngineSettings:
         if value is not None and value <= 0:
             raise ConfigError(f"engine.{name}={value} must be more than 0.")
     if settings.each not in (None, "machine"):
-        raise ConfigError(f"engine.each={settings.each} cannot be; what can: machine.")
+        raise ConfigError(f"engine.each={settings.each} is not valid; valid: machine.")
     if settings.gpus is not None and settings.each is not None:
         raise ConfigError("engine.gpus and engine.each exclude each other: each=machine takes whole machines.")
     if settings.each is not None and settings.shards is not None:
@@ -109,9 +109,9 @@ def _gpus(settings: EngineSettings) -> Any:
     if given is None or given == "all":
         return given
     if settings.name == "ray":
-        raise ConfigError(f"engine.gpus={given} cannot be with engine=ray; what can: all.")
+        raise ConfigError(f"engine.gpus={given} is not valid with engine=ray; valid: all.")
     numbers = [given] if isinstance(given, int) else given
     fits = isinstance(numbers, list | tuple) and numbers and all(type(one) is int and one >= 0 for one in numbers)
     if not fits or len(set(numbers)) < len(numbers):
-        raise ConfigError(f"engine.gpus={given} cannot be; what can: all, or numbers in brackets, such as [0,1].")
+        raise ConfigError(f"engine.gpus={given} is not valid; valid: all, or numbers in brackets, such as [0,1].")
     return list(numbers)

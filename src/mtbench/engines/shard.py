@@ -45,7 +45,7 @@ class Told(Progress):
         try:
             self.tell(self.state)
         except OSError as error:  # a shared folder that is full or gone for a moment; records have their own care
-            print(f"cannot say how far it is: {error}", flush=True)
+            print(f"cannot report its progress: {error}", flush=True)
 
     def restart_started(self, restart: int) -> None:
         self._say_now_and_then()

@@ -83,10 +83,12 @@ def own_processors(parts: int, plan: Plan) -> list[tuple[int, ...]]:
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("Shards side by side need Linux: other systems do not let a program choose its processors.")
     if plan.protocol.cpus:
-        raise ConfigError("protocol.cpus cannot be with shards side by side: each has processors of its own.")
+        raise ConfigError(
+            "protocol.cpus cannot be combined with shards side by side: each shard has its own processors."
+        )
     cores = processors.cores(processors.usable())
     if len(cores) < parts:
-        raise ConfigError(f"{parts} shards side by side need as many cores, and {len(cores)} can be used here.")
+        raise ConfigError(f"{parts} shards side by side need as many cores, but only {len(cores)} can be used here.")
     return processors.dealt(cores, parts)
 
 

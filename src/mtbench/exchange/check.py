@@ -118,7 +118,7 @@ def _unverified(one: Record) -> Iterator[str]:
     if one.status == "unverified":
         yield "unverified: no answer was checked"
     elif one.status not in KEPT:
-        yield f"its status is {one.status}: that says something of one run alone"
+        yield f"its status is {one.status}: that tells about one run only"
     elif one.status == "ok" and not _checked(one):
         yield "unverified: its error is not known, or larger than its tolerance"
 
@@ -142,7 +142,7 @@ def _implausible(one: Record, now: datetime) -> Iterator[str]:
         yield "implausible: a speed without samples"
         return
     if any(not _near(*pair) for pair in _recomputed(one)):
-        yield "implausible: its times are not what its samples come to"
+        yield "implausible: its times do not follow from its samples"
     if one.flops is not None and one.throughput_ns and not _near(one.flops_per_s, one.flops / one.throughput_ns * 1e9):
         yield "implausible: its rate is not its work over its time"
 

@@ -40,8 +40,8 @@ def import_files(paths: Sequence[Path], out: Path) -> Imported:
         if kind is None:
             if named:
                 known = ", ".join(one.NAME for one in FORMATS)
-                raise ConfigError(f"{path} is of no format that is known: {known}.")
-            left_out.append(f"{path}: left out, of no known format")
+                raise ConfigError(f"{path} has no known format; known: {known}.")
+            left_out.append(f"{path}: left out, unknown format")
             continue
         try:
             found.setdefault(kind.NAME, []).extend(kind.records(file))

@@ -68,7 +68,9 @@ class LlamaCpp(Framework):
             raise Unsupported(f"llama-cpp-python is not installed; install it with: {INSTALL}") from None
         own = dict(settings.own)
         if settings.matmul_precision == "tf32":
-            raise Unsupported("llama.cpp takes no precision of products; leave matmul_precision at highest.")
+            raise Unsupported(
+                "llama.cpp has no setting for the precision of products; leave matmul_precision at highest."
+            )
         self.llama = llama_cpp
         _silence(llama_cpp)
         llama_cpp.llama_backend_init()

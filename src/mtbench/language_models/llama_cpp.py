@@ -151,7 +151,7 @@ class Context:
                     break
             else:
                 raise Unsupported(
-                    "this version of llama.cpp keeps its cache in another form than 0.3.36 of llama-cpp-python"
+                    "this version of llama.cpp stores its cache in another format than 0.3.36 of llama-cpp-python"
                 )
 
     def _state(self, keys: Host, values: Host, sequence: int, transposed: bool) -> bytes:

@@ -29,9 +29,9 @@ def which(
     open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would measure, and measure nothing.")] = False,
 ) -> None:
-    """Which library for a small language model on this machine?
+    """Finds the fastest library for a small language model on this machine.
 
-    Measures a token, a prompt and one layer in every library that is here, says who is fastest and how sure that is, and
+    Measures a token, a prompt and one layer in every library installed here, says who is fastest and how sure that is, and
     builds the report.
     """
     from rich.console import Console
@@ -194,8 +194,8 @@ def resume(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 ends in time; "
-            "engine=local goes on here."
+            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 stops after two hours; "
+            "engine=local continues on this machine."
         ),
     ] = None,
     retry: Annotated[str, typer.Option(help="Measure these again: failed,crashed,oom,timeout,mismatch.")] = "",
@@ -207,7 +207,7 @@ def resume(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is left, and measure nothing.")] = False,
 ) -> None:
-    """Goes on with a sweep where it was: what is whole stays, what is missing is measured."""
+    """Continues a sweep: keeps what is finished, and measures what is missing."""
     from mtbench.launch.app import run_rest
     from mtbench.launch.going_on import engine, left
 
@@ -229,7 +229,7 @@ def resume(
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep, or of a single run.")],
 ) -> None:
-    """Shows how far a sweep is, and how each of its shards is doing, and where.
+    """Shows the progress of a sweep, and the state and place of each of its shards.
 
     Exits with 1 if a shard is lost, failed or interrupted.
     """

@@ -181,7 +181,7 @@ def _dotted(values: Mapping[str, Any], branch: str = "") -> Iterator[tuple[str, 
 
 def _threads(threads: int | None) -> int | None:
     if threads is not None and threads < 1:
-        raise ConfigError(f"framework.threads={threads} cannot be; give 1 or more.")
+        raise ConfigError(f"framework.threads={threads} is not valid; give 1 or more.")
     return threads
 
 
@@ -240,7 +240,7 @@ def limits_of(config: Config) -> Limits:
     general_norm = general if tf32 is not None or dtype.norm_tolerance is None else dtype.norm_tolerance
     for told, limit in {f"tolerance of {name}": general, **rows, **norms}.items():
         if not 0 <= limit < math.inf:
-            raise ConfigError(f"A tolerance of {limit} ({told}) cannot be; give a finite number, 0 or more.")
+            raise ConfigError(f"A tolerance of {limit} ({told}) is not valid; give a finite number, 0 or more.")
     row = rows.get(name, general)
     return Limits(float(norms.get(name, rows.get(name, general_norm))), float(row))
 

@@ -74,16 +74,16 @@ class Choice:
         """What is about to be measured, in words."""
         jobs = self.plan.jobs
         dtypes = list(dict.fromkeys(job.task.dtype for job in jobs))
-        yield f"Here are: {'; '.join(self.libraries)}."
+        yield f"Found here: {'; '.join(self.libraries)}."
         yield f"Will measure {_and(list(dict.fromkeys(_part(job) for job in jobs)))} of {jobs[0].task.model} in {_and(dtypes)},"
         arms = list(dict.fromkeys(job.arm.name for job in jobs))
         cells, restarts = len(self.plan.by_cell()), self.plan.protocol.restarts
         yield f"by {', '.join(arms)}: {cells} {plural(cells, 'cell')}, {restarts} restarts, about {span(self.seconds)}."
         if self.slowdown >= BUSY:
-            yield f"The machine is busy: all takes about {self.slowdown:.1f} times as long, and less will be sure."
+            yield f"The machine is busy: it takes about {self.slowdown:.1f} times as long, so fewer answers will be sure."
         if self.left_out:
             minutes = math.ceil(self.all_seconds / 60)
-            yield f"Left out for want of time: {'; '.join(self.left_out)}. --minutes {minutes} has all of it."
+            yield f"Left out for lack of time: {'; '.join(self.left_out)}. --minutes {minutes} measures all of it."
 
 
 def model_of(settings: Sequence[str]) -> str:

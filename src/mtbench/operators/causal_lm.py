@@ -88,7 +88,7 @@ class CausalLM(Operator):
             raise ConfigError("causal_lm runs a whole model; choose one, such as model=smollm2_135m.")
         if self.given is not None and self.config is not None and parse(self.config) != self.given.model:
             raise ConfigError(
-                f"operator.params.checkpoint={self.checkpoint} is of another model than the one that is chosen."
+                f"operator.params.checkpoint={self.checkpoint} belongs to another model than the chosen one."
             )
         if self.given is not None and self.given.matrix_bytes is not None and self.weight_dtype is not None:
             raise ConfigError(
@@ -96,7 +96,7 @@ class CausalLM(Operator):
             )
         if self.new_tokens is not None and self.phase != "generate":
             raise ConfigError(
-                f"phase={self.phase} makes no text; leave operator.params.new_tokens out, or use phase=generate."
+                f"phase={self.phase} generates no text; leave operator.params.new_tokens out, or use phase=generate."
             )
         self.model  # noqa: B018  raises where there is no such model
 
@@ -301,7 +301,7 @@ class CausalLM(Operator):
             return self._call(llama, llama.Loaded(self.given.path, self.model, w.like))
         if self.bits is not None and dtype != "bfloat16":
             raise Unsupported(
-                "llama.cpp rounds what quantised weights are multiplied by to 8 bits, more than "
+                "llama.cpp rounds the inputs of quantised products to 8 bits, more coarsely than "
                 f"dtype={dtype} allows; use bfloat16."
             )
         if self.group_size not in (None, gguf.BLOCK):

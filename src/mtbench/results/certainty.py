@@ -60,7 +60,7 @@ def certainty(one: Comparison) -> Certainty:
         return Certainty(OPEN, "could be either")
     if one.p_value > ALPHA:
         few = one.restarts < FEWEST_RESTARTS
-        return Certainty(LIKELY, restarts if few else "not sure among so many comparisons")
+        return Certainty(LIKELY, restarts if few else "not significant after correction")
     return Certainty(LIKELY, "too little to matter" if equal(one) else "may be too little to matter")
 
 

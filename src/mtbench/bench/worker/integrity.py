@@ -92,7 +92,7 @@ def _check_nothing_left(framework: Framework, subject: Subject, allowed_ns: floa
         if sum(one - min(idle) <= allowed_ns for one in idle[FIRST_LOOKS:]) >= PATIENCE:
             raise Mismatch(
                 f"work went on for {(min(left) - min(idle)) / 1e3:.0f} µs after the result had been waited for, "
-                "so its time is not the whole time"
+                "so the measured time is too short"
             )
     return ["the machine was too busy to tell whether work went on after the result had been waited for"]
 

@@ -99,9 +99,9 @@ def check_times(framework: Framework, subject: Subject, seen: list[Any], case: C
         seen_ns.append(timed(seen))
         unseen_ns.append(timed(others))
     slower = min(unseen_ns) / max(min(seen_ns), 1)
-    times = f"a call on values that it had not seen took {slower:.1f} times as long as on those it had"
+    times = f"a call on new values took {slower:.1f} times as long as on earlier ones"
     if slower > IMPOSSIBLE_FACTOR:
-        raise Mismatch(f"{times}, so its time is not that of the work")
+        raise Mismatch(f"{times}, so the measured time is not that of the work")
     return [times] if slower > SUSPECT_FACTOR else []
 
 

@@ -57,7 +57,7 @@ def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
         return None
     return Caveat(
         f"On this CPU {slow[0]['framework']} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several "
-        "times slower than others: this says little about it on a Mac or a GPU.",
+        "times slower than others. So this says little about {slow[0]['framework']} on a Mac or a GPU.",
         "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0.",
     )
 
@@ -72,13 +72,13 @@ def _contended(timed: Sequence[Row]) -> Caveat | None:
         timed,
         ("contended",),
         "shared the machine with other work",
-        "`python -m mtbench doctor` says what disturbs; then resume.",
+        "`python -m mtbench doctor` shows what disturbs the measurement; then resume.",
     )
 
 
 def _hot(timed: Sequence[Row]) -> Caveat | None:
     return _warned(
-        timed, HOT, "ran on a machine that was hot or held back", "protocol=gentle rests as long as it works."
+        timed, HOT, "ran on a machine that was hot or held back", "protocol=gentle rests as long as it measures."
     )
 
 
@@ -102,8 +102,8 @@ def _overhead(timed: Sequence[Row]) -> Caveat | None:
     return _warned(
         timed,
         ("overhead_bound",),
-        "are mostly the cost of a call, not of its work",
-        "Larger shapes say more of the operator.",
+        "measure mostly the overhead of a call",
+        "Larger shapes tell more about the operator.",
     )
 
 

@@ -156,7 +156,7 @@ def _how_sure(rivals: Iterable[Rival]) -> str:
 def either(one: Comparison) -> str:
     """`anything from 1.3x slower to 1.5x faster`, for what may be either."""
     if one.bounds is None:
-        return f"measured {times(max(one.ratio, 1 / one.ratio))} apart, and nothing bounds it"
+        return f"measured {times(max(one.ratio, 1 / one.ratio))} apart, without an interval"
     low, high = one.bounds
     slower, faster = times(1 / low) if low > 0 else "much", times(high)
     return (

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mtbench.report.roofline import bound
 from mtbench.results import limits
 from mtbench.results.record import Record, read, write
 from record_builder import record, with_blocks, with_limit
@@ -41,6 +42,20 @@ def test_a_memory_roof_is_that_of_as_many_bytes_or_more(tmp_path: Path) -> None:
     assert [found[arm]["peak_bytes_per_s"] for arm in ("numpy", "mlx", "torch")] == [9e11, 2e11, 2e11]
     assert limits.set_by(found["mlx"]) == "torch 2.13"
     assert limits.set_by(found["numpy"]) == "numpy 2.3"
+
+
+def test_products_of_integers_are_not_bound_by_the_dtypes(tmp_path: Path) -> None:
+    """Weights of few bits: the FLOPs would take 1 ms at bfloat16's roof, which is not theirs; their bytes take 1 us."""
+    packed = one("mlx", 1e6, 1e9, 1e12, "mlx 0.32")
+    packed.limit_ns = 1e6 / 1e12 * 1e9
+    packed.peak_bytes_set_by = "numpy 2.3"
+    found = merged(tmp_path, packed, one("torch", 1e6, 2e9, 1e11, "torch 2.13"))
+    assert found["mlx"]["limit_ns"] == pytest.approx(1e3)
+    assert found["mlx"]["limit_fraction"] == pytest.approx(1e3 / (packed.throughput_ns or 0))
+    assert limits.set_by(found["mlx"]) == "numpy 2.3"
+    assert bound(found["mlx"]) == "memory"
+    assert found["torch"]["limit_ns"] == pytest.approx(5e5)
+    assert limits.set_by(found["torch"]) == "torch 2.13"
 
 
 @pytest.mark.parametrize("other", [{"machine_id": "other"}, {"device": "gpu"}, {"dtype": "bfloat16"}])

@@ -12,7 +12,7 @@ import polars as pl
 from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
 from mtbench.report.tables import THROUGHPUT, parameters, shape, telling
-from mtbench.results import format
+from mtbench.results import format, limits
 from mtbench.results.format import percent
 
 Row = dict[str, Any]
@@ -101,10 +101,7 @@ def bars(known: pl.DataFrame) -> pl.DataFrame:
 
 def bound(row: Row) -> str:
     """Which roof is the lower one for a record's work."""
-    if not row["flops"] or not row["peak_flops_per_s"]:
-        return "memory"
-    by_memory = (row["bytes_moved"] or 0.0) / (row["peak_bytes_per_s"] or float("inf"))
-    return "memory" if by_memory >= row["flops"] / row["peak_flops_per_s"] else "compute"
+    return "compute" if limits.by_flops(row) else "memory"
 
 
 def _roofs(own: pl.DataFrame) -> Roofs | None:

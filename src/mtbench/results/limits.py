@@ -4,6 +4,7 @@ A roof is the best rate that any library reached on a machine's device with a dt
 of earlier ones; records that were measured before a better rate was are held against that one here.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ Row = Mapping[str, Any]
 
 ALIKE = ("machine_id", "device", "device_index", "dtype", "matmul_precision")
 """The columns of what shares its roofs."""
+
+ROUNDING = 1e-9
+"""Numbers that are equal lie no further apart."""
 
 FLOPS, BYTES = ("peak_flops_per_s", "peak_flops_set_by"), ("peak_bytes_per_s", "peak_bytes_set_by")
 
@@ -31,11 +35,25 @@ def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_
 
 def set_by(row: Row) -> str | None:
     """The library that set the limit of a record: that of its lower roof."""
-    limit, flops, peak = row["limit_ns"], row["flops"], row["peak_flops_per_s"]
-    if limit is None:
-        return None
-    by_flops = flops and peak and flops / peak * 1e9 >= limit * (1 - 1e-9)
-    return row.get(FLOPS[1] if by_flops else BYTES[1])
+    return None if row["limit_ns"] is None else row.get(FLOPS[1] if by_flops(row) else BYTES[1])
+
+
+def by_flops(row: Row) -> bool:
+    """Whether the roof of products sets the limit of a record, and not that of memory."""
+    limit, span = row["limit_ns"], _flops_ns(row)
+    return limit is not None and span is not None and math.isclose(span, limit, rel_tol=ROUNDING)
+
+
+def _flops_ns(row: Row) -> float | None:
+    """How long a record's FLOPs take at its own roof; None where it has none, or no FLOPs."""
+    return row["flops"] / row["peak_flops_per_s"] * 1e9 if row["flops"] and row["peak_flops_per_s"] else None
+
+
+def _bound_by_products(row: Row) -> bool:
+    """Whether the roof of products may bound a record. It does not where its limit is below what its FLOPs take at that roof:
+    its products are of integers, which are faster (`Operator.computes_in_dtype`)."""
+    span = _flops_ns(row)
+    return span is None or row["limit_ns"] is None or span <= row["limit_ns"] * (1 + ROUNDING)
 
 
 def merged(records: "pl.DataFrame") -> "pl.DataFrame":
@@ -63,10 +81,11 @@ def merged(records: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def _hold(row: dict[str, Any], flops: tuple[float | None, str | None], moved: tuple[float | None, str | None]) -> None:
+    counted = row["flops"] if _bound_by_products(row) else 0.0  # by its own roofs, which are replaced below
     row[FLOPS[0]], row[FLOPS[1]] = flops
     row[BYTES[0]], row[BYTES[1]] = moved
     if row["throughput_ns"] is not None:
-        row["limit_ns"] = limit_ns(row["flops"], row["bytes_moved"], flops[0], moved[0])
+        row["limit_ns"] = limit_ns(counted, row["bytes_moved"], flops[0], moved[0])
         row["limit_fraction"] = None if row["limit_ns"] is None else row["limit_ns"] / row["throughput_ns"]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from mtbench.api import read
@@ -12,6 +13,7 @@ from mtbench.plain import to_json
 from mtbench.report import build, front, tables
 from mtbench.report.contents import contents
 from mtbench.results.record import Record, write
+from mtbench.results.soundness import NEEDED
 from record_builder import record, with_blocks
 
 GQA = {"operator": "gqa", "params": to_json({"embed_dim": 576, "causal": True}), "model": "smollm2_135m"}
@@ -114,3 +116,16 @@ def test_equally_fast_libraries_have_no_best(tmp_path: Path) -> None:
     equal = [with_blocks(record(arm), [[1e5, 1.0001e5] * 4] * 5) for arm in ("mlx", "torch")]
     (table,), _ = front.matrix(contents(tables.load([written(tmp_path / "in", equal)])).answers, {})
     assert [cell["proved"] for row in table["rows"] for cell in row["cells"].values()] == ["", ""]
+
+
+def test_records_that_lack_most_columns_are_answered(tmp_path: Path) -> None:
+    """Another program's have what is needed and a time, and no more."""
+    latency = {f"latency_{name}" for name in ("ns", "low_ns", "high_ns", "samples_ns")}
+    known = {*NEEDED, *latency, "schema_version", "confidence"}
+    for number, (arm, ns) in enumerate((("mlx", 1e5), ("torch", 1.01e5))):
+        file = write(with_blocks(record(arm), [[ns, 1.05 * ns] * 4] * 2), tmp_path / str(number))
+        whole = pl.read_parquet(file)
+        whole.select(name for name in whole.columns if name in known).write_parquet(file)
+    shown = contents(tables.load([tmp_path]))
+    assert "open between" in shown.answers.headline[0]
+    assert len(shown.answers.settle) == 1

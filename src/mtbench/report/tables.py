@@ -75,6 +75,8 @@ _EMPTY = {
     "mode": "",
     "params": "{}",
     "protocol": "{}",
+    "conditions": "[]",
+    "restarts": 0,
     "machine": "{}",
     "library_details": "{}",
     "machine_id": "",

@@ -22,6 +22,9 @@ Row = dict[str, Any]
 IN_A_PAGE = 200
 """Rows that stand in a page itself."""
 
+MOST_TEXTS = 10
+"""Reason and warnings in a row: a hundred long ones, as a foreign record may have, would be megabytes of the first page."""
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -134,5 +137,6 @@ def _words(said: Sequence[str | None]) -> str:
     if len(texts) == 1 and first == texts[0]:
         return f'<td class="words">{escape(first)}</td>'
     more = f" <small>and {len(texts) - 1} more</small>" if len(texts) > 1 else ""
-    told = "".join(f"<pre>{escape(text)}</pre>" for text in texts)
+    told = "".join(f"<pre>{escape(text)}</pre>" for text in texts[:MOST_TEXTS])
+    told += "<p>The job's own page has them all.</p>" if len(texts) > MOST_TEXTS else ""
     return f'<td class="words"><details><summary>{escape(first)}{more}</summary>{told}</details></td>'

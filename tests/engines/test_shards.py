@@ -1,6 +1,7 @@
 """A sweep in parts: how each is doing, from what it says and what the engine says; and what goes on where."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,20 @@ def test_without_submitit_one_line_says_how_to_install_it(monkeypatch, sweep, tm
     with pytest.raises(ConfigError, match=r"pip install 'mtbench\[slurm\]'"):
         run(Rest(sweep, sweep.protocol, sweep.jobs), tmp_path, EngineSettings("slurm"), Progress())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_whose_shards_run_on_slurm_is_not_cut_anew_for_another_engine(monkeypatch, sweep, tmp_path):
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text("#!/bin/sh\necho '17_0|RUNNING'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    cells = tuple(dict.fromkeys(one.cell.id for one in sweep.jobs))
+    before = Dealt(EngineSettings("slurm"), (Shard(0, cells),)).with_jobs({0: "17_0"})
+    shards.write(before, tmp_path)
+    with pytest.raises(ConfigError, match="shards 0 are still waiting or running"):
+        run(Rest(sweep, sweep.protocol, sweep.jobs), tmp_path, EngineSettings("local"), Progress())
+    assert shards.read(tmp_path) == before
 
 
 def test_how_a_sweep_was_cut_goes_to_json_and_back(tmp_path):

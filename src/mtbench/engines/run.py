@@ -55,7 +55,7 @@ def run(rest: Rest, folder: Path, settings: EngineSettings, progress: Progress) 
     if before is None and not settings.cuts:
         return local.run_rest(rest, folder, progress)
     engine = _engine(settings)
-    queued = {} if before is None else engine.queued(before)
+    queued = {} if before is None else _engine(before.settings).queued(before)  # it may go on by another
     alive = {number for number, said in queued.items() if said in ("waiting", "running")}
     plan = rest.plan
     if before is None or replace(before.settings, wait=settings.wait) != settings or not _covers(before, rest.jobs):

@@ -130,6 +130,27 @@ def test_llama_bench_csv_has_means_alone_and_a_test_of_both_is_left_out(tmp_path
     assert (one.device, one.device_kind, json.loads(one.machine)["chip"]) == ("gpu", "blas,mtl", "Accelerate")
 
 
+def test_llama_bench_with_several_values_of_a_setting_has_an_arm_for_each(tmp_path: Path) -> None:
+    one = LLAMA_ROWS[0]
+    rows = [one, one | {"flash_attn": True}, one | {"n_threads": 4}, one | {"n_gpu_layers": 0}]
+    found = imported(tmp_path, json.dumps(rows), "bench.json")
+    assert sorted(record.arm for record in found) == [
+        "llama.cpp-flash_attn=false-n_gpu_layers=0-n_threads=8",
+        "llama.cpp-flash_attn=false-n_gpu_layers=99-n_threads=4",
+        "llama.cpp-flash_attn=false-n_gpu_layers=99-n_threads=8",
+        "llama.cpp-flash_attn=true-n_gpu_layers=99-n_threads=8",
+    ]
+
+
+def test_files_of_one_name_from_two_builds_are_both_kept(tmp_path: Path) -> None:
+    for build in (5163, 5164):
+        (tmp_path / str(build)).mkdir()
+        (tmp_path / str(build) / "bench.json").write_text(json.dumps([LLAMA_ROWS[0] | {"build_number": build}]))
+    import_files([tmp_path / "5163", tmp_path / "5164"], tmp_path / "out")
+    frame, _ = record.read(record.find([tmp_path / "out"]))
+    assert sorted(frame["library_version"]) == ["b5163", "b5164"]
+
+
 def test_llmfit_gives_the_extremes_of_its_runs_what_they_are_worth(tmp_path: Path) -> None:
     (one,) = imported(tmp_path, LLMFIT, "1789212954-e7ddf6d6.json")
     assert (one.framework, one.dtype, one.device) == ("mlx", "int4", "gpu")

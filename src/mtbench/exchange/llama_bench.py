@@ -19,6 +19,9 @@ TELLING = {"n_prompt", "n_gen", "avg_ns", "model_type"}
 
 SETTINGS = ("flash_attn", "n_gpu_layers", "n_batch", "n_ubatch", "type_k", "type_v", "split_mode", "no_kv_offload")
 
+VARIED = (*SETTINGS, "n_threads")
+"""Settings that one command may give several values, such as `-fa 0,1 -t 4,8`. Those that differ are part of the arm."""
+
 
 def recognises(file: File) -> bool:
     try:
@@ -30,10 +33,12 @@ def recognises(file: File) -> bool:
 
 def records(file: File) -> list[Record]:
     """One for each row. Raises Unreadable where a row does not say what it should."""
-    found = []
-    for number, row in enumerate(_rows(file), 1):
+    found, rows = [], _rows(file)
+    varied = [name for name in VARIED if len({str(row.get(name)) for row in rows}) > 1]
+    for number, row in enumerate(rows, 1):
+        setup = " ".join(f"{name}={row.get(name)}".lower() for name in varied)
         try:
-            found += [figure.record() for figure in _figures(row, file.path.stem)]
+            found += [figure.record() for figure in _figures(row, file.path.stem, setup)]
         except (KeyError, TypeError, ValueError, Unreadable) as error:
             raise Unreadable(f"row {number}: {type(error).__name__} {error}") from error
     return found
@@ -53,7 +58,7 @@ def _rows(file: File) -> list[dict[str, Any]]:
     return rows
 
 
-def _figures(row: Mapping[str, Any], stem: str) -> Iterator[Figure]:
+def _figures(row: Mapping[str, Any], stem: str, setup: str) -> Iterator[Figure]:
     """A row times a prompt of n_prompt tokens, or n_gen tokens one after the other, behind n_depth others; a row of both
     together has no place among our operators and is left out."""
     prompt, generated, depth = (int(row.get(name) or 0) for name in ("n_prompt", "n_gen", "n_depth"))
@@ -76,6 +81,7 @@ def _figures(row: Mapping[str, Any], stem: str) -> Iterator[Figure]:
         operator="causal_lm",
         framework="llama.cpp",
         params=params,
+        setup=setup or None,
         model=model,
         dtype=dtype(_quantisation(kind)),
         seq_len=1 if generated else prompt,

@@ -93,7 +93,8 @@ class Figure:
         latency, bounds, confidence = self._time()
         low, high = bounds or (None, None)
         machine_id = plain.fingerprint(dict(self.machine), DIGITS)
-        job = {"source": self.source, "sweep": self.sweep, "machine": machine_id, "arm": arm, "cell": cell}
+        how = [self.device, self.threads, self.library_version, dict(self.details), self.at and self.at.isoformat()]
+        job = {"source": self.source, "sweep": self.sweep, "machine": machine_id, "arm": arm, "cell": cell, "how": how}
         samples = [[[round(ns)] for ns in values] for values in self.restarts_ns]
         return Record(
             operator=self.operator,

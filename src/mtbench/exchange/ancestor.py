@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from mtbench.exchange.presets import language_model
-from mtbench.exchange.published import Figure, File, Unreadable, merged
+from mtbench.exchange.published import WRONG, Figure, File, Unreadable, merged
 from mtbench.results.record import Record
 
 NAME = "mlx_transformers_benchmark"
@@ -50,7 +50,10 @@ OPERATORS: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def recognises(file: File) -> bool:
-    header = set(next(csv.reader(io.StringIO(file.text)), []))
+    try:
+        header = set(next(csv.reader(io.StringIO(file.text)), []))
+    except csv.Error:  # a field of more than 131,072 characters, as in another program's JSON
+        return False
     return header >= LAYER or header >= LLM
 
 
@@ -75,7 +78,7 @@ def _figures(file: File) -> Iterator[Figure]:
     for number, row in enumerate(csv.DictReader(io.StringIO(file.text)), 2):
         try:
             yield from _layer(row, settings) if "duration_ms" in row else _language_model(row, settings)
-        except (KeyError, TypeError, ValueError, Unreadable) as error:
+        except (*WRONG, Unreadable) as error:
             raise Unreadable(f"line {number}: {type(error).__name__} {error}") from error
 
 

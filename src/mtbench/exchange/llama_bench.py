@@ -10,7 +10,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from mtbench.exchange.presets import language_model
-from mtbench.exchange.published import Figure, File, Unreadable, dtype
+from mtbench.exchange.published import WRONG, Figure, File, Unreadable, dtype
 from mtbench.results.record import Record
 
 NAME = "llama-bench"
@@ -26,7 +26,7 @@ VARIED = (*SETTINGS, "n_threads")
 def recognises(file: File) -> bool:
     try:
         rows = _rows(file)
-    except (Unreadable, ValueError):
+    except (Unreadable, ValueError, csv.Error):
         return False
     return bool(rows) and rows[0].keys() >= TELLING
 
@@ -39,7 +39,7 @@ def records(file: File) -> list[Record]:
         setup = " ".join(f"{name}={row.get(name)}".lower() for name in varied)
         try:
             found += [figure.record() for figure in _figures(row, file.path.stem, setup)]
-        except (KeyError, TypeError, ValueError, Unreadable) as error:
+        except (*WRONG, Unreadable) as error:
             raise Unreadable(f"row {number}: {type(error).__name__} {error}") from error
     return found
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mtbench.exchange.presets import language_model
-from mtbench.exchange.published import Figure, File, Unreadable
+from mtbench.exchange.published import WRONG, Figure, File, Unreadable
 from mtbench.results.record import Record
 
 NAME = "llmfit"
@@ -31,7 +31,7 @@ def records(file: File) -> list[Record]:
         raise Unreadable(f"schema version {found['schemaVersion']} is not known; 1 is")
     try:
         return [_figure(found, result).record() for result in found["results"]]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except WRONG as error:
         raise Unreadable(f"{type(error).__name__} {error}") from error
 
 

@@ -42,6 +42,10 @@ class Unreadable(Exception):
     """A file of a known format that does not hold what it should; the message says what and where."""
 
 
+WRONG = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading raises where a value is missing, of another kind, or out of range."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure as it was published. Times are nanoseconds for one call.

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mtbench.exchange.named import Named, named
-from mtbench.exchange.published import Figure, File, Unreadable
+from mtbench.exchange.published import WRONG, Figure, File, Unreadable
 from mtbench.results.record import Record
 from mtbench.results.samples import blocks
 
@@ -20,18 +20,21 @@ OURS = "mtbench_"
 
 
 def recognises(file: File) -> bool:
+    """pytest-benchmark's files have these two names too, but no runs."""
     try:
         found = json.loads(file.text)
     except ValueError:
         return False
-    return isinstance(found, dict) and "benchmarks" in found and "version" in found
+    if not (isinstance(found, dict) and "version" in found and isinstance(found.get("benchmarks"), list)):
+        return False
+    return all(isinstance(one, dict) and "runs" in one for one in found["benchmarks"])
 
 
 def records(file: File) -> list[Record]:
     """One for each benchmark. Raises Unreadable where it does not say what it should."""
     try:
         return [one.record() for one in _figures(json.loads(file.text), file.path.stem)]
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise Unreadable(f"{type(error).__name__} {error}") from error
 
 

@@ -29,6 +29,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 HERE = Private("/home/ada", ("ada-desktop", "ada"))
 PASSED = Selftest(True, "12 of 12 goals met.", "2026-03-01T10:00:00+00:00", "dedicated", "cpu")
 FOLDER = "apple-m3-pro-5f0c1d2e3a"
+NULLS = pl.lit([[None]], dtype=pl.List(pl.List(pl.Float64)))
 
 
 def good(**values: object) -> Record:
@@ -202,6 +203,22 @@ def without_samples(folder: Path) -> Path:
     return sent(folder, [replace(good(), latency_samples_ns=[])])
 
 
+def null_for_a_sample(folder: Path) -> Path:
+    return sent(folder, [good(seq_len=128)], change=lambda frame: frame.with_columns(throughput_samples_ns=NULLS))
+
+
+def a_restart_without_a_block(folder: Path) -> Path:
+    return sent(folder, [replace(good(), throughput_samples_ns=[[]])])
+
+
+def gpus_that_are_text(folder: Path) -> Path:
+    return sent(folder, [good(machine=to_json(MACHINE | {"gpus": "many"}))])
+
+
+def a_self_test_that_tells_of_somebody(folder: Path) -> Path:
+    return sent(folder, [good()], replace(PASSED, device="the card of ada@example.org"))
+
+
 def no_time_at_all(folder: Path) -> Path:
     return sent(folder, [replace(good(), latency_ns=0.0, latency_low_ns=0.0)])
 
@@ -256,6 +273,10 @@ BAD = {
     a_roof_that_no_machine_has: "implausible: a peak rate that no machine has",
     faster_than_its_samples: "implausible: its times do not follow from its samples",
     without_samples: "implausible: a speed without samples",
+    null_for_a_sample: "implausible: its samples are no times",
+    a_restart_without_a_block: "implausible: its samples are no times",
+    gpus_that_are_text: "implausible: the GPUs of its machine are no list of facts",
+    a_self_test_that_tells_of_somebody: "private: its self-test holds an e-mail address",
     no_time_at_all: "implausible: not a record (its latency is no time that was measured)",
     from_the_future: "implausible: its dates are missing, or in the future",
     with_a_host_name: "private: a column that records do not have, hostname",

@@ -57,9 +57,14 @@ def check(path: Path, now: datetime | None = None) -> list[str]:
     if problems:
         return [f"implausible: {problem.partition('left out, ')[2] or problem}" for problem in problems]
     records = record.of_rows(frame)
+    if not all(map(_has_gpus_as_facts, records)):
+        return ["implausible: the GPUs of its machine are no list of facts"]
     found = [*_of_file(path, said, records), *of_records(records, now)]
-    if said.selftest is not None and not said.selftest.passed:
-        found.append(f"the self-test of this machine failed: {said.selftest.summary}")
+    if said.selftest is not None:
+        if not said.selftest.passed:
+            found.append(f"the self-test of this machine failed: {said.selftest.summary}")
+        told = {private.seen(str(text)) for text in vars(said.selftest).values()} - {None}
+        found += [f"private: its self-test holds {what}" for what in sorted(map(str, told))]
     return list(dict.fromkeys(found))
 
 
@@ -87,6 +92,11 @@ def reasons(one: Record, now: datetime | None = None, here: private.Private | No
     yield from _implausible(one, now or datetime.now(UTC))
     yield from _too_fast(one)
     yield from _private(one, here)
+
+
+def _has_gpus_as_facts(one: Record) -> bool:
+    gpus = json.loads(one.machine).get("gpus") or []
+    return isinstance(gpus, list) and all(isinstance(gpu, dict) for gpu in gpus)
 
 
 def _of_file(path: Path, said: package.Contents, records: list[Record]) -> Iterator[str]:
@@ -141,7 +151,12 @@ def _implausible(one: Record, now: datetime) -> Iterator[str]:
     if not any(any(rounds) for rounds in one.latency_samples_ns):
         yield "implausible: a speed without samples"
         return
-    if any(not _near(*pair) for pair in _recomputed(one)):
+    try:
+        agree = all(_near(*pair) for pair in _recomputed(one))
+    except (TypeError, ValueError):  # null for a sample, or a restart without a block
+        yield "implausible: its samples are no times"
+        return
+    if not agree:
         yield "implausible: its times do not follow from its samples"
     if one.flops is not None and one.throughput_ns and not _near(one.flops_per_s, one.flops / one.throughput_ns * 1e9):
         yield "implausible: its rate is not its work over its time"

@@ -148,7 +148,7 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"], patience_s: float = PAT
     """Has these end, and kills what does not in time; their workers end with them."""
     for process in processes:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # SIGINT may be ignored: a shell has it so for what it starts in the background
     deadline = time.monotonic() + patience_s
     for process in processes:
         with suppress(subprocess.TimeoutExpired):

@@ -104,12 +104,16 @@ def states(folder: Path) -> list[str | None]:
     return [None if state is None else state.status for state in found]
 
 
+def both_measure(folder: Path) -> bool:
+    return states(folder) == ["running"] * 2 and len(records.find([folder])) >= 2
+
+
 def test_shards_end_with_whoever_started_them_and_are_gone_on_with(tmp_path):
     arguments = [*SWEEP, "shape.seq_len=1,2,3,4", "protocol.restarts=2", "engine.shards=2", "-m"]
     out = tmp_path / "out"
     process = start(*arguments, cwd=tmp_path)
     deadline = time.monotonic() + 120
-    while len(records.find([out])) < 2 and process.poll() is None and time.monotonic() < deadline:
+    while not both_measure(out) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, finish(process)
     process.send_signal(signal.SIGKILL)

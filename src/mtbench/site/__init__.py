@@ -119,7 +119,7 @@ def _shared(source: Path) -> list[Path]:
 
 
 def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:
-    """Each machine, with its report written; those that measured first, the last to measure first among them."""
+    """Each machine, with its report written; those that measured first, and by name."""
     frame, problems = record.read(read.good)
     read.refused.extend(problem.rpartition("/")[2] for problem in problems)
     by_machine: dict[str, list[tuple[Record, str]]] = {}

@@ -15,7 +15,7 @@ import pytest
 
 from mtbench.engines import shards
 from mtbench.engines.settings import EngineSettings
-from mtbench.engines.side_by_side import cut, gpus, own_processors
+from mtbench.engines.side_by_side import cut, end, gpus, own_processors
 from mtbench.errors import ConfigError
 from mtbench.launch.compose import plan_of
 from mtbench.machine import processors
@@ -139,6 +139,17 @@ def test_shards_end_with_whoever_started_them_and_are_gone_on_with(tmp_path):
     assert frame["restarts"].to_list() == [2] * 4
     assert frame["sweep_id"].n_unique() == 1
     assert 1 in frame["side_by_side"].to_list()  # those measured last ran one after the other
+
+
+def test_a_shard_that_ignores_ctrl_c_is_told_and_not_killed():
+    """As what a script starts in the background does, and all that it starts."""
+    command = ["sh", "-c", "trap '' INT; echo; exec sleep 600"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    end([process])
+    process.stdout.close()
+    assert process.returncode == -signal.SIGTERM
 
 
 @pytest.fixture

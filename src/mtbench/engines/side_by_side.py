@@ -106,9 +106,9 @@ def run(plan: Plan, folder: Path, dealt: Dealt, numbers: Sequence[int], progress
             follow.look(_queued(running, waiting))
             _wait_for_one(running, LOOKS_S)
     except KeyboardInterrupt:
-        _end(list(running.values()))
+        end(list(running.values()))
     finally:
-        _end(list(running.values()), patience_s=0.0)
+        end(list(running.values()), patience_s=0.0)
     found = follow.look(_queued(running, ()) | dict.fromkeys(waiting, "waiting"))
     return following.outcome(folder, plan, dealt, found, progress)
 
@@ -144,7 +144,7 @@ def _start(folder: Path, number: int) -> "subprocess.Popen[bytes]":
         )
 
 
-def _end(processes: Sequence["subprocess.Popen[bytes]"], patience_s: float = PATIENCE_S) -> None:
+def end(processes: Sequence["subprocess.Popen[bytes]"], patience_s: float = PATIENCE_S) -> None:
     """Has these end, and kills what does not in time; their workers end with them."""
     for process in processes:
         if process.poll() is None:

@@ -52,9 +52,16 @@ def _move(building: Path, target: Path, named: Path) -> None:
         os.replace(building / name, target / name)
     for name in set(old) - set(new):
         (target / name).unlink(missing_ok=True)
-        if not any((target / name).parent.iterdir()):
-            (target / name).parent.rmdir()
+        _remove_empty((target / name).parent, target)
     _list(target, new)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Removes a folder that holds nothing any more, and those above it below `root`."""
+    while folder != root and (not folder.exists() or not any(folder.iterdir())):
+        if folder.exists():
+            folder.rmdir()
+        folder = folder.parent
 
 
 def _listed(target: Path) -> list[str]:

@@ -231,8 +231,8 @@ def test_a_record_with_a_source_cannot_be_ok(measurements: Path, tmp_path: Path)
         ("bench.json", json.dumps([LLAMA_ROWS[0] | {"samples_ns": [0]}]), "row 1: .*no time above 0"),
         ("pyperf.json", '{"version": "1.0", "benchmarks": [{"runs": []}]}', "no value of"),
         ("pyperf.json", '{"version": "1.0", "benchmarks": [{"runs": [3]}]}', "is no pyperf file that can be read"),
-        ("pytest.json", '{"version": "5.1.0", "benchmarks": [{"stats": {}}]}', "of no format that is known"),
-        ("picture.json", json.dumps("x" * 200_000), "of no format that is known"),
+        ("pytest.json", '{"version": "5.1.0", "benchmarks": [{"stats": {}}]}', "has no known format"),
+        ("picture.json", json.dumps("x" * 200_000), "has no known format"),
         ("bench.json", json.dumps([LLAMA_ROWS[0] | {"cpu_info": 3}]), "row 1: AttributeError"),
     ],
 )

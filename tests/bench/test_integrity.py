@@ -117,8 +117,8 @@ def test_a_cheat_is_a_mismatch_with_its_reason(judge, framework, how, reason):
 @pytest.mark.parametrize(
     ("framework", "how", "reason"),
     [
-        ("numpy", "remembers by address and one value", "not seen took .* times as long"),
-        ("numpy", "knows the seeds", "not seen took .* times as long"),
+        ("numpy", "remembers by address and one value", "new values took .* times as long"),
+        ("numpy", "knows the seeds", "new values took .* times as long"),
         ("torch", "computes when looked at", "a Lazy, which is not an array"),
         ("numpy", "works only after a pause", "on other inputs"),
         ("numpy", "finishes in a thread", "exceeds the tolerance"),

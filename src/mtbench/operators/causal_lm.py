@@ -87,9 +87,7 @@ class CausalLM(Operator):
         if self.given is None and self.config is None:
             raise ConfigError("causal_lm runs a whole model; choose one, such as model=smollm2_135m.")
         if self.given is not None and self.config is not None and parse(self.config) != self.given.model:
-            raise ConfigError(
-                f"operator.params.checkpoint={self.checkpoint} belongs to another model than the chosen one."
-            )
+            raise ConfigError(f"operator.params.checkpoint={self.checkpoint} is of another model than the chosen one.")
         if self.given is not None and self.given.matrix_bytes is not None and self.weight_dtype is not None:
             raise ConfigError(
                 f"operator.params.checkpoint={self.checkpoint} is stored in a number format of its own; leave weight_dtype out."
@@ -301,7 +299,7 @@ class CausalLM(Operator):
             return self._call(llama, llama.Loaded(self.given.path, self.model, w.like))
         if self.bits is not None and dtype != "bfloat16":
             raise Unsupported(
-                "llama.cpp rounds the inputs of quantised products to 8 bits, more coarsely than "
+                "llama.cpp rounds the inputs of quantised products to 8 bits, more than "
                 f"dtype={dtype} allows; use bfloat16."
             )
         if self.group_size not in (None, gguf.BLOCK):

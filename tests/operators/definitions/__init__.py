@@ -7,6 +7,7 @@ tuple of outputs. It may also hold, by operator:
 - BYTES: (problem, shape, dtype) -> bytes, of operators that need not move all that they are given.
 - SMALL: parameters that keep the operator small in tests, beside those of operator_cases.SMALL.
 - SHAPES: shapes to test beside those of operator_cases.SHAPES.
+- APART: parameters that tests of their own change.
 - PARTIAL: libraries whose own form cannot do all that the parameters ask for, and says so.
 - GPU_ONLY: {(library, variant): dtypes} of forms that a CPU has not.
 - NOT_COMPILED: the same, of forms that a compiler cannot take there.

@@ -161,6 +161,8 @@ def bytes_moved(problem: Any, shape: Shape, dtype: str) -> float:
 
 SMALL = {"causal_lm": {"config": json.dumps(LLAMA, sort_keys=True)}}
 
+APART = {"causal_lm": ("weight_dtype", "group_size")}  # whose reference is of the weights that a library has made
+
 SCALE = {"causal_lm": (1, 20)}  # embeddings of unit scale are the output projection too
 
 FLOPS = {"causal_lm": flops}

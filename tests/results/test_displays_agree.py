@@ -22,6 +22,7 @@ from mtbench.results.record import Record, write
 from mtbench.results.verdicts import VERDICTS
 from record_builder import Grid, measured, with_samples, write_grid
 from record_builder import record as plain_record
+from written_report import charts as specs
 
 SHOWN = re.compile(rf"(\S+x \[\S+, \S+\])\s+({'|'.join(VERDICTS)})\s*$")
 
@@ -55,8 +56,7 @@ def of_lines(console: Console) -> Numbers:
 def in_report(folders: Sequence[Path], out: Path, a: str, b: str) -> Numbers:
     """What the tooltips of the ratio charts say of one pair of contenders, in the order of cells."""
     build(folders, out)
-    pattern = r'id="[\w-]+-latency-ratio"></div>.*?<script type="application/json">(.*?)</script>'
-    charts = [json.loads(spec) for spec in re.findall(pattern, (out / "softmax.html").read_text(), re.DOTALL)]
+    charts = [spec for name, spec in specs(out / "softmax.html").items() if name.endswith("-latency-ratio")]
     cells = [cell for chart in charts for cell in chart["datasets"]["cells"] if (cell["a"], cell["b"]) == (a, b)]
     cells.sort(key=lambda cell: (cell["dtype"], cell["batch_size"], cell["seq_len"]))
     return [(cell["bounds"].partition(" at ")[0], cell["verdict"]) for cell in cells]

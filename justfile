@@ -43,7 +43,7 @@ test *args: setup
     first=0 second=0 # 5: a part in which an option selects nothing
     {{ python }} -m pytest -n auto --maxprocesses 4 tests/operators "$@" || first=$?
     [ $first -eq 0 ] || [ $first -eq 5 ] || exit $first
-    {{ python }} -m pytest --ignore tests/operators "$@" || second=$?
+    {{ python }} -m pytest -n auto --maxprocesses 4 --ignore tests/operators "$@" || second=$?
     [ $second -eq 5 ] && exit $first || exit $second
 
 # Measure: `just run operator=mha framework=torch,mlx -m`

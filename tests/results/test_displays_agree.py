@@ -106,7 +106,9 @@ def test_of_two_machines(tmp_path: Path) -> None:
     assert {verdict for _, verdict in shown} == {"descriptive"}
     assert in_compare(str(a), str(b)) == shown
     # a page has a panel for each machine, and sets none against another
-    pairs = in_report([a, b], tmp_path / "out", "torch", "torch") + in_report([a, b], tmp_path / "out", "torch", "torch (2)")
+    pairs = in_report([a, b], tmp_path / "out", "torch", "torch") + in_report(
+        [a, b], tmp_path / "out", "torch", "torch (2)"
+    )
     assert pairs == []
 
 

@@ -51,6 +51,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         share.write(one)
     good = next((folder / "measurements").rglob("*.parquet"))
     (good.parent / "2026-01-01-0123456789.parquet").write_bytes(good.read_bytes()[:500])
+    write(record("mlx", warnings=["not steady: /home/ada/run.log"]), folder / "measurements" / "own")
     import_files([PUBLISHED / "layers.csv", PUBLISHED / "llama_bench.json"], folder / "measurements" / "published")
     return folder
 
@@ -101,6 +102,12 @@ def test_the_site_has_a_page_for_each_chip_and_one_across(site: Path) -> None:
 
 def test_what_is_refused_is_left_out_and_named(site: Path) -> None:
     assert "2026-01-01-0123456789.parquet: left out, torn or no Parquet file" in (site / "index.html").read_text()
+
+
+def test_a_record_that_was_not_shared_is_not_published(site: Path) -> None:
+    assert "own/record.parquet: left out, it was not packed by `mtbench share`" in (site / "index.html").read_text()
+    for file in site.rglob("*"):
+        assert not file.is_file() or b"ada/run.log" not in file.read_bytes(), file
 
 
 def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:

@@ -108,8 +108,14 @@ def _read(sources: Sequence[Path]) -> Read:
         said = package.contents(path)
         if said.selftest is not None:
             selftests[path.resolve()] = said.selftest
-    others = [path for path in record.find([source for source in sources if source.is_dir()]) if path not in shared]
-    return Read([*good, *others], selftests, refused)
+    for path in record.find([source for source in sources if source.is_dir()]):
+        if path in shared:
+            continue
+        if record.read([path])[0]["source"].null_count():  # nobody has looked for what is private in it
+            refused.append(f"{path.parent.name}/{path.name}: left out, it was not packed by `mtbench share`")
+        else:
+            good.append(path)
+    return Read(good, selftests, refused)
 
 
 def _shared(source: Path) -> list[Path]:

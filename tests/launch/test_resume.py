@@ -38,7 +38,8 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def times(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in records.find([folder])}
+    there = [folder] if folder.exists() else []  # it is not yet, where a sweep has only begun
+    return {path: path.stat().st_mtime_ns for path in records.find(there)}
 
 
 def read(folder: Path) -> pl.DataFrame:

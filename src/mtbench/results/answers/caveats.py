@@ -55,9 +55,10 @@ def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
     slow = [row for row in timed if uses_reference_blas(row)]
     if not slow:
         return None
+    library = slow[0]["framework"]
     return Caveat(
-        f"On this CPU {slow[0]['framework']} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several "
-        "times slower than others. So this says little about {slow[0]['framework']} on a Mac or a GPU.",
+        f"On this CPU {library} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several times "
+        f"slower than others. So this says little about {library} on a Mac or a GPU.",
         "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0.",
     )
 

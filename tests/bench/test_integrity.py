@@ -81,8 +81,12 @@ HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed"
 
 
 @pytest.mark.parametrize("framework", ["numpy", "mlx", pytest.param("jax", marks=HAS_JAX)])
-def test_honest_work_is_not_accused(judge, framework):
-    answer = judge(framework, "honestly")
+def test_honest_work_is_not_accused(judge, workers, framework):
+    for _ in range(3):  # peaks that were taken in a busy moment are no roof: a new worker takes new ones
+        answer = judge(framework, "honestly")
+        if isinstance(answer, wire.Finished) or "FLOP/s, more than" not in str(answer):
+            break
+        workers.pop((framework, "eager")).end()
     assert isinstance(answer, wire.Finished), answer
     assert not any("recompiled" in warning for warning in answer.warnings)
 

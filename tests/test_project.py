@@ -20,6 +20,7 @@ from mtbench.catalogue import registry
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mtbench"
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+LONGEST_FILE = 350  # a longer one has been two rooms so far
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 
 
@@ -222,6 +223,11 @@ def test_imports_are_found_wherever_they_stand() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_short_enough_to_be_read_in_one_go(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
 
 def test_no_module_is_named_for_odds_and_ends() -> None:

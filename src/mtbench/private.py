@@ -21,7 +21,7 @@ NETWORK_ADDRESS = "an address of the network"
 """The one thing in FOREIGN that a version may look like."""
 
 FOREIGN: dict[str, re.Pattern[str]] = {
-    "a path below a home": re.compile(rf"{HOMES}|/root/|[A-Za-z]:\\+Users\\+|/private/var/folders/|/var/folders/"),
+    "a path below a home": re.compile(rf"{HOMES}|/(?:root|(?:private/)?var/folders)/|[A-Za-z]:\\+Users\\+"),
     "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}"),
     NETWORK_ADDRESS: re.compile(
         rf"(?<![\d.]){_OCTET}(?:\.{_OCTET}){{3}}(?![\d.])|\b[0-9a-fA-F]{{2}}(?::[0-9a-fA-F]{{2}}){{5}}\b"

@@ -103,6 +103,7 @@ def test_numpy_is_in_no_first_pair_and_two_machines_are_in_none(tmp_path: Path) 
     assert [line.partition(":")[0] for line in shown.answers.headline] == [
         "Apple M3 Pro, plain shapes, softmax, float32",
         "AMD EPYC, plain shapes, softmax, float32",
+        "numpy does not compete; its times are shown for comparison.",
     ]
 
 

@@ -167,6 +167,8 @@ def test_where_it_depends_on_the_shape_each_winner_has_its_shapes() -> None:
 def test_numpy_is_no_reference_where_there_is_another() -> None:
     """numpy is neither the one that is beaten nor, faster in a tiny shape, the one that wins."""
     records = [timed("numpy", 5e4), timed("torch", 1e5), timed("mlx", 2e5)]
+    assert "numpy does not compete; its times are shown for comparison." in answered(records).headline
+    assert not any("compete" in line for line in answered(records[:2]).headline)
     assert said(records) == ["Plain shapes, softmax, float32: torch is 2.0x faster [2.0, 2.0] than mlx (sure)."]
     assert said(records[:2]) == ["Plain shapes, softmax, float32: numpy is 2.0x faster [2.0, 2.0] than torch (sure)."]
 

@@ -1,9 +1,10 @@
 """Cuts a plan into parts that take about as long as each other: whole cells, by the time that they are estimated to take."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from mtbench.plan.jobs import Job
+from mtbench.engines.shards import Shard
+from mtbench.plan.jobs import Job, Plan
 from mtbench.plan.protocol import Protocol
 
 PREPARE_S = 1.5
@@ -47,6 +48,20 @@ def cut(
         taken[part].append(number)
         heapq.heappush(shortest, (so_far + weights[number], part))
     return [[cells[number] for number in sorted(part)] for part in taken]
+
+
+def weights(plan: Plan, cells: Sequence[Sequence[Job]]) -> dict[str, float]:
+    """About how long each of these cells takes, in seconds, by its id."""
+    return {cell[0].cell.id: seconds(cell, plan.protocol) for cell in cells}
+
+
+def even_shards(cells: Sequence[Sequence[Job]], parts: int, weights: Mapping[str, float]) -> tuple[Shard, ...]:
+    """The cells in at most so many shards that take about as long as each other."""
+    found = cut(cells, parts, lambda cell: weights[cell[0].cell.id])
+    return tuple(
+        Shard(number, ids := tuple(cell[0].cell.id for cell in part), sum(weights[one] for one in ids))
+        for number, part in enumerate(found)
+    )
 
 
 def _block_s(job: Job, protocol: Protocol) -> float:

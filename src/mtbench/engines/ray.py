@@ -17,8 +17,7 @@ from typing import Any
 from mtbench import interrupts, machine, plain
 from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, shard, shards
-from mtbench.engines.cut import cut as cut_cells
-from mtbench.engines.cut import parts_of, seconds
+from mtbench.engines.cut import even_shards, parts_of, weights
 from mtbench.engines.following import Following
 from mtbench.engines.local import Outcome
 from mtbench.engines.settings import EngineSettings
@@ -91,24 +90,20 @@ def kinds(nodes: Sequence[Node]) -> dict[str, str]:
 def shards_of(plan: Plan, jobs: Sequence[Job], settings: EngineSettings, nodes: Sequence[Node]) -> tuple[Shard, ...]:
     """These jobs in shards for these machines. Raises ConfigError where there is no place for one."""
     cells = replace(plan, jobs=tuple(jobs)).by_cell()
-    weights = {cell[0].cell.id: seconds(cell, plan.protocol) for cell in cells}
+    weighed = weights(plan, cells)
     places = spots(nodes, settings)
     if not places:
         raise ConfigError(f"engine=ray: the cluster has no {'GPU' if nodes else 'machine'}.")
     if settings.each == "machine":
-        every = tuple(weights)
+        every = tuple(weighed)
         named = sorted(kinds(nodes).items())
         return tuple(
-            Shard(number, every, sum(weights.values()), Path(name), machine=identity)
+            Shard(number, every, sum(weighed.values()), Path(name), machine=identity)
             for number, (identity, name) in enumerate(named)
         )
     minutes = settings.shard_minutes or 20
-    parts = settings.shards or max(len(places), parts_of(sum(weights.values()), 60 * minutes, len(cells)))
-    found = cut_cells(cells, parts, lambda cell: weights[cell[0].cell.id])
-    return tuple(
-        Shard(number, ids := tuple(cell[0].cell.id for cell in part), sum(weights[one] for one in ids))
-        for number, part in enumerate(found)
-    )
+    parts = settings.shards or max(len(places), parts_of(sum(weighed.values()), 60 * minutes, len(cells)))
+    return even_shards(cells, parts, weighed)
 
 
 def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shard, ...]:

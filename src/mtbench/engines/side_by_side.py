@@ -16,8 +16,7 @@ from pathlib import Path
 from mtbench.bench.controller.process import PACKAGE
 from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following
-from mtbench.engines.cut import cut as cut_cells
-from mtbench.engines.cut import seconds
+from mtbench.engines.cut import even_shards, weights
 from mtbench.engines.following import Following
 from mtbench.engines.local import Outcome
 from mtbench.engines.settings import EngineSettings
@@ -38,20 +37,18 @@ def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shar
     """These jobs in a shard for each GPU, or in as many as were asked for. Raises ConfigError."""
     cells = replace(plan, jobs=tuple(jobs)).by_cell()
     places = gpus(settings)
-    parts = cut_cells(cells, len(places), lambda cell: seconds(cell, plan.protocol))
+    parts = even_shards(cells, len(places), weights(plan, cells))
     own = own_processors(len(parts), plan) if len(parts) > 1 else [()]
     together = settings.together
     return tuple(
-        Shard(
-            number,
-            tuple(cell[0].cell.id for cell in part),
-            sum(seconds(cell, plan.protocol) for cell in part),
-            gpu=places[number],
-            processors=own[number],
+        replace(
+            part,
+            gpu=places[part.number],
+            processors=own[part.number],
             beside=len(parts) if together else 1,
             machine_processors=sum(map(len, own)) if together and len(parts) > 1 else None,
         )
-        for number, part in enumerate(parts)
+        for part in parts
     )
 
 

@@ -16,8 +16,7 @@ from typing import Any
 from mtbench import interrupts
 from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, shard, shards
-from mtbench.engines.cut import cut as cut_cells
-from mtbench.engines.cut import parts_of, seconds
+from mtbench.engines.cut import even_shards, parts_of, weights
 from mtbench.engines.following import Following
 from mtbench.engines.local import Outcome
 from mtbench.engines.settings import EngineSettings
@@ -43,13 +42,9 @@ def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shar
     """These jobs in as many shards as were asked for, or in some of about `shard_minutes`."""
     _submitit()
     cells = replace(plan, jobs=tuple(jobs)).by_cell()
-    weights = {cell[0].cell.id: seconds(cell, plan.protocol) for cell in cells}
-    parts = settings.shards or parts_of(sum(weights.values()), 60 * (settings.shard_minutes or 60), len(cells))
-    found = cut_cells(cells, parts, lambda cell: weights[cell[0].cell.id])
-    return tuple(
-        Shard(number, ids := tuple(cell[0].cell.id for cell in part), sum(weights[one] for one in ids))
-        for number, part in enumerate(found)
-    )
+    weighed = weights(plan, cells)
+    parts = settings.shards or parts_of(sum(weighed.values()), 60 * (settings.shard_minutes or 60), len(cells))
+    return even_shards(cells, parts, weighed)
 
 
 def queued(dealt: Dealt) -> Mapping[int, str | None]:

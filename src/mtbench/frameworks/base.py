@@ -109,6 +109,9 @@ class Framework(ABC):
     measures_peaks: bool = True
     """Whether its `xp` computes on the device that its forms do, so that the best rates of products and copies tell of it."""
 
+    compiles_for_minutes: bool = False
+    """Whether its compiler may take minutes for a whole model."""
+
     own_settings: Collection[str] = ()
     """The names of the settings that this library alone has (`Settings.own`)."""
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, process_peak_kind, refuse
+from mtbench.frameworks._host_arrays import HostArrays
+from mtbench.frameworks.base import Call, Description, Settings, process_peak_kind, refuse
 from mtbench.reference import array_namespace
 
 INSTALL = "pip install 'mtbench[llama_cpp]' (it is compiled, which takes a C++ compiler and some minutes)"
@@ -47,13 +48,14 @@ class Array(np.ndarray[Any, Any]):
         self.setup = getattr(obj, "setup", None)  # type: ignore[assignment]
 
 
-class LlamaCpp(Framework):
+class LlamaCpp(HostArrays):
     """llama.cpp's own models. It has no arrays of its own: tokens go in and logits come out in the host's memory.
 
     A call ends with llama_synchronize, as a loop that chooses the next token must, so that nothing is queued.
     """
 
     library = "llama_cpp"
+    array_type = Array
     own_settings = ("flash_attention", "ubatch_size")
     own_forms_only = "whole models alone: operator=causal_lm"
     measures_peaks = False
@@ -103,27 +105,8 @@ class LlamaCpp(Framework):
         array.stands_for, array.setup = dtype, self.setup
         return array
 
-    def host(self, out: Any) -> NDArray[np.float64]:
-        return np.array(out, dtype=np.float64)
-
-    def leaves(self, out: Any) -> list[Any]:
-        return leaves(out, Array)
-
-    def copy(self, array: Any) -> Any:
-        return array.copy()
-
-    def overwrite(self, array: Any, values: Any) -> Any:
-        array[...] = values
-        return array
-
-    def stored_whole(self, array: Any) -> bool:
-        return all(stride or side < 2 for stride, side in zip(array.strides, array.shape, strict=True))
-
     def compile(self, call: Call, **usual: Any) -> Call:
         raise Unsupported("llama.cpp has no compiler; its kernels were compiled when it was built.")
-
-    def same(self, one: Any, other: Any) -> bool:
-        return bool(np.may_share_memory(one, other))
 
     def null(self) -> Call:
         out = self.array(np.full(1, 2.0), "float32")

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, process_peak_kind, refuse
+from mtbench.frameworks._host_arrays import HostArrays
+from mtbench.frameworks.base import Call, Description, Settings, process_peak_kind, refuse
 from mtbench.reference import array_namespace
 
 
-class NumPy(Framework):
+class NumPy(HostArrays):
     """NumPy, which computes before it returns, so there is nothing to wait for."""
 
     library = "numpy"
@@ -28,27 +29,8 @@ class NumPy(Framework):
     def array(self, host: NDArray[Any], dtype: str) -> Any:
         return host.astype(dtype) if np.issubdtype(host.dtype, np.floating) else host.copy()
 
-    def host(self, out: Any) -> NDArray[np.float64]:
-        return np.asarray(out, dtype=np.float64)
-
-    def leaves(self, out: Any) -> list[Any]:
-        return leaves(out, np.ndarray)
-
-    def copy(self, array: Any) -> Any:
-        return array.copy()
-
-    def overwrite(self, array: Any, values: Any) -> Any:
-        array[...] = values
-        return array
-
-    def stored_whole(self, array: Any) -> bool:
-        return all(stride or side < 2 for stride, side in zip(array.strides, array.shape, strict=True))
-
     def compile(self, call: Call, **usual: Any) -> Call:
         raise Unsupported("NumPy has no compiler.")
-
-    def same(self, one: Any, other: Any) -> bool:
-        return bool(np.may_share_memory(one, other))
 
     def null(self) -> Call:
         one = np.ones(1, dtype=np.float32)

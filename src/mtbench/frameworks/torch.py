@@ -41,6 +41,7 @@ class Torch(Framework):
 
     library = "torch"
     compiler_has_settings = True
+    compiles_for_minutes = True
 
     def __init__(self, settings: Settings) -> None:
         # One process compiles; torch would otherwise keep a pool of helper processes alive while blocks are timed.

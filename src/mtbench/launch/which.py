@@ -203,7 +203,8 @@ def _tiers(plan: Plan, dtype: str) -> dict[str, list[Job]]:
 def _rank(job: Job) -> int:
     if job.task.operator != WHOLE:
         return 1
-    return 2 if job.arm.mode == "compiled" and job.arm.framework == "torch" else 0
+    slow = job.arm.mode == "compiled" and registry.load("framework", job.arm.framework).compiles_for_minutes
+    return 2 if slow else 0
 
 
 def _of(plan: Plan, tiers: Sequence[tuple[str, list[Job]]]) -> Plan:

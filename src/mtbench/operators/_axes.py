@@ -1,10 +1,13 @@
 """The axes of a batch of sequences, by name, for the operators that work along one of them."""
 
+from abc import ABC
+from dataclasses import dataclass
+from math import log2, prod
 from typing import Any, Literal
 
 import numpy as np
 
-from mtbench.operators.base import Dimensions, Host, Shape
+from mtbench.operators.base import Dimensions, Host, Operator, Shape, Size
 
 Axis = Literal["batch", "seq", "embed"]
 AxisOrAll = Literal["batch", "seq", "embed", "all"]
@@ -31,3 +34,22 @@ def values_at(x: Host, indices: Host, axis: int) -> Host:
     valid = (indices >= 0) & (indices < x.shape[axis]) & (indices == np.floor(indices))
     found = np.take_along_axis(x, np.where(valid, indices, 0).astype(np.int64), axis)
     return found if valid.all() else np.where(valid, found, np.nan)
+
+
+@dataclass(frozen=True)
+class Sorting(Operator, ABC):
+    """What has to order values along an axis: any values, (batch, seq, embed), and n log2 n comparisons for n of them."""
+
+    embed_dim: Size = 768
+    axis: Axis = "embed"
+
+    independent_rows = False
+    exact = True
+
+    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+        return {"x": rng.standard_normal(size_of(shape, self.embed_dim))}
+
+    def flops(self, shape: Shape) -> float:
+        # which no sort by comparison does without; a radix sort makes none
+        size = size_of(shape, self.embed_dim)
+        return prod(size) * log2(size[axis_index(self.axis) or 0])

@@ -1,18 +1,18 @@
 """The order of the values along an axis."""
 
 from dataclasses import dataclass
-from math import log2, prod
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from mtbench.operators._axes import Axis, axis_index, size_of, values_at
-from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape, Size
+from mtbench.operators._axes import Sorting, axis_index, size_of, values_at
+from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Shape
 
 
 @dataclass(frozen=True)
-class Argsort(Operator):
+class Argsort(Sorting):
     """The indices that put the values into ascending order along an axis: batch, seq or embed.
 
     x: (batch, seq, embed) -> indices, the same shape. In half precision many values are equal, and may come in any order:
@@ -20,20 +20,6 @@ class Argsort(Operator):
     https://data-apis.org/array-api/latest/API_specification/generated/array_api.argsort.html. `stable`, a variant in torch,
     keeps equal values in their order.
     """
-
-    embed_dim: Size = 768
-    axis: Axis = "embed"
-
-    independent_rows = False
-    exact = True
-
-    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        return {"x": rng.standard_normal(size_of(shape, self.embed_dim))}
-
-    def flops(self, shape: Shape) -> float:
-        # as of `sort`
-        size = size_of(shape, self.embed_dim)
-        return prod(size) * log2(size[axis_index(self.axis) or 0])
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         return float(prod(size_of(shape, self.embed_dim)) * (ITEM_BYTES[dtype] + INDEX_BYTES))

@@ -174,15 +174,20 @@ def _item(value: Any) -> str:
     return ", ".join([str(value["name"])] * ("name" in value) + [f"{text} {name}" for name, text in _facts(rest)])
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mtbench.report"),
+def templates_of(package: str) -> jinja2.Environment:
+    """The templates of a package, as all pages are written: escaped, and an error where a name is missing."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = templates_of("mtbench.report")
     environment.filters["embedded"] = _embedded
     environment.filters["as_yaml"] = as_yaml
     environment.filters["summary"] = summary

@@ -1,8 +1,10 @@
-"""Where records are: files below folders, found also behind links, and what among them cannot be read at all."""
+"""Where records are: files below folders, found also behind links, how they are written, and what cannot be read at all."""
 
 import os
+import signal
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,22 @@ def find(sources: Iterable[Path]) -> list[Path]:
             if FILE_NAME in files:
                 found.add(Path(real, FILE_NAME).resolve())
     return sorted(found)
+
+
+def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
+    """Rows as Parquet, in memory, so that what the file system says is an OSError, and not Polars's error.
+
+    Polars takes a Ctrl-C for itself, whoever handles it, and raises KeyboardInterrupt: it is handed on, and where the handler
+    holds it back, this goes on."""
+    import polars as pl
+
+    while True:
+        content = BytesIO()
+        try:
+            pl.DataFrame(columns, schema=dict(schema), strict=True).write_parquet(content, compression="zstd")
+            return content.getvalue()
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
 
 
 def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFrame, list[str]]":

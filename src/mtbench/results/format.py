@@ -50,21 +50,21 @@ def interval(ns: float | None, low_ns: float | None, high_ns: float | None, conf
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
     """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`."""
     decimals = max(0, _decimals(value) - (value < 1) + RATIO_DIGITS - 3)
-    if low is None or high is None:
-        return f"{value:.{decimals}f}x"
-    lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND
-    below = f"<{lowest:.{decimals}f}" if low < lowest else f"{low:.{decimals}f}"
-    above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
-    return f"{value:.{decimals}f}x [{below}, {above}]"
+    return _factor(value, low, high, decimals, decimals)
 
 
 def times(value: float, low: float | None = None, high: float | None = None) -> str:
     """How many times as fast, above 1, with its bounds to the same decimals: `3.2x`, `32x [29, 36]`."""
     decimals = 2 if value < 1.095 else 1 if value < 9.95 else 0
+    return _factor(value, low, high, decimals, max(decimals, 2))
+
+
+def _factor(value: float, low: float | None, high: float | None, decimals: int, decimals_below: int) -> str:
+    """With its bounds, of which one far away is shown as open; `decimals_below` are those of an open lower one."""
     if low is None or high is None:
         return f"{value:.{decimals}f}x"
     lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND
-    below = f"<{lowest:.{max(decimals, 2)}f}" if low < lowest else f"{low:.{decimals}f}"
+    below = f"<{lowest:.{decimals_below}f}" if low < lowest else f"{low:.{decimals}f}"
     above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
     return f"{value:.{decimals}f}x [{below}, {above}]"
 

@@ -4,11 +4,9 @@ Users query these files directly, so column names and units are a contract: a ch
 a new column does not. Polars is imported inside functions, since only writing and reading need it.
 """
 
-import signal
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from mtbench.results.axes import CONTENDERS
 from mtbench.results.columns import column, columns
 from mtbench.results.files import FILE_NAME as FILE_NAME
 from mtbench.results.files import find as find
-from mtbench.results.files import scan
+from mtbench.results.files import parquet, scan
 from mtbench.results.soundness import checked
 
 if TYPE_CHECKING:
@@ -299,26 +297,9 @@ def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":
 def write(record: Record, folder: Path) -> Path:
     """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half.
     Raises OSError where that cannot be."""
-    write_atomically(folder / FILE_NAME, _parquet(record))
+    types = schema()
+    write_atomically(folder / FILE_NAME, parquet({name: [getattr(record, name)] for name in types}, types))
     return folder / FILE_NAME
-
-
-def _parquet(record: Record) -> bytes:
-    """A record as Parquet, in memory, so that what the file system says is an OSError, and not Polars's error.
-
-    Polars takes a Ctrl-C for itself, whoever handles it, and raises KeyboardInterrupt: it is handed on, and where the handler
-    holds it back, this goes on."""
-    import polars as pl
-
-    columns = schema()
-    while True:
-        content = BytesIO()
-        try:
-            frame = pl.DataFrame({name: [getattr(record, name)] for name in columns}, schema=columns, strict=True)
-            frame.write_parquet(content, compression="zstd")
-            return content.getvalue()
-        except KeyboardInterrupt:
-            signal.raise_signal(signal.SIGINT)
 
 
 def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":

@@ -173,12 +173,6 @@ def _chip(records: Sequence[Record], page: str, selftests: list[str]) -> Chip:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mtbench.site"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.templates_of("mtbench.site")
     environment.filters["plural"] = lambda noun, count: plural(count, noun)
     return environment

@@ -4,7 +4,6 @@ After the first restart every job has a result, which later restarts sharpen. Wh
 that it was to measure, and nothing else.
 """
 
-import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from mtbench.bench.controller import memory
 from mtbench.bench.controller.begun import Begun
 from mtbench.bench.controller.conditions import contended, contention, joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling
+from mtbench.bench.controller.deadline import Deadline
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
@@ -67,14 +67,12 @@ class Controller:
         self.told_of_gaps: set[str] = set()
         self.check_seed = secrets.randbits(31)  # nobody can know beforehand what will be checked
         self.visited: set[str] = set()  # the jobs that the current restart has measured
-        self.ends_at = math.inf
 
     def run(self, folder: Path) -> tuple[list[Record], bool]:
         """Measures, and gives the records of all jobs that have one, and whether it was interrupted."""
         self.folder = folder
         self.keeping = Keeping(folder, self.progress)
-        if self.protocol.stop_after > 0:
-            self.ends_at = time.monotonic() + self.protocol.stop_after
+        self.deadline = Deadline(self.protocol.stop_after, self.progress)
         arms = self.plan.arms
         by_id = {state.job.id: state for state in self.states}
         cells = [[by_id[job.id] for job in cell] for cell in self.plan.by_cell()]
@@ -124,7 +122,7 @@ class Controller:
     def _visit(self, restart: int, states: Sequence[JobState]) -> None:
         """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
         cell = states[0].job.cell
-        self._end_in_time()
+        self.deadline.check()
         live = [state for state in states if not state.failed]
         if not live:
             return
@@ -307,7 +305,7 @@ class Controller:
                 throughput = self.workers.ask(state, wire.TimeThroughput())
                 if latency is not None and throughput is not None:
                     state.note_round(latency, throughput)
-            self._end_in_time()
+            self.deadline.check()
             self._ask_canary(live)
             medians = {t.arm: t.running_median_ns for t in live if not t.failed}
             self.progress.round_finished(
@@ -341,13 +339,6 @@ class Controller:
 
     def _begun_restarts(self, cell: Sequence[JobState]) -> int:
         return self.begun.restarts.get(cell[0].job.cell.id, 0)
-
-    def _end_in_time(self) -> None:
-        """Raises KeyboardInterrupt where the sweep's time is over, or a signal came that nothing here has heard of."""
-        interrupts.check()
-        if time.monotonic() > self.ends_at:
-            self.progress.warn(f"the sweep ends here, after protocol.stop_after={self.protocol.stop_after:g} s")
-            raise KeyboardInterrupt
 
     def _recorded_status(self, state: JobState) -> str | None:
         record = self.records.get(state.job.id)

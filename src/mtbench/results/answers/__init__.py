@@ -110,7 +110,8 @@ def _headline(rounds: Sequence[Round], found: Sequence[Answer], several: bool) -
                 chosen = _chosen(own)
                 texts = [one for one in here if one.group in chosen]
                 lines += [str(one) for one in texts] if len(texts) <= HEADLINES else [_counted(own, here, several)]
-    return lines
+    aside = sorted({name for one in rounds for contest in one.contests for name in contest.aside})
+    return lines + [f"{name} does not compete; its times are shown for comparison." for name in aside]
 
 
 def _chosen(own: Sequence[Round]) -> set[Group]:

@@ -129,6 +129,11 @@ class Contest:
         """The libraries that someone may choose between."""
         return list(dict.fromkeys(form.library for form in _chosen_from(self.forms)))
 
+    @property
+    def aside(self) -> list[str]:
+        """Libraries that were measured too, which no answer names."""
+        return [one for one in self.libraries if one not in self.chosen_from]
+
     def best(self, library: str) -> Form:
         return next(form for form in self.forms if form.library == library)
 

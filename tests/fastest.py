@@ -1,12 +1,13 @@
 """How far each operator's form is from the fastest other way to write it, as a Markdown table.
 
-    python tests/fastest.py torch,mlx [DEVICE [OPERATOR,...]]
+    python tests/fastest.py torch,torch_graphs,mlx [DEVICE [OPERATOR,...]]
 
 The other ways are methods of the classes in the files of `alternatives`, named as variants are. For each cell of its
-`cells.yaml`, in bfloat16, all of them and the definition run in one process, queued, block by block in random order. Ratios
-are of the time per call, native over the fastest other form, with the interval of the paired comparison: below 1 the native
-form is the fastest. `device` has the same ratio of the device's own clock, where the library has one. Answers that differ
-from the native form's are not compared. For a GPU: the cells are far too large for a CPU.
+`cells.yaml`, in bfloat16, all of them and the definition run in one process, queued, block by block in random order, and
+compiled alike where the arm compiles. Ratios are of the time per call, native over the fastest other form, with the interval of
+the paired comparison: below 1 the native form is the fastest. `waited` has the same ratio of calls that are waited for,
+`device` that of the device's own clock, where the library has one. Answers that differ from the native form's are not
+compared. For a GPU: the cells are far too large for a CPU.
 """
 
 import random
@@ -20,9 +21,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mtbench import paths
 from mtbench.bench.worker import blocks, forms
 from mtbench.catalogue import registry
-from mtbench.frameworks.base import Framework, Settings
+from mtbench.frameworks.base import CompileSettings, Framework, Settings
 from mtbench.operators.base import Shape
 from mtbench.plan.protocol import Protocol
 from mtbench.results.stats import compare_paired
@@ -31,24 +33,40 @@ ALTERNATIVES = Path(__file__).parent / "alternatives"
 DTYPE, TOLERANCE = "bfloat16", 2e-2
 ROUNDS = 16
 PROTOCOL = Protocol(block_ms=3.0, keep_warm_ms=2.0, warmup_gpu_s=0.05, warmup_cap_s=1.0)
-COLUMNS = ("operator", "library", "native µs", "fastest other", "its µs", "ratio", "interval", "device", "to portable")
+COLUMNS = (
+    "operator",
+    "arm",
+    "native µs",
+    "fastest other",
+    "its µs",
+    "ratio",
+    "interval",
+    "waited",
+    "device",
+    "to portable",
+)
 
 
-def main(libraries: str, device: str = "gpu", only: str = "") -> None:
+def main(arms: str, device: str = "gpu", only: str = "") -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for library in libraries.split(","):
-        framework = registry.load("framework", library)(Settings(device))
+    for arm in arms.split(","):
+        chosen = yaml.safe_load((paths.conf() / "framework" / f"{arm}.yaml").read_text())
+        settings = Settings(device, compile=CompileSettings(**chosen.get("compile", {})))
+        framework = registry.load("framework", chosen["name"])(settings)
         for cell in yaml.safe_load((ALTERNATIVES / "cells.yaml").read_text()):
             if only and cell["operator"] not in only.split(","):
                 continue
             try:
-                print(f"| {' | '.join(row(framework, device, **cell))} |", flush=True)
+                found = row(framework, chosen["mode"] == "compiled", device, **cell)
+                print(f"| {' | '.join([said(**cell), arm, *found])} |", flush=True)
             except Exception as error:  # the other cells are worth having
                 print(f"{cell}: {type(error).__name__}: {error}", file=sys.stderr)
             framework.clear()
 
 
-def row(framework: Framework, device: str, operator: str, params: dict[str, Any], shape: dict[str, int]) -> list[str]:
+def row(
+    framework: Framework, compiled: bool, device: str, operator: str, params: dict[str, Any], shape: dict[str, int]
+) -> list[str]:
     problem = registry.load("operator", operator, str(ALTERNATIVES / f"{operator}.py")).from_params(params)
     rng = np.random.default_rng(0)
     inputs = [framework.array(value, DTYPE) for value in problem.inputs(rng, Shape(**shape)).values()]
@@ -58,6 +76,8 @@ def row(framework: Framework, device: str, operator: str, params: dict[str, Any]
     for variant in ("native", "portable", *(name.partition("_")[2] for name in others)):
         try:
             call = forms.build(framework, problem, variant, SimpleNamespace(**arrays))
+            if compiled:
+                call = forms.compiled(framework, call)
             out = call(*inputs)
             framework.settle(out)
         except Exception as error:
@@ -74,7 +94,7 @@ def row(framework: Framework, device: str, operator: str, params: dict[str, Any]
         subjects[variant] = blocks.Subject(
             call, [inputs], framework.wait, framework.submit, time.perf_counter_ns, on_gpu=device == "gpu"
         )
-    return compared(framework, subjects, [f"{operator} {described(params, shape)}", framework.library])
+    return compared(framework, subjects)
 
 
 def first_row(framework: Framework, out: Any) -> Any:
@@ -82,41 +102,44 @@ def first_row(framework: Framework, out: Any) -> Any:
     return np.concatenate([framework.host(leaf[:1] if leaf.ndim else leaf).ravel() for leaf in framework.leaves(out)])
 
 
-def compared(framework: Framework, subjects: dict[str, blocks.Subject], names: list[str]) -> list[str]:
-    calls = {}
+def compared(framework: Framework, subjects: dict[str, blocks.Subject]) -> list[str]:
+    queued_calls, waited_calls = {}, {}
     for variant, subject in subjects.items():
         warmth = blocks.warm_up(subject, PROTOCOL)
-        calls[variant] = blocks.calls_for_throughput(subject, warmth.call_ns, PROTOCOL)
-    times: dict[str, list[float]] = {variant: [] for variant in subjects}
+        queued_calls[variant] = blocks.calls_for_throughput(subject, warmth.call_ns, PROTOCOL)
+        waited_calls[variant] = blocks.calls_for_block(warmth.call_ns, PROTOCOL)
+    queued: dict[str, list[float]] = {variant: [] for variant in subjects}
+    waited: dict[str, list[float]] = {variant: [] for variant in subjects}
     device: dict[str, list[float | None]] = {variant: [] for variant in subjects}
     order = list(subjects)
     for number in range(ROUNDS):
         random.Random(number).shuffle(order)
         for variant in order:
-            subject = subjects[variant]
-            times[variant].append(blocks.throughput_block(subject, calls[variant], PROTOCOL))
-            device[variant].append(framework.device_ns(subject.call, subject.inputs[0], calls[variant]))
-    others = [variant for variant in times if variant not in ("native", "portable")] or ["portable"]
-    best = min(others, key=lambda variant: median(times[variant]))
-    found = compare_paired(times[best], times["native"])
+            subject, calls = subjects[variant], queued_calls[variant]
+            queued[variant].append(median(blocks.throughput_block(subject, calls, PROTOCOL)))
+            waited[variant].append(median(blocks.latency_block(subject, waited_calls[variant], PROTOCOL)))
+            device[variant].append(framework.device_ns(subject.call, subject.inputs[0], calls))
+    others = [variant for variant in queued if variant not in ("native", "portable")] or ["portable"]
+    best = min(others, key=lambda variant: median(queued[variant]))
+    found = compare_paired(queued[best], queued["native"])
     on_device = [[ns for ns in device[variant] if ns is not None] for variant in ("native", best)]
     by_device = median(on_device[0]) / median(on_device[1]) if all(on_device) else None
     return [
-        *names,
-        f"{median(times['native']) / 1e3:.1f}",
+        f"{median(queued['native']) / 1e3:.1f}",
         best.replace("_", " "),
-        f"{median(times[best]) / 1e3:.1f}",
+        f"{median(queued[best]) / 1e3:.1f}",
         f"{found.ratio:.3f}",
         f"{found.low:.3f}–{found.high:.3f}",
+        f"{compare_paired(waited[best], waited['native']).ratio:.3f}",
         "" if by_device is None else f"{by_device:.3f}",
-        f"{median(times['native']) / median(times['portable']):.2f}" if "portable" in times else "",
+        f"{median(queued['native']) / median(queued['portable']):.2f}" if "portable" in queued else "",
     ]
 
 
-def described(params: dict[str, Any], shape: dict[str, int]) -> str:
+def said(operator: str, params: dict[str, Any], shape: dict[str, int]) -> str:
     keys = f", {shape['kv_len']} keys" if "kv_len" in shape else ""
-    said = "".join(f", {name} {str(value).lower()}" for name, value in params.items())
-    return f"{shape['batch_size']}×{shape['seq_len']}{keys}{said}"
+    others = "".join(f", {name} {str(value).lower()}" for name, value in params.items())
+    return f"{operator} {shape['batch_size']}×{shape['seq_len']}{keys}{others}"
 
 
 if __name__ == "__main__":

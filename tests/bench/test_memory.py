@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,9 +30,9 @@ AIR = Free(device=4.0 * GIB, host=4.0 * GIB, shared=True)
 AIR_WORKING_SET = 5726633984
 
 
-def model(name: str, phase: str) -> object:
+def model(name: str, phase: str, **others: object) -> Any:
     config = yaml.safe_load((MODELS / f"{name}.yaml").read_text())["config"]
-    return registry.load("operator", "causal_lm")(config=json.dumps(config), phase=phase)
+    return registry.load("operator", "causal_lm")(config=json.dumps(config), phase=phase, **others)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +146,11 @@ def test_long_attention_is_refused_before_it_swaps():
     needed = memory.needed_bytes(sdpa, Shape(1, 16384), "float32")
     assert needed.host > 3 * 8 * 16384**2 * 8
     assert not memory.fits([needed], Free(22.0 * GIB, 22.0 * GIB, shared=True), FRACTION)
+
+
+def test_weights_that_a_text_reads_again_and_again_lie_on_the_device_once() -> None:
+    short, long = (
+        memory.needed_bytes(model("smollm2_135m", "generate", new_tokens=made), Shape(1, 16), "bfloat16").device
+        for made in (2, 128)
+    )
+    assert short < long < 1.5 * short  # the cache grows, the weights do not

@@ -198,6 +198,11 @@ class Operator(ABC):
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         """The fewest bytes that one call must move: each input and weight read once, each output written once."""
 
+    def touched_bytes(self, shape: Shape, dtype: str) -> float:
+        """Bytes on the device that a call reads or writes at all. `bytes_moved`, unless a call must come back to its weights:
+        one that does overrides this, since they lie there once."""
+        return self.bytes_moved(shape, dtype)
+
     def host_bytes(self, shape: Shape) -> float:
         """Bytes of host memory for one copy of inputs, weights and outputs, in float64, while a job is built."""
         return self.bytes_moved(shape, "float64")

@@ -176,6 +176,9 @@ class CausalLM(Operator):
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         return sum(self._bytes_of_pass(one, dtype) for one in self._passes(shape))
 
+    def touched_bytes(self, shape: Shape, dtype: str) -> float:
+        return max(self._bytes_of_pass(one, dtype) for one in self._passes(shape))
+
     def _passes(self, shape: Shape) -> list[Shape]:
         """The forward passes of a call: one, or to make a text the prompt's and one for each token but the last."""
         return [shape, *(Shape(shape.batch_size, 1, shape.seq_len + made) for made in range(self.made - 1))]

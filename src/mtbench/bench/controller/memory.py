@@ -56,10 +56,10 @@ class Free:
 
 
 def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
-    """The estimate for one arm, from the operator's own count of the bytes that it reads and writes once, or of those that
+    """The estimate for one arm, from the operator's own count of the bytes that it reads and writes, or of those that
     it is given, which may be more: a cache, say, of which little is read."""
     held, weights = problem.host_bytes(shape), problem.weight_bytes(dtype)
-    touched = max(problem.bytes_moved(shape, dtype), held * ITEM_BYTES[dtype] / ITEM_BYTES["float64"])
+    touched = max(problem.touched_bytes(shape, dtype), held * ITEM_BYTES[dtype] / ITEM_BYTES["float64"])
     rows = Shape(reference_rows(problem, shape), shape.seq_len, shape.kv_len)
     return Needed(
         device=weights + WORKING_COPIES * max(touched - weights, 0.0),

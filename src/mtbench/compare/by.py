@@ -12,7 +12,6 @@ from typing import Any
 from mtbench.compare.row import Row, compared
 from mtbench.compare.sides import Measured
 from mtbench.errors import ConfigError, unknown
-from mtbench.plain import to_json
 from mtbench.results import cells
 from mtbench.results.axes import PARAMS
 from mtbench.results.cells import Held
@@ -36,12 +35,14 @@ def rows(measured: Sequence[Measured], axis: str, threshold: float | None) -> tu
     if axis not in known:
         raise ConfigError(unknown("axis", axis, known))
     in_order = sorted(measured, key=lambda one: (one.record.started_at is None, one.record.started_at, one.path))
-    values = list(dict.fromkeys(text for one in in_order if (text := _said(one.record, axis)) is not None))
+    values = list(
+        dict.fromkeys(text for one in in_order if (text := cells.told_value(vars(one.record), axis)) is not None)
+    )
     if len(values) < 2:
         raise ConfigError(f"All records have the same {axis}, {values[0] if values else 'none'}; nothing to compare.")
     alike: dict[Hashable, dict[str, Measured]] = {}
     for one in in_order:  # the newest of each value stays
-        value = _said(one.record, axis)
+        value = cells.told_value(vars(one.record), axis)
         if value is not None:
             alike.setdefault(_rest(one.record, axis), {})[value] = one
     found = [
@@ -83,19 +84,12 @@ def _arm(record: Record, axis: str) -> str:
 def _held(record: Record, axis: str) -> Held:
     """The cell of a row: everything but the axis."""
     held = cells.held([vars(replace(record, contenders=[]))])
-    params = {name: value for name, value in json.loads(held.params).items() if f"{PARAMS}{name}" != axis}
     name = axis.removeprefix("shape.")
     free: dict[str, Any] = {name: None} if hasattr(held, name) else {}
-    return replace(held, params=to_json(params), **free)
+    return replace(held, params=cells.params_without(vars(record), axis), **free)
 
 
 def _rest(record: Record, axis: str) -> Hashable:
     """All that has to be alike."""
     free = _OF_A_FRAMEWORK if axis == "framework" else (cells.COLUMNS.get(axis),)
-    params = {name: value for name, value in json.loads(record.params).items() if f"{PARAMS}{name}" != axis}
-    return (to_json(params), *(getattr(record, name) for name in _ALIKE if name not in free))
-
-
-def _said(record: Record, axis: str) -> str | None:
-    value = cells.value(vars(record), axis)
-    return value if value is None or isinstance(value, str) else to_json(value)
+    return (cells.params_without(vars(record), axis), *(getattr(record, name) for name in _ALIKE if name not in free))

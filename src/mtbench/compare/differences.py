@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench.compare.sides import Measured
-from mtbench.plain import to_json
+from mtbench.results import format
 from mtbench.results.record import Record
 
 _LIBRARY = ("python_version", "threads", "blas", "device_kind", "device_name")
@@ -72,7 +72,7 @@ def _both(
 ) -> Iterator[tuple[str, str, str]]:
     for name in a:
         if name not in without and None not in (a[name], b.get(name)):
-            yield f"{prefix}{name}", _said(a[name]), _said(b[name])
+            yield f"{prefix}{name}", format.value(a[name]), format.value(b[name])
 
 
 def _protocol(record: Record) -> dict[str, Any]:
@@ -85,7 +85,3 @@ def _protocol(record: Record) -> dict[str, Any]:
 def _machine(record: Record) -> str:
     chip = json.loads(record.machine).get("chip")
     return f"{chip} ({record.machine_id})" if chip else record.machine_id
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else to_json(value)

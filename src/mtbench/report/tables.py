@@ -15,7 +15,6 @@ from typing import Any
 import polars as pl
 
 from mtbench.errors import ConfigError
-from mtbench.plain import to_json
 from mtbench.report.arms import labelled
 from mtbench.results import cells, format, limits, record, samples
 
@@ -224,13 +223,9 @@ def _held(records: pl.DataFrame) -> pl.DataFrame:
         members = cell.drop("row").to_dicts()
         held = cells.held(members)
         for row, member in zip(cell["row"], members, strict=True):
-            rows.append((row, held.operator, _merged(held.params, held.settings), held.dtype, cells.contender(member)))
+            rows.append((row, held.operator, held.fixed, held.dtype, cells.contender(member)))
     schema = {"row": pl.Int64, **dict.fromkeys((*HELD, "contender"), pl.String)}
     return pl.concat([plain, others.join(pl.DataFrame(rows, schema=schema, orient="row"), on="row")]).sort("row")
-
-
-def _merged(params: str, settings: str) -> str:
-    return to_json(json.loads(params) | json.loads(settings))
 
 
 def _flat(records: pl.DataFrame) -> pl.DataFrame:

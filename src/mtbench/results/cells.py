@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench.plain import to_json
+from mtbench.results import format
 from mtbench.results.axes import CONTENDERS, PARAMS
 from mtbench.results.record import Record
 
@@ -48,9 +49,14 @@ class Held:
             self.batch_size or 0, self.seq_len or 0, self.kv_len or 0, self.settings,
         )  # fmt: skip
 
+    @property
+    def fixed(self) -> str:
+        """Parameters and settings together, as JSON."""
+        return to_json(json.loads(self.params) | json.loads(self.settings))
+
     def parameters(self) -> dict[str, Any]:
-        """Parameters and settings as they are told to people."""
-        return named(json.loads(self.params) | json.loads(self.settings), self.model)
+        """The same as they are told to people."""
+        return named(json.loads(self.fixed), self.model)
 
     def title(self, parameters: Sequence[str] = ()) -> str:
         """The cell in a line, with the parameters that tell it from others."""
@@ -143,6 +149,17 @@ def value(row: Row, axis: str) -> Any:
     return row[COLUMNS[axis]]
 
 
+def told_value(row: Row, axis: str) -> str | None:
+    """The same as text."""
+    found = value(row, axis)
+    return None if found is None else format.value(found)
+
+
+def params_without(row: Row, axis: str) -> str:
+    """A record's parameters without the one that is this axis, as JSON."""
+    return to_json({name: one for name, one in json.loads(row["params"]).items() if f"{PARAMS}{name}" != axis})
+
+
 COLUMNS = {
     "operator": "operator",
     "operator.variant": "variant",
@@ -159,10 +176,5 @@ COLUMNS = {
 
 def contender(row: Row) -> str:
     """What a contender is on the axes that `contended` names: `bfloat16`, `bits 4`; nothing where none competes."""
-    told = []
-    for axis in contended(row):
-        found = value(row, axis)
-        if found is not None:
-            text = found if isinstance(found, str) else to_json(found)
-            told.append(f"{axis.removeprefix(PARAMS)} {text}" if axis.startswith(PARAMS) else text)
-    return " · ".join(told)
+    told = [(axis, text) for axis in contended(row) if (text := told_value(row, axis)) is not None]
+    return " · ".join(f"{axis.removeprefix(PARAMS)} {text}" if axis.startswith(PARAMS) else text for axis, text in told)

@@ -3,6 +3,9 @@
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
+
+from mtbench.plain import to_json
 
 _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
@@ -148,6 +151,11 @@ def clock(seconds: float) -> str:
 def plural(count: int, noun: str) -> str:
     """A noun as it stands behind a count."""
     return noun if count == 1 else f"{noun}s"
+
+
+def value(found: Any) -> str:
+    """A setting or a fact: a word as it is, anything else as JSON."""
+    return found if isinstance(found, str) else to_json(found)
 
 
 def one_line(message: str) -> str:

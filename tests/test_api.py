@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 import mtbench
-from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.console.terminal import Terminal
 from mtbench.errors import ConfigError
 from mtbench.plan.jobs import Plan
+from mtbench.plan.progress import Extent, Progress
 
 BRIEF = {"restarts": 2, "looks": [6], "block_ms": 1, "warmup_s": 0.01, "warmup_cap_s": 0.3, "peaks": "cached"}
 

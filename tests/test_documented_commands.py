@@ -16,7 +16,7 @@ from mtbench import __main__
 from mtbench.exchange import share
 from mtbench.launch import commands
 from mtbench.launch.compose import plan_of
-from mtbench.private import Private
+from mtbench.results.private import Private
 from record_builder import Grid, write_grid
 
 ROOT = Path(__file__).parents[1]

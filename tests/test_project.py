@@ -136,7 +136,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
         ("mtbench.bench.worker", ["mtbench/bench/worker/", "mtbench/selftest/rivals.py"]),
         (
             "mtbench.bench.controller",
-            ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/console/", "mtbench/selftest/"],
+            ["mtbench/bench/controller/", "mtbench/engines/", "mtbench/selftest/"],
         ),
         ("mtbench.exchange", ["mtbench/launch/exchange_commands.py", "mtbench/exchange/", "mtbench/site/"]),
         (

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 if TYPE_CHECKING:
     from mtbench.api import Best, Results, make_plan, measure, read, run, time

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from mtbench import interrupts, streams
+from mtbench import interrupts
+from mtbench.launch import streams
 
 COMMANDS = (
     "which", "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share",

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from mtbench.bench.controller.job_state import Sweep
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
 from mtbench.engines import local
 from mtbench.machine.watch import Watch
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Job, Task, plan
 from mtbench.plan.jobs import job as make_job
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 
 USER = Path(__file__).parent / "user"

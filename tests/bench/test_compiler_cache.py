@@ -7,11 +7,11 @@ import pytest
 
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.controller.process import Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.workers import Workers
 from mtbench.errors import ConfigError
 from mtbench.frameworks.jax import Jax
 from mtbench.frameworks.torch import Torch
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")

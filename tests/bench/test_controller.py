@@ -13,9 +13,9 @@ from mtbench.bench.controller import memory
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.process import Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.wire import Start
 from mtbench.frameworks.base import Settings
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 

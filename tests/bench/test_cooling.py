@@ -10,11 +10,11 @@ import yaml
 
 from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling, TooHot
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines.local import Host
 from mtbench.machine import nvidia
 from mtbench.machine.nvidia import FIRST, Ordinal
 from mtbench.machine.watch import Reading
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 
 GENTLE = Path(__file__).parents[2] / "conf" / "protocol" / "gentle.yaml"

@@ -20,7 +20,6 @@ from packaging.requirements import Requirement
 from mtbench import paths
 from mtbench.bench.controller import environments
 from mtbench.bench.controller.process import Died, Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import local
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.launch import config as configuration
@@ -28,6 +27,7 @@ from mtbench.machine import nvidia
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Job, Task, plan
 from mtbench.plan.jobs import job as make_job
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results.record import Record
 

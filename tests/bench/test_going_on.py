@@ -14,7 +14,6 @@ import pytest
 
 from mtbench.bench import wire
 from mtbench.bench.controller.process import Died
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates
 from mtbench.engines import local, resume
 from mtbench.errors import ConfigError
@@ -23,6 +22,7 @@ from mtbench.launch.going_on import left
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job, Plan, plan
+from mtbench.plan.progress import Progress
 from mtbench.results import record as records
 from mtbench.results.record import Record
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtbench.bench.controller import keeping
-from mtbench.bench.controller.progress import Progress
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 from record_builder import record

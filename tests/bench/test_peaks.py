@@ -15,7 +15,6 @@ import pytest
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
 from mtbench.bench.controller.process import Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates, Roofs, limit_ns
 from mtbench.bench.wire import MeasurePeaks, Prepared, Started
 from mtbench.bench.worker import calibration
@@ -28,6 +27,7 @@ from mtbench.operators.base import Shape
 from mtbench.plain import from_plain, to_plain
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Arm, Task, job
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 

@@ -18,11 +18,11 @@ import pytest
 from rich.console import Console
 
 import record_builder
-from mtbench.bench.controller.progress import Extent
 from mtbench.console import table
 from mtbench.console.terminal import Terminal
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Cell, Task, job
+from mtbench.plan.progress import Extent
 from mtbench.results import answers
 from mtbench.results.answers.contests import of_records
 from mtbench.results.comparison import between
@@ -627,7 +627,7 @@ def test_problems_stay_above_the_view(live: Terminal, screen: Screen) -> None:
 
 PROGRAM = """
 from pathlib import Path
-from mtbench.bench.controller.progress import Extent
+from mtbench.plan.progress import Extent
 from mtbench.plan.jobs import Arm
 from mtbench.console.terminal import Terminal
 view = Terminal()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines.ray import Node, Spot, kinds, shards_of, spots
 from mtbench.engines.resume import Rest
 from mtbench.engines.run import run
@@ -13,6 +12,7 @@ from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
 from mtbench.plan.jobs import Arm, Plan, Task, job, plan
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 
 SERVER = Node("a", 64, 4, "1111", "AMD EPYC", "1")

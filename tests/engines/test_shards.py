@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mtbench import machine
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, resume, shards, slurm
 from mtbench.engines.cut import seconds
 from mtbench.engines.resume import Rest
@@ -21,6 +20,7 @@ from mtbench.errors import ConfigError
 from mtbench.operators.base import Shape
 from mtbench.plain import from_plain, to_json, to_plain
 from mtbench.plan.jobs import Arm, Plan, Task, job, plan
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 from mtbench.results.record import Record

@@ -19,9 +19,9 @@ from mtbench.exchange.imports import import_files
 from mtbench.exchange.package import Contents, Selftest
 from mtbench.launch import commands
 from mtbench.plain import to_json
-from mtbench.private import Private
 from mtbench.results import record
 from mtbench.results import selftest as outcome
+from mtbench.results.private import Private
 from mtbench.results.record import Record, write
 from record_builder import MACHINE, Grid, measured, write_grid
 

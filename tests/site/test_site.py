@@ -13,8 +13,8 @@ from mtbench.exchange import share
 from mtbench.exchange.imports import import_files
 from mtbench.launch import commands
 from mtbench.plain import to_json
-from mtbench.private import Private
 from mtbench.report import build as build_report
+from mtbench.results.private import Private
 from mtbench.results.record import write
 from mtbench.site import build
 from record_builder import MACHINE, START, record, with_blocks

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-    from mtbench.bench.controller.progress import Progress
     from mtbench.compare import Table
     from mtbench.plan.jobs import Plan
+    from mtbench.plan.progress import Progress
     from mtbench.results.answers import Answers
     from mtbench.results.record import Record
     from mtbench.results.verdicts import Comparison

@@ -6,8 +6,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.bench.controller.progress import Standing
 from mtbench.console.styles import FAILURE
+from mtbench.plan.progress import Standing
 from mtbench.results.format import one_line
 
 STYLES = {"done": "green", "running": "bold", "waiting": "dim"}

@@ -21,10 +21,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.bench.controller.progress import Extent, Progress, Standing
 from mtbench.console import answers, shards, table
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.plan.jobs import Arm, Cell
+from mtbench.plan.progress import Extent, Progress, Standing
 from mtbench.results import cells
 from mtbench.results.format import clock, duration, one_line, percent, plural
 from mtbench.results.record import Record

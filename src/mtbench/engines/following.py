@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mtbench.bench.controller.progress import Progress, Standing
 from mtbench.engines import resume, shards
 from mtbench.engines.local import Outcome
 from mtbench.engines.shards import Dealt, Shard, State
 from mtbench.plan.jobs import Plan
+from mtbench.plan.progress import Progress, Standing
 from mtbench.results.record import Record
 
 

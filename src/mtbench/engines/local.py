@@ -10,7 +10,6 @@ from mtbench import machine
 from mtbench.bench.controller.job_state import Place, Sweep
 from mtbench.bench.controller.keeping import check_space
 from mtbench.bench.controller.process import Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.controller.sweep import Controller
 from mtbench.bench.controller.workers import StartProcess
 from mtbench.engines.resume import Rest
@@ -20,6 +19,7 @@ from mtbench.machine.watch import Watch
 from mtbench.paths import write_atomically
 from mtbench.plan import jobs as plans
 from mtbench.plan.jobs import Plan
+from mtbench.plan.progress import Progress
 from mtbench.results.record import Record
 
 TIMING = "timing.json"

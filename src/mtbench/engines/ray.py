@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import interrupts, machine, plain
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, shard, shards
 from mtbench.engines.cut import even_shards, parts_of, weights
 from mtbench.engines.following import Following
@@ -26,9 +25,10 @@ from mtbench.errors import ConfigError
 from mtbench.machine import processors
 from mtbench.paths import write_atomically
 from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.progress import Progress
 from mtbench.results import record as records
 from mtbench.results.record import Record
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 LOOKS_S = 2.0
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol as Interface
 
-from mtbench.bench.controller.progress import Extent, Progress, Standing
 from mtbench.engines import following, local, resume, shards
 from mtbench.engines.local import Outcome
 from mtbench.engines.resume import Rest
@@ -13,6 +12,7 @@ from mtbench.engines.settings import EngineSettings, check
 from mtbench.engines.shards import Dealt, Shard
 from mtbench.errors import ConfigError
 from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.progress import Extent, Progress, Standing
 from mtbench.plan.protocol import Protocol
 
 

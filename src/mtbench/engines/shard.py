@@ -13,13 +13,13 @@ from pathlib import Path
 
 from mtbench import interrupts, machine
 from mtbench.bench.controller.job_state import Place
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import local, resume, shards
 from mtbench.engines.local import Host
 from mtbench.engines.shards import Dealt, Shard, State
 from mtbench.errors import ConfigError
 from mtbench.machine import nvidia, processors
 from mtbench.plan.jobs import Cell, Plan
+from mtbench.plan.progress import Progress
 from mtbench.results.record import Record
 
 SAYS_S = 5.0

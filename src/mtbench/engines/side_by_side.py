@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtbench.bench.controller.process import PACKAGE
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following
 from mtbench.engines.cut import even_shards, weights
 from mtbench.engines.following import Following
@@ -24,6 +23,7 @@ from mtbench.engines.shards import FOLDER, Dealt, Shard
 from mtbench.errors import ConfigError
 from mtbench.machine import nvidia, processors
 from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.progress import Progress
 from mtbench.results.format import plural
 
 LOOKS_S = 2.0

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import interrupts
-from mtbench.bench.controller.progress import Progress
 from mtbench.engines import following, shard, shards
 from mtbench.engines.cut import even_shards, parts_of, weights
 from mtbench.engines.following import Following
@@ -23,6 +22,7 @@ from mtbench.engines.settings import EngineSettings
 from mtbench.engines.shards import FOLDER, Dealt, Shard
 from mtbench.errors import ConfigError
 from mtbench.plan.jobs import Job, Plan
+from mtbench.plan.progress import Progress
 
 LOOKS_S = 5.0
 """Between two questions to SLURM's controller, which others ask too."""

@@ -11,9 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mtbench import private
 from mtbench.exchange import package
-from mtbench.results import record, samples
+from mtbench.results import private, record, samples
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record
 

@@ -13,9 +13,9 @@ from mtbench.exchange import check, package
 from mtbench.exchange.package import Contents, Selftest
 from mtbench.paths import write_atomically
 from mtbench.plain import to_json
-from mtbench.private import Private
 from mtbench.results import record
 from mtbench.results.format import plural, size
+from mtbench.results.private import Private
 from mtbench.results.record import Record
 from mtbench.results.selftest import newest
 

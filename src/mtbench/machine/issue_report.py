@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from mtbench.catalogue.capability import Capability
-from mtbench.machine.console import machine_rows
 from mtbench.machine.finding import Finding
-from mtbench.private import Private as Private
-from mtbench.version import __version__
+from mtbench.results.machines import machine_rows
+from mtbench.results.private import Private
+from mtbench.results.version import __version__
 
 PACKAGES = (
     "torch", "mlx", "mlx-metal", "mlx-cpu", "jax", "jaxlib", "numpy", "transformers", "mlx-lm", "array-api-compat",

@@ -22,7 +22,7 @@ from mtbench.plan.arm import Arm as Arm
 from mtbench.plan.arm import library_axes
 from mtbench.plan.protocol import Protocol
 from mtbench.results.axes import CONTENDERS, PARAMS
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 DIGITS = 10
 """Of the fingerprint of a cell or a job."""

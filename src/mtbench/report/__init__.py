@@ -32,7 +32,7 @@ from mtbench.results import selftest as outcome
 from mtbench.results.answers import sentences
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
 from mtbench.results.format import CONFIDENCE, percent
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 FORMATS = ("svg", "png")
 """The formats in which charts can be written as files of their own."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from mtbench import plain
 from mtbench.paths import write_atomically
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 SCHEMA_VERSION = 1
 FILE_NAME = "selftest.json"

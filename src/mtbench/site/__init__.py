@@ -20,15 +20,15 @@ import jinja2
 
 from mtbench.errors import ConfigError
 from mtbench.exchange import check, package
-from mtbench.machine.console import machine_rows
 from mtbench.report import build as build_report
 from mtbench.report import pages
 from mtbench.report.publish import published
 from mtbench.results import answers, merging, record
 from mtbench.results.answers.contests import of_records
 from mtbench.results.format import plural
+from mtbench.results.machines import machine_rows
 from mtbench.results.record import Record
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 
 @dataclass(frozen=True)

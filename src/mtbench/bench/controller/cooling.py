@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol as Interface
 
-from mtbench.bench.controller.progress import Progress
 from mtbench.machine.nvidia import FIRST, Ordinal
 from mtbench.machine.watch import HEAT, Reading
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 
 STEP_S = 5.0

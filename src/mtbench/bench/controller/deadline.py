@@ -4,7 +4,7 @@ import math
 import time
 
 from mtbench import interrupts
-from mtbench.bench.controller.progress import Progress
+from mtbench.plan.progress import Progress
 
 
 class Deadline:

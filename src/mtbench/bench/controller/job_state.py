@@ -21,7 +21,7 @@ from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.record import Record, now
 from mtbench.results.samples import block_statistic, tick_of, token_times
-from mtbench.version import __version__
+from mtbench.results.version import __version__
 
 ROOF_UNSURE = (
     "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"

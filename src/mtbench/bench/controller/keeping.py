@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtbench import interrupts
-from mtbench.bench.controller.progress import Progress
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results.format import plural
 from mtbench.results.record import FILE_NAME, Record, write

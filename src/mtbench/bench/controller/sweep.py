@@ -22,12 +22,12 @@ from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.keeping import Keeping
 from mtbench.bench.controller.peaks import Kept, Peaks, Store
 from mtbench.bench.controller.process import Process
-from mtbench.bench.controller.progress import Extent, Progress
 from mtbench.bench.controller.rounds import round_order, settled
 from mtbench.bench.controller.workers import StartProcess, Workers, prepare
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.jobs import Arm, Plan
+from mtbench.plan.progress import Extent, Progress
 from mtbench.results.record import FILE_NAME, Record
 from mtbench.results.samples import block_statistic
 

@@ -10,10 +10,10 @@ from mtbench.bench import wire
 from mtbench.bench.controller import environments
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.controller.process import Died, Process
-from mtbench.bench.controller.progress import Progress
 from mtbench.bench.rates import Rates
 from mtbench.errors import Unsupported
 from mtbench.plan.jobs import Arm
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import stats
 

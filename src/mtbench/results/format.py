@@ -51,13 +51,14 @@ def interval(ns: float | None, low_ns: float | None, high_ns: float | None, conf
 
 
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`."""
+    """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`. As many as are needed for a bound
+    that is not 1 not to look like it: `1.0012x [1.0004, 1.0021]`."""
     decimals = max(0, _decimals(value) - (value < 1) + RATIO_DIGITS - 3)
     return _factor(value, low, high, decimals, decimals)
 
 
 def times(value: float, low: float | None = None, high: float | None = None) -> str:
-    """How many times as fast, above 1, with its bounds to the same decimals: `3.2x`, `32x [29, 36]`."""
+    """How many times as fast, above 1, with its bounds to the same decimals: `3.2x`, `32x [29, 36]`, `1.12x [1.04, 1.20]`."""
     decimals = 2 if value < 1.095 else 1 if value < 9.95 else 0
     return _factor(value, low, high, decimals, max(decimals, 2))
 
@@ -67,6 +68,10 @@ def _factor(value: float, low: float | None, high: float | None, decimals: int, 
     if low is None or high is None:
         return f"{value:.{decimals}f}x"
     lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND
+    if low > max(1, lowest):
+        decimals = _decimals_beside(low, 1, decimals)
+    elif high < min(1, highest):
+        decimals = _decimals_beside(high, 1, decimals)
     below = f"<{lowest:.{decimals_below}f}" if low < lowest else f"{low:.{decimals}f}"
     above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
     return f"{value:.{decimals}f}x [{below}, {above}]"
@@ -92,9 +97,11 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
-def change(fraction: float) -> str:
-    """How far something is from what it should be: `+1.23 %`."""
-    return f"{100 * fraction:+.2f} %"
+def deviation(ratio: float, low: float, high: float) -> str:
+    """How far a ratio and its bounds are from 1: `+0.49 % [+0.42 %, +0.60 %]`. A bound that is not 1 does not look like it."""
+    value, below, above = (100 * (one - 1) for one in (ratio, low, high))
+    decimals = 2 if below <= 0 <= above else _decimals_beside(min(below, above, key=abs), 0, 2)
+    return f"{value:+.{decimals}f} % [{below:+.{decimals}f} %, {above:+.{decimals}f} %]"
 
 
 def size(count: float | None) -> str:
@@ -173,6 +180,11 @@ def _decimals(value: float) -> int:
     if value == 0 or not math.isfinite(value):
         return 0
     return max(0, 2 - math.floor(math.log10(float(f"{abs(value):.2e}"))))  # 9.996 counts as 10.0
+
+
+def _decimals_beside(value: float, other: float, least: int) -> int:
+    """Decimals, at least so many, with which a value is not written as another one that it is not."""
+    return next(count for count in range(least, 400) if float(f"{value:.{count}f}") != other)
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from mtbench.results import format
 from mtbench.results.selftest import MET, MISSED, NOT_POSSIBLE, NOT_SHOWN, REPORTED, Row
 from mtbench.results.stats import Interval
 from mtbench.results.verdicts import Comparison
@@ -105,11 +106,10 @@ def deviation(
     low, high = abs(ratio.low - 1), abs(ratio.high - 1)
     least = 0.0 if ratio.low <= 1 <= ratio.high else min(low, high)
     verdict = judge(goal, abs(ratio.estimate - 1), least, max(low, high), trials)
-    bounds = f" [{ratio.low - 1:+.2%}, {ratio.high - 1:+.2%}]".replace("%", " %")
     return Row(
         what,
         "" if goal is None else f"± {percent(goal.bound)}",
-        f"{ratio.estimate - 1:+.2%}".replace("%", " %") + bounds,
+        format.deviation(ratio.estimate, ratio.low, ratio.high),
         f"{verdict} with n={trials}" if verdict == NOT_SHOWN else verdict,
         detail,
         {"ratio": ratio.estimate, "low": ratio.low, "high": ratio.high, "confidence": ratio.confidence, "n": trials},

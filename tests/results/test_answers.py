@@ -14,7 +14,8 @@ from mtbench.results.answers.contests import of_records
 from mtbench.results.answers.regimes import regime
 from mtbench.results.certainty import certainty
 from mtbench.results.comparison import between
-from mtbench.results.format import span, times
+from mtbench.results.format import deviation, span, times
+from mtbench.results.limits import ROOF_UNSURE
 from mtbench.results.record import Record
 from record_builder import START, record, with_blocks
 
@@ -284,6 +285,24 @@ def test_the_distance_from_the_limit_is_the_winners_and_names_who_set_it() -> No
     for one in records:
         one.limit_fraction = 0.32 if one.framework == "mlx" else 0.16
     assert said(records, "limit") == ["Plain shapes, softmax, float32: mlx reaches 32 % of what this machine can do."]
+    assert [one.certainty for one in answered(records).of("limit")] == ["sure"]
+
+
+def test_a_distance_from_a_roof_that_is_unsure_is_likely_and_at_most_that() -> None:
+    records = [timed(arm, ns, seq_len=seq) for seq in (64, 128) for arm, ns in (("mlx", 1e5), ("torch", 2e5))]
+    for one in records:
+        one.limit_fraction = one.seq_len / 200
+    records[1].warnings = records[3].warnings = [ROOF_UNSURE]  # of torch, which is no winner
+    assert [one.certainty for one in answered(records).of("limit")] == ["sure"]
+    records[0].warnings = ["contended: load 9.1 on 2 processors", ROOF_UNSURE]
+    assert said(records, "limit") == [
+        "Plain shapes, softmax, float32: mlx reaches 32 % to 64 % of what this machine can do (likely: roof unsure at 1 of 2 "
+        "shapes)."
+    ]
+    records[2].warnings = [ROOF_UNSURE]
+    (found,) = answered(records).of("limit")
+    assert found.text == "mlx reaches at most 32 % to 64 % of what this machine can do (likely: roof unsure)."
+    assert found.certainty == "likely"
 
 
 # what limits it, and what would settle it
@@ -371,6 +390,26 @@ def test_certainty_has_a_reason_for_each_kind_of_doubt() -> None:
 )
 def test_factors_are_short(value: float, text: str) -> None:
     assert times(value) == text
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        ((1.12, 1.04, 1.2), "1.12x [1.04, 1.20]"),
+        ((1.12, 0.98, 1.2), "1.1x [1.0, 1.2]"),  # holds 1
+        ((3.2, 1.0004, 9.8), "3.2000x [1.0004, 9.8000]"),
+        ((0.94, 0.88, 0.997), "0.940x [0.880, 0.997]"),
+        ((250.0, 1.01, 400.0), "250x [<2.50, 400]"),  # an open bound is none
+    ],
+)
+def test_an_interval_that_excludes_1_does_not_look_as_if_it_held_it(of: tuple[float, float, float], text: str) -> None:
+    assert times(*of) == text
+
+
+def test_a_deviation_that_excludes_0_does_not_look_as_if_it_held_it() -> None:
+    assert deviation(1.0049, 1.0042, 1.006) == "+0.49 % [+0.42 %, +0.60 %]"
+    assert deviation(0.9998, 0.9995, 0.99998) == "-0.020 % [-0.050 %, -0.002 %]"
+    assert deviation(1.0, 0.99998, 1.0001) == "+0.00 % [-0.00 %, +0.01 %]"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (240, "4 min"), (4800, "1 h 20 min")])

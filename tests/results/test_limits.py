@@ -34,6 +34,18 @@ def test_the_same_call_is_as_far_from_the_limit_whoever_was_beside_it(tmp_path: 
     assert found["torch"]["limit_fraction"] == pytest.approx(beside.limit_fraction)
 
 
+@pytest.mark.parametrize(
+    ("busy", "idle", "unsure"),
+    [(3e11, 1e11, True), (3e11, 2.9e11, False), (1e11, 3e11, False)],  # far above, confirmed by, below the sure one
+)
+def test_a_limit_is_as_sure_as_the_roof_that_sets_it(tmp_path: Path, busy: float, idle: float, unsure: bool) -> None:
+    doubted, sure = one("torch", 1e6, busy, 1e12, "torch"), one("mlx", 1e6, idle, 1e12, "mlx")
+    doubted.warnings = ["not converged, ±3 %", limits.ROOF_UNSURE]
+    found = merged(tmp_path, doubted, sure)
+    assert [limits.sure(found[arm]) for arm in ("torch", "mlx")] == [not unsure] * 2
+    assert "not converged, ±3 %" in found["torch"]["warnings"]
+
+
 def test_a_memory_roof_is_that_of_as_many_bytes_or_more(tmp_path: Path) -> None:
     small = one("mlx", 1e6, 1e15, 1e11, "mlx 0.32")
     large = one("torch", 1e9, 1e15, 2e11, "torch 2.13")

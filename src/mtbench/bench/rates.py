@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from mtbench.results.limits import AGREEMENT as AGREEMENT
+from mtbench.results.limits import higher as higher
 from mtbench.results.limits import limit_ns as limit_ns
-
-AGREEMENT = 0.1
-"""A peak is sure where the two best blocks lie no further apart: what else the machine does makes them differ."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,3 @@ class Rates:
 
     def _of(self, size: int) -> tuple[float | None, bool]:
         return self.bytes_per_s.get(size), size not in self.unsure_sizes
-
-
-def higher(one: tuple[float | None, bool], other: tuple[float | None, bool]) -> tuple[float | None, bool]:
-    """The higher of two measurements of a peak, and whether it is sure: if it is itself, or the other is, and agrees."""
-    (best, best_sure), (least, least_sure) = sorted((one, other), key=lambda each: each[0] or 0.0, reverse=True)
-    if best is None or best_sure or least is None:
-        return best, best_sure
-    return best, least_sure and best <= (1 + AGREEMENT) * least

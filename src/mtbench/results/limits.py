@@ -6,7 +6,8 @@ of earlier ones; records that were measured before a better rate was are held ag
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +19,17 @@ ALIKE = ("machine_id", "device", "device_index", "dtype", "matmul_precision")
 
 ROUNDING = 1e-9
 """Numbers that are equal lie no further apart."""
+
+UNSURE = "roof unsure"
+"""How the warning begins of a record whose limit may be too near."""
+
+ROOF_UNSURE = (
+    f"{UNSURE}: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
+)
+
+AGREEMENT = 0.1
+"""A peak is sure where another sure measurement lies no further below it, or the second best block of its own: what else the
+machine does makes them differ."""
 
 FLOPS, BYTES = ("peak_flops_per_s", "peak_flops_set_by"), ("peak_bytes_per_s", "peak_bytes_set_by")
 
@@ -31,6 +43,19 @@ def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_
                 return None
             spans.append(work / rate * 1e9)
     return max(spans, default=None)
+
+
+def higher(one: tuple[float | None, bool], other: tuple[float | None, bool]) -> tuple[float | None, bool]:
+    """The higher of two measurements of a peak, and whether it is sure: if it is itself, or the other is, and agrees."""
+    (best, best_sure), (least, least_sure) = sorted((one, other), key=lambda each: each[0] or 0.0, reverse=True)
+    if best is None or best_sure or least is None:
+        return best, best_sure
+    return best, least_sure and best <= (1 + AGREEMENT) * least
+
+
+def sure(row: Row) -> bool:
+    """Whether the roof that sets a record's limit is sure: else the limit may be farther away."""
+    return not any(warning.startswith(UNSURE) for warning in row["warnings"] or ())
 
 
 def set_by(row: Row) -> str | None:
@@ -60,34 +85,48 @@ def merged(records: "pl.DataFrame") -> "pl.DataFrame":
     """The records, each held against the best roofs that any of them knows of its machine, device, dtype and precision.
 
     The memory roof of a call is that of any call that moves as many bytes or more: see `Rates.at`, by which each of these is
-    the best rate of a working set of at least half as many.
+    the best rate of a working set of at least half as many. The warning `roof unsure` is that of the roof that counts now; a
+    record's own says so of both its roofs.
     """
     import polars as pl
 
-    columns = [*ALIKE, "flops", "bytes_moved", "throughput_ns", *FLOPS, *BYTES, "limit_ns", "limit_fraction"]
+    changed = ("limit_ns", "limit_fraction", *FLOPS, *BYTES, "warnings")
+    columns = [*ALIKE, "flops", "bytes_moved", "throughput_ns", *changed]
     rows = records.select(columns).to_dicts()
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if row["flops"] is not None and row["bytes_moved"] is not None:
             groups.setdefault(tuple(row[name] for name in ALIKE), []).append(row)
     for group in groups.values():
-        flops = _highest([(row[FLOPS[0]], row[FLOPS[1]]) for row in group])
-        moved: tuple[float | None, str | None] = (None, None)
+        flops = reduce(_higher, [Roof(row[FLOPS[0]], row[FLOPS[1]], sure(row)) for row in group])
+        moved = Roof(None, None, True)
         for row in sorted(group, key=lambda row: -row["bytes_moved"]):
-            moved = _highest([moved, (row[BYTES[0]], row[BYTES[1]])])
+            moved = _higher(moved, Roof(row[BYTES[0]], row[BYTES[1]], sure(row)))
             _hold(row, flops, moved)
-    changed = ("limit_ns", "limit_fraction", *FLOPS, *BYTES)
     return records.with_columns(pl.Series(name, [row[name] for row in rows], records.schema[name]) for name in changed)
 
 
-def _hold(row: dict[str, Any], flops: tuple[float | None, str | None], moved: tuple[float | None, str | None]) -> None:
+class Roof(NamedTuple):
+    """A rate, the library that reached it, and whether it is sure."""
+
+    rate: float | None
+    by: str | None
+    sure: bool
+
+
+def _higher(one: Roof, other: Roof) -> Roof:
+    rate, sure = higher((one.rate, one.sure), (other.rate, other.sure))
+    return Roof(rate, one.by if rate == one.rate else other.by, sure)
+
+
+def _hold(row: dict[str, Any], flops: Roof, moved: Roof) -> None:
     counted = row["flops"] if _bound_by_products(row) else 0.0  # by its own roofs, which are replaced below
-    row[FLOPS[0]], row[FLOPS[1]] = flops
-    row[BYTES[0]], row[BYTES[1]] = moved
-    if row["throughput_ns"] is not None:
-        row["limit_ns"] = limit_ns(counted, row["bytes_moved"], flops[0], moved[0])
-        row["limit_fraction"] = None if row["limit_ns"] is None else row["limit_ns"] / row["throughput_ns"]
-
-
-def _highest(found: list[tuple[float | None, str | None]]) -> tuple[float | None, str | None]:
-    return max(found, key=lambda one: one[0] or 0.0)
+    row[FLOPS[0]], row[FLOPS[1]] = flops.rate, flops.by
+    row[BYTES[0]], row[BYTES[1]] = moved.rate, moved.by
+    if row["throughput_ns"] is None:
+        return
+    row["limit_ns"] = limit_ns(counted, row["bytes_moved"], flops.rate, moved.rate)
+    row["limit_fraction"] = None if row["limit_ns"] is None else row["limit_ns"] / row["throughput_ns"]
+    others = [warning for warning in row["warnings"] or () if not warning.startswith(UNSURE)]
+    unsure = row["limit_ns"] is not None and not (flops if by_flops(row) else moved).sure
+    row["warnings"] = [*others, *([ROOF_UNSURE] if unsure else [])]

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mtbench.bench.controller.energy import Energy
-from mtbench.bench.controller.job_state import ENDED_EARLY, ROOF_UNSURE, JobState
+from mtbench.bench.controller.job_state import ENDED_EARLY, JobState
 from mtbench.bench.wire import Finished, Prepared
 from mtbench.errors import ConfigError
 from mtbench.machine.watch import Reading
 from mtbench.plain import from_plain
 from mtbench.plan.accuracy import Divergence, Errors
 from mtbench.plan.jobs import Job
+from mtbench.results.limits import ROOF_UNSURE
 from mtbench.results.record import Record
 
 OF_RESULTS = ("restarts disagree", "not converged", "overhead_bound", ROOF_UNSURE)

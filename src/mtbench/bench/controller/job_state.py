@@ -19,13 +19,10 @@ from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
+from mtbench.results.limits import ROOF_UNSURE
 from mtbench.results.record import Record, now
 from mtbench.results.samples import block_statistic, tick_of, token_times
 from mtbench.results.version import __version__
-
-ROOF_UNSURE = (
-    "roof unsure: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
-)
 
 DEATHS = ("crashed", "oom", "timeout")
 """Statuses of a worker that died, or had to be ended."""

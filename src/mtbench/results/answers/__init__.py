@@ -90,7 +90,8 @@ def answers(measured: Sequence[Measured], folders: Mapping[str, str] | None = No
     for one in rounds:
         known = questions.distances([one])
         if known:
-            found.append(Answer(LIMIT, one.group, SURE, named(one.group), sentences.distance(known)))
+            text, level = sentences.distance(known)
+            found.append(Answer(LIMIT, one.group, level, named(one.group), text))
     rows = [one.row for one in measured]
     settle = questions.settling(rows, questions.still_open(rounds), dict(folders or {}))
     there = set((folders or {}).values())

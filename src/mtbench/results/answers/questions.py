@@ -144,21 +144,23 @@ def _steps(family: Any, pairs: Sequence[tuple[Shape, Form, Form]]) -> tuple[Step
 
 @dataclass(frozen=True)
 class Distance:
-    """How near a contest's winner comes to what this machine can do: a fraction, and the libraries that set the roof."""
+    """How near a contest's winner comes to what this machine can do: a fraction, and the libraries that set the roof. It may be
+    smaller where that is not `sure`."""
 
     group: Group
     contest: Contest
     fraction: float
     set_by: str | None
+    sure: bool = True
 
 
 def distances(rounds: Iterable[Round]) -> list[Distance]:
     """Of the winner of each contest whose limit is known."""
     return [
-        Distance(one.group, contest, contest.winner.row["limit_fraction"], limits.set_by(contest.winner.row))
+        Distance(one.group, contest, row["limit_fraction"], limits.set_by(row), limits.sure(row))
         for one in rounds
         for contest in one.contests
-        if contest.winner.row["limit_fraction"] is not None
+        if (row := contest.winner.row)["limit_fraction"] is not None
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from mtbench.results.answers.contests import Group, Rival, Round, Row, Shape
 from mtbench.results.answers.questions import Change, Distance, Settle, Step
-from mtbench.results.certainty import LEVELS, LIKELY, OPEN, Certainty, certainty
+from mtbench.results.certainty import LEVELS, LIKELY, OPEN, SURE, Certainty, certainty
 from mtbench.results.certainty import equal as is_equal
 from mtbench.results.format import duration, one_line, percent, plural, span, times
 from mtbench.results.verdicts import Comparison
@@ -242,16 +242,20 @@ def _at(steps: Sequence[Step], shapes: Sequence[Shape]) -> str:
     return "" if len(steps) == len(shapes) else f" at {_listed([step.shape for step in steps], shapes)}"
 
 
-def distance(found: Sequence[Distance]) -> str:
-    """How near the winners of a group come to what the machine can do."""
+def distance(found: Sequence[Distance]) -> tuple[str, str]:
+    """How near the winners of a group come to what the machine can do, and how sure that is, one of LEVELS."""
     fractions = [one.fraction for one in found]
+    unsure = [one for one in found if not one.sure]
+    most = "at most " if len(unsure) == len(found) else ""
+    where = f" at {len(unsure)} of {len(found)} shapes" if 0 < len(unsure) < len(found) else ""
+    doubt = f" ({LIKELY}: roof unsure{where})" if unsure else ""
     who = _and(sorted({one.contest.winner.name for one in found}))
     by = sorted({one.set_by for one in found if one.set_by})
     told = f", as {_and(by)} set it" if by else ""
     reach = "reaches" if len({one.contest.winner.name for one in found}) == 1 else "reach"
-    return (
-        f"{who} {reach} {_range(percent(min(fractions)), percent(max(fractions)))} of what this machine can do{told}."
-    )
+    share = _range(percent(min(fractions)), percent(max(fractions)))
+    text = f"{who} {reach} {most}{share} of what this machine can do{told}{doubt}."
+    return text, LIKELY if unsure else SURE
 
 
 def settle(one: Settle) -> str:

@@ -29,6 +29,7 @@ from mtbench.plan.jobs import Arm, Job, Task, plan
 from mtbench.plan.jobs import job as make_job
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
+from mtbench.results.private import without_addresses, without_home
 from mtbench.results.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +251,24 @@ def test_of_a_failed_command_the_errors_are_told_and_no_home(monkeypatch, tmp_pa
     assert str(raised.value) == "It failed: not in ~"
     with pytest.raises(Unsupported, match="It failed: alas"):
         environments._run([sys.executable, "-c", "print('alas'); exit(1)"], "It failed")
+
+
+def test_what_pip_says_of_an_address_is_told_without_it():
+    requirement = "mlx @ https://packages.example.org:1/a/mlx-0.31.0-py3-none-any.whl?token=abc"
+    said = f"{requirement} cannot be installed here: HTTPSConnectionPool(host='packages.example.org', port=1)"
+    told = without_addresses(said, requirement)
+    assert told == "mlx @ (an address) cannot be installed here: HTTPSConnectionPool(host='(an address)', port=1)"
+    assert without_addresses("mlx==0.31.0: no such version", "mlx==0.31.0") == "mlx==0.31.0: no such version"
+
+
+def test_a_home_that_is_the_root_or_behind_a_link_is_told_apart(monkeypatch, tmp_path):
+    real, link = tmp_path / "real" / "jane", tmp_path / "home"
+    real.mkdir(parents=True)
+    link.symlink_to(real)
+    monkeypatch.setenv("HOME", str(link))
+    assert without_home(f"{link}/a {real}/b {real}x") == f"~/a ~/b {real}x"
+    monkeypatch.setenv("HOME", "/")
+    assert without_home("/opt/a") == "/opt/a"
 
 
 def test_an_interrupt_while_installing_leaves_no_process_behind():

@@ -1,10 +1,12 @@
 """What must not leave a machine with a result: names of people and hosts, paths below a home, addresses, secrets."""
 
 import getpass
+import os
 import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 SHORTEST_NAME = 3
 """A shorter user or host name is part of too many words to be taken out, and says as little."""
@@ -19,6 +21,11 @@ _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 
 NETWORK_ADDRESS = "an address of the network"
 """The one thing in FOREIGN that a version may look like."""
+
+NAMED_ADDRESS = re.compile(r"(?<![\w+.-])(?!(?:git\+)?ssh://)[\w+.-]+://[^/\s@]+@")
+"""An address with a user's name, or a name and a password; by ssh, where the name is everybody's `git`, there is none."""
+
+ADDRESS = re.compile(r"\b[\w+.-]+://[^\s'\"<>]+")
 
 FOREIGN: dict[str, re.Pattern[str]] = {
     "a path below a home": re.compile(rf"{HOMES}|/(?:root|(?:private/)?var/folders)/|[A-Za-z]:\\+Users\\+"),
@@ -71,6 +78,28 @@ class Private:
             if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text, re.IGNORECASE):
                 return "the name of the user or the host"
         return seen(text)
+
+
+def without_home(text: str) -> str:
+    """A text with ~ in place of the user's home, also of the one that a link leads to. A home that is the root, as in a
+    container under a number without a name, names nobody."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # there is none
+        return text
+    for place in sorted({str(home), os.path.realpath(home)}, key=len, reverse=True):
+        if len(Path(place).parts) > 1:
+            text = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", "~", text)
+    return text
+
+
+def without_addresses(text: str, requirement: str) -> str:
+    """What pip said of a requirement, without the address that the requirement names, its host, or any other address."""
+    text = ADDRESS.sub("(an address)", text)
+    for found in ADDRESS.findall(requirement):
+        host = urlsplit(found).hostname
+        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", "(an address)", text) if host else text
+    return text
 
 
 def seen(text: str) -> str | None:

@@ -24,6 +24,7 @@ from mtbench import paths, plain
 from mtbench.errors import Unsupported
 from mtbench.machine import nvidia
 from mtbench.plan.jobs import Arm
+from mtbench.results.private import without_addresses, without_home
 
 NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
 """What a worker imports beside its framework and the standard library, as in pyproject.toml."""
@@ -75,7 +76,8 @@ def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
         if (folder / COMPLETE).exists() and python.exists():
             announce(f"{arm.name} runs in {folder}")
         else:
-            announce(f"{arm.name}: installing {requirement} into {folder}; the next sweep finds it there")
+            told = without_addresses(requirement, requirement)
+            announce(f"{arm.name}: installing {told} into {folder}; the next sweep finds it there")
             _make(folder, python, requirement)
     return str(python)
 
@@ -109,6 +111,9 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
         installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
         complete = json.dumps({"requirement": requirement, "installed": installed}, indent=1)
         paths.write_atomically(folder / COMPLETE, complete)
+    except Unsupported as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise Unsupported(without_addresses(str(error), requirement)) from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -217,6 +222,6 @@ def _run(command: Sequence[str], failure: str) -> str:
 
 def _told(printed: str) -> str:
     """The errors in what a program printed, else its last lines; without the user's home, which records must not hold."""
-    lines = [line.rstrip() for line in printed.replace(str(Path.home()), "~").splitlines() if line.strip()]
+    lines = [line.rstrip() for line in without_home(printed).splitlines() if line.strip()]
     errors = [re.sub(r"^ERROR: ", "", line) for line in lines if line.startswith("ERROR: ")]
     return "\n".join((errors or lines)[-SHOWN_LINES:])

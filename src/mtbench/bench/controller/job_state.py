@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import reduce
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -20,6 +19,7 @@ from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.limits import ROOF_UNSURE
+from mtbench.results.private import without_home
 from mtbench.results.record import Record, now
 from mtbench.results.samples import block_statistic, tick_of, token_times
 from mtbench.results.version import __version__
@@ -130,12 +130,12 @@ class JobState:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more: except where
         the worker died, which says nothing against what it measured in earlier restarts."""
         if status in DEATHS and self.latency_ns:
-            said = nameless(reason).splitlines()[0]
+            said = without_home(reason).splitlines()[0]
             self.ended_early = True
             self.warnings.append(f"{ENDED_EARLY}{status} in restart {len(self.latency_ns) + 1}: {said}")
             return
         self.status, self.failed_errors = status, errors
-        self.reason = nameless(reason)  # tracebacks name the user's folders
+        self.reason = without_home(reason)  # tracebacks name the user's folders
 
     def note_prepared(self, answer: Prepared) -> None:
         self.prepared.append(answer)
@@ -195,7 +195,7 @@ class JobState:
             batch_size=task.shape.batch_size,
             seq_len=task.shape.seq_len,
             kv_len=task.shape.kv_len,
-            params=nameless(to_json(dict(task.params))),  # a checkpoint's folder is one
+            params=without_home(to_json(dict(task.params))),  # a checkpoint's folder is one
             model=task.model,
             contenders=list(self.job.contenders),
             sweep_id=sweep.id,
@@ -222,7 +222,7 @@ class JobState:
             floor_ns=self.floor_ns,
             canary_drift=self.canary_drift,
             setup=" ".join(arm.setup) or None,
-            asked_settings=nameless(to_json(arm.asked)),  # a variable's value may be a path
+            asked_settings=without_home(to_json(arm.asked)),  # a variable's value may be a path
             device_index=arm.device_index,
             requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
             gpu_id=self.gpu_id,
@@ -333,11 +333,6 @@ class JobState:
             by_flops = roofs.flops_per_s is not None and bound / roofs.flops_per_s * 1e9 >= record.limit_ns
             if not (roofs.flops_sure if by_flops else roofs.bytes_sure):
                 record.warnings = [*record.warnings, ROOF_UNSURE]
-
-
-def nameless(text: str) -> str:
-    """A text without the user's home, whose name records must not hold."""
-    return text.replace(str(Path.home()), "~")
 
 
 def _said(reading: Reading) -> dict[str, Any]:

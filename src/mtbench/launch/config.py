@@ -27,6 +27,7 @@ from mtbench.operators.base import Operator, Shape
 from mtbench.plain import to_json
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.jobs import Arm, Job, Task, job
+from mtbench.results import private
 
 DEVICES = ("auto", "cpu", "gpu")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -222,6 +223,11 @@ def _requirement(text: str | None) -> str | None:
         return None
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if private.NAMED_ADDRESS.search(text):
+        raise ConfigError(
+            "framework.requirement: the address holds a user name or a password, which the sweep's files would keep; put it "
+            "into ~/.netrc, where pip looks for it."
+        )
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:
@@ -238,7 +244,7 @@ def limits_of(config: Config) -> Limits:
     name = dtype.name if tf32 is None else "tf32"
     general = dtype.tolerance if tf32 is None else tf32
     general_norm = general if tf32 is not None or dtype.norm_tolerance is None else dtype.norm_tolerance
-    for told, limit in {f"tolerance of {name}": general, **rows, **norms}.items():
+    for told, limit in {f"tolerance of {name}": general, f"norm's of {name}": general_norm, **rows, **norms}.items():
         if not 0 <= limit < math.inf:
             raise ConfigError(f"A tolerance of {limit} ({told}) is not valid; give a finite number, 0 or more.")
     row = rows.get(name, general)

@@ -40,6 +40,8 @@ LONGEST_NAME = 200
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+
 RENAMED = {"protocol.epochs": "protocol.restarts"}
 """Settings of earlier versions, and what they are called since."""
 
@@ -163,10 +165,18 @@ def _check_hydras(override: Override, key: str) -> None:
         raise ConfigError(
             f"{override.input_line} would remove settings that mtbench needs; set single keys of hydra instead."
         )
-    if "/" in key or key.split(".")[1] in ("sweeper", "launcher", "job_logging", "hydra_logging", "callbacks"):
-        return  # groups, and what has no type of its own
+    values = _values(override)
+    if "/" in key:
+        names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+        if not names or not all(map(_is_name, names)):
+            raise ConfigError(f"{str(override.input_line)[:80]} chooses nothing; {key} takes a name.")
+        return
+    if key.split(".")[1] in ("sweeper", "launcher", "job_logging", "hydra_logging", "callbacks"):
+        return  # what has no type of its own
+    if key in FOLDERS and "" in values:
+        raise ConfigError(f"{key}= names no folder; write {key}=. for the one that you are in.")
     setting = key.removeprefix("hydra.")
-    for value in _values(override):
+    for value in values:
         try:
             OmegaConf.update(OmegaConf.structured(HydraConf), setting, value, merge=False)
         except (OmegaConfBaseException, KeyError) as error:
@@ -251,8 +261,11 @@ def explain(error: BaseException) -> str | None:
         return _first_line(causes)
     if Path(frame.filename).is_relative_to(PACKAGE):
         return None
-    if any(part in ("site-packages", "lib") for part in Path(frame.filename).parts):
-        return _first_line(causes) if isinstance(error, HydraException | OmegaConfBaseException) else None
+    places = Path(frame.filename).parts
+    if any(part in ("site-packages", "lib") for part in places):
+        composing = isinstance(error, HydraException | OmegaConfBaseException)
+        # Of a defaults list that cannot be, Hydra raises a plain ValueError.
+        return _first_line(causes) if composing or {"hydra", "omegaconf"} & set(places) else None
     return f"{frame.filename}, line {frame.lineno}: {type(root).__name__}: {root}"
 
 

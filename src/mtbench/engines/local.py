@@ -12,6 +12,7 @@ from mtbench.bench.controller.keeping import check_space
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.sweep import Controller
 from mtbench.bench.controller.workers import StartProcess
+from mtbench.engines.claim import claimed
 from mtbench.engines.resume import Rest
 from mtbench.errors import ConfigError
 from mtbench.machine.sleep import kept_awake
@@ -55,8 +56,10 @@ HERE = Place()
 def run(plan: Plan, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:
     """Measures a plan's jobs. Records go into the jobs' folders below `folder` as they come, the plan beside them.
 
-    Raises ConfigError where the folder cannot be written."""
-    return run_rest(Rest(plan, plan.protocol, plan.jobs), folder, progress, host)
+    Raises ConfigError where the folder cannot be written, or another process measures into it."""
+    write_plan(plan, folder)
+    with claimed(folder):
+        return measure(Rest(plan, plan.protocol, plan.jobs), folder, progress, host)
 
 
 def run_rest(rest: Rest, folder: Path, progress: Progress | None = None, host: Host = THIS_MACHINE) -> Outcome:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mtbench import interrupts, machine
 from mtbench.bench.controller.job_state import Place
 from mtbench.engines import local, resume, shards
+from mtbench.engines.claim import claimed
 from mtbench.engines.local import Host
 from mtbench.engines.shards import Dealt, Shard, State
 from mtbench.errors import ConfigError
@@ -24,6 +25,9 @@ from mtbench.results.record import Record
 
 SAYS_S = 5.0
 """At least so long between two words of a shard on how far it is; they are written between blocks."""
+
+PATIENCE_S = 60.0
+"""For the last run of a shard to end, whose starter was killed: it is told, and its worker may be in a call."""
 
 Tell = Callable[[State], None]
 
@@ -133,9 +137,11 @@ def run(folder: Path, number: int, job: str | None) -> str:
     plan, dealt = resume.read_plan(folder), shards.read(folder)
     if dealt is None or number >= len(dealt.shards):
         raise ConfigError(f"{folder} has no shard {number}.")
-    return measure(
-        plan, dealt, dealt.shards[number], folder, job, lambda state: shards.write_state(folder, number, state)
-    )
+    own = folder / shards.FOLDER
+    with claimed(own, f"{number}.lock", PATIENCE_S):  # its last run may still be ending
+        return measure(
+            plan, dealt, dealt.shards[number], folder, job, lambda state: shards.write_state(folder, number, state)
+        )
 
 
 def _gpu_id() -> str | None:

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
+from mtbench.engines.claim import claimed
 from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
@@ -84,7 +85,8 @@ def run_one(config: DictConfig) -> None:
     job = configuration.job_from(config, configuration.user_folders(hydra_config))
     one = plan([replace(job, folder=Path())], typed(config).protocol)
     folder = Path(hydra_config.runtime.output_dir)
-    run_rest(_rest(one, folder), folder, configuration.engine_from(config))
+    with claimed(folder):
+        run_rest(_rest(one, folder), folder, configuration.engine_from(config))
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -97,15 +99,16 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
 
     with Composing("composing jobs") as told:
         sweep = compose(config, loader, job_overrides, told)
-    rest = _rest(sweep.plan, folder)
     _make("hydra.sweep.dir", folder)
-    try:
-        paths.write_atomically(folder / "multirun.yaml", OmegaConf.to_yaml(config))  # whatever stands in its place
-        with Composing("writing their configurations") as told:
-            sweep.write_hydra_files(folder, str(config.hydra.output_subdir), told)
-    except OSError as error:
-        raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
-    run_rest(rest, folder, sweep.engine)
+    with claimed(folder):
+        rest = _rest(sweep.plan, folder)
+        try:
+            paths.write_atomically(folder / "multirun.yaml", OmegaConf.to_yaml(config))  # whatever stands in its place
+            with Composing("writing their configurations") as told:
+                sweep.write_hydra_files(folder, str(config.hydra.output_subdir), told)
+        except OSError as error:
+            raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
+        run_rest(rest, folder, sweep.engine)
 
 
 def _make(setting: str, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -208,6 +209,7 @@ def resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is left, and measure nothing.")] = False,
 ) -> None:
     """Continues a sweep: keeps what is finished, and measures what is missing."""
+    from mtbench.engines.claim import claimed
     from mtbench.launch.app import run_rest
     from mtbench.launch.going_on import engine, left
 
@@ -216,10 +218,11 @@ def resume(
         of_engine = [setting for setting in settings or [] if setting.startswith("engine")]
         others = [setting for setting in settings or [] if setting not in of_engine]
         chosen = engine(folder, of_engine)
-        rest = left(folder, others, statuses, only_inconclusive)
-        typer.echo(f"{folder}: {rest}.")
-        if not dry_run:
-            run_rest(rest, folder, chosen)
+        with nullcontext() if dry_run else claimed(folder):
+            rest = left(folder, others, statuses, only_inconclusive)
+            typer.echo(f"{folder}: {rest}.")
+            if not dry_run:
+                run_rest(rest, folder, chosen)
     except ConfigError as error:
         typer.echo(f"mtbench resume: {error}", err=True)
         sys.exit(2)

@@ -7,6 +7,7 @@ Ray keeps daemons busy beside the measurement. Where there is SLURM, or one mach
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,10 @@ TRIES = 3
 
 PATIENCE_S = 30.0
 """For tasks that were cancelled, before they are killed."""
+
+PLACELESS_LOOKS = 30
+"""So many looks in a row without any place for the shards that wait give them up: for a moment, Ray may list no machine, or one
+whose last task it has not cleared away."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +121,22 @@ def queued(dealt: Dealt) -> Mapping[int, str | None]:
     return {}
 
 
-def run(plan: Plan, folder: Path, dealt: Dealt, numbers: Sequence[int], progress: Progress) -> Outcome:
+def run(
+    plan: Plan,
+    folder: Path,
+    dealt: Dealt,
+    numbers: Sequence[int],
+    progress: Progress,
+    cluster: "Cluster | None" = None,
+) -> Outcome:
     """Measures these shards on the cluster's machines. One whose machine or process dies is measured elsewhere. Ctrl-C cancels
     all; what was measured is kept."""
-    cluster = Cluster(dealt.settings)
+    cluster = cluster or Cluster(dealt.settings)
     follow = Following(folder, plan, dealt, progress)
     waiting, lost = list(numbers), set[int]()
     running: dict[Any, tuple[int, Spot]] = {}
     tries: Counter[int] = Counter()
+    placeless = 0
 
     def said() -> dict[int, str | None]:
         alive = {number: "running" for number, _ in running.values()} | dict.fromkeys(waiting, "waiting")
@@ -138,10 +151,12 @@ def run(plan: Plan, folder: Path, dealt: Dealt, numbers: Sequence[int], progress
                 if fits:
                     waiting.remove(fits[0])
                     running[cluster.start(plan, folder, dealt, fits[0], spot, collector)] = fits[0], spot
-            if not running:
-                lost |= set(waiting)
+            placeless = 0 if running else placeless + 1
+            if placeless >= PLACELESS_LOOKS:
                 progress.warn("no machine of the cluster is left for the shards that wait")
-                break
+                lost |= set(waiting)
+                _say_ended(folder, waiting, "failed", "no machine of the cluster was left for it")
+                waiting.clear()
             for task in cluster.ended(list(running), LOOKS_S):
                 number, spot = running.pop(task)
                 if (death := cluster.death(task, spot)) is not None:
@@ -150,12 +165,26 @@ def run(plan: Plan, folder: Path, dealt: Dealt, numbers: Sequence[int], progress
                     progress.note(
                         f"shard {number}: {death.reason}; " + ("lost" if number in lost else "it goes on elsewhere")
                     )
+                if death is None or number in lost:
+                    reason = f"{death.reason}, {TRIES} times" if death else "its task ended without saying how"
+                    _say_ended(folder, [number], "failed", reason)
             follow.look(said())
     except KeyboardInterrupt:
         progress.note("Interrupted; the tasks are cancelled, and what they measured is kept.")
         cluster.cancel(list(running), PATIENCE_S)
-        lost |= set(waiting)
+        running.clear()
+        waiting.clear()
+        _say_ended(folder, numbers, "interrupted", None)  # all, since one may just be starting
     return following.outcome(folder, plan, dealt, follow.look(said()), progress)
+
+
+def _say_ended(folder: Path, numbers: Sequence[int], status: str, reason: str | None) -> None:
+    """Says of shards, in whose name nobody else will any more, how they ended, where they did not say so themselves."""
+    for number in numbers:
+        state = shards.read_state(folder, number) or State()
+        if state.status == "running":
+            with suppress(OSError):  # a full disk; then it is lost, as soon as it was silent for long enough
+                shards.write_state(folder, number, replace(state, status=status, reason=reason))
 
 
 class Cluster:
@@ -218,7 +247,10 @@ class Cluster:
         return task.remote(plan.to_json(), plain.to_plain(dealt), number, there, own_room, collector)
 
     def ended(self, tasks: list[Any], seconds: float) -> list[Any]:
-        """Those that have ended, however they did, as soon as there is one."""
+        """Those that have ended, however they did, as soon as there is one; none after so long."""
+        if not tasks:
+            time.sleep(seconds)
+            return []
         found: list[Any] = self.ray.wait(tasks, num_returns=1, timeout=seconds)[0]
         return found
 
@@ -242,7 +274,7 @@ class Cluster:
     def cancel(self, tasks: list[Any], seconds: float) -> None:
         """Has tasks end as by Ctrl-C, and kills what does not in time."""
         for task in tasks:
-            self.ray.cancel(task)
+            self.ray.cancel(task, recursive=False)  # what it sends home is a task, too
         if tasks:
             for task in self.ray.wait(tasks, num_returns=len(tasks), timeout=seconds)[1]:
                 self.ray.cancel(task, force=True)

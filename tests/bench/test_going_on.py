@@ -142,21 +142,21 @@ def times(made: Plan, folder: Path) -> list[int]:
 
 
 def test_more_restarts_come_to_what_all_of_them_at_once_come_to(world, cells, tmp_path):
-    world.run(replace(cells, protocol=replace(cells.protocol, restarts=2, cell_budget_s=400.0)), tmp_path / "twice")
-    before = read(cells, tmp_path / "twice")
-    outcome = go(world, tmp_path / "twice", "protocol.restarts=4")
+    world.run(replace(cells, protocol=replace(cells.protocol, restarts=3, cell_budget_s=600.0)), tmp_path / "in_two")
+    before = read(cells, tmp_path / "in_two")
+    outcome = go(world, tmp_path / "in_two", "protocol.restarts=6")
     order, world.timed, world.starts = world.timed, [], Counter()
-    at_once = replace(cells, protocol=replace(cells.protocol, restarts=4, cell_budget_s=800.0))
+    at_once = replace(cells, protocol=replace(cells.protocol, restarts=6, cell_budget_s=1200.0))
     world.run(at_once, tmp_path / "once")
     assert order == world.timed  # by which the order of arms in rounds goes on, too
-    for added, once, old in zip(read(cells, tmp_path / "twice"), read(cells, tmp_path / "once"), before, strict=True):
+    for added, once, old in zip(read(cells, tmp_path / "in_two"), read(cells, tmp_path / "once"), before, strict=True):
         apart = {name for name, value in vars(once).items() if getattr(added, name) != value}
         assert apart <= {"started_at", "finished_at", "conditions", "check_seed"}
-        assert added.restarts == 4
-        assert added.latency_samples_ns[:2] == old.latency_samples_ns
+        assert added.restarts == 6
+        assert added.latency_samples_ns[:3] == old.latency_samples_ns
         assert added.latency_high_ns - added.latency_low_ns < old.latency_high_ns - old.latency_low_ns
         assert added.started_at == old.started_at
-    assert resume.read_plan(tmp_path / "twice").protocol.restarts == 4
+    assert resume.read_plan(tmp_path / "in_two").protocol.restarts == 6
     assert [record.job_id for record in outcome.records] == [job.id for job in cells.jobs]
 
 

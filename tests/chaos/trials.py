@@ -92,8 +92,20 @@ class Run:
             return []
 
     def kill(self, number: signal.Signals) -> None:
+        """Sends a signal; one that can be handled not before the program has begun, since Python itself answers until then."""
+        while number not in (signal.SIGKILL, signal.SIGSTOP) and self.process.poll() is None and not self._has_begun():
+            time.sleep(0.005)
         if self.process.poll() is None:
             self.process.send_signal(number)
+
+    def _has_begun(self) -> bool:
+        """Whether it handles SIGTERM, as from its first line on; true where the system does not tell."""
+        try:
+            told = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return True
+        caught = next(int(line.split()[1], 16) for line in told.splitlines() if line.startswith("SigCgt:"))
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
 
     def ended(self, timeout_s: float = HANGS_AFTER_S) -> tuple[int, str, list[str]]:
         """The exit code, what was printed, and which promises were broken."""
@@ -110,7 +122,7 @@ class Run:
         if code not in CODES and not faults:
             faults.append(f"exit code {code}")
         if "Traceback (most recent call last)" in (err or b"").decode(errors="replace"):
-            faults.append("a traceback: " + said.strip().splitlines()[-1][:200])
+            faults.append("a traceback: " + " | ".join(said.strip().splitlines()[-3:])[-300:])
         if left := self._orphans():
             faults.append(f"{left} processes were left behind")
         return code, said, [f"{fault} ({' '.join(self.said)[-120:]})" for fault in faults]

@@ -10,24 +10,28 @@ from mtbench.operators.base import Call
 
 class Alternatives(registry.load("operator", "llama_block")):
     def torch_by_hand(self, w: SimpleNamespace) -> Call:
-        """As someone does in plain torch, with the attention of gqa.py beside this file."""
+        """As someone writes it in plain torch, as a module, with the attention of gqa.py beside this file."""
+        from torch import nn
         from torch.nn import functional as F
 
-        weights = vars(w)
+        problem, weights = self, vars(w)
         attention = registry.load("operator", "gqa", str(Path(__file__).with_name("gqa.py")))
         own = {name: value for name, value in vars(self).items() if name in attention.__dataclass_fields__}
-        projections = {
-            n.removeprefix("self_attn."): array for n, array in weights.items() if n.startswith("self_attn.")
-        }
-        attend = attention(**own).torch_by_hand(SimpleNamespace(**projections))
+        parts = {n.removeprefix("self_attn."): array for n, array in weights.items() if n.startswith("self_attn.")}
 
-        def norm(x: Any, name: str) -> Any:
-            return F.rms_norm(x, (x.shape[-1],), weights[f"{name}.weight"], self.eps)
+        class Block(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.attend = attention(**own).torch_by_hand(SimpleNamespace(**parts))
+                for name, array in weights.items():
+                    if not name.startswith("self_attn."):
+                        self.register_parameter(name.replace(".", "_"), nn.Parameter(array, requires_grad=False))
 
-        def layer(x: Any, *cache: Any) -> Any:
-            x = x + attend(norm(x, "input_layernorm"), *cache)
-            normed = norm(x, "post_attention_layernorm")
-            gate, up = (F.linear(normed, weights[f"mlp.{name}_proj.weight"]) for name in ("gate", "up"))
-            return x + F.linear(F.silu(gate) * up, weights["mlp.down_proj.weight"])
+            def forward(self, x: Any, *cache: Any) -> Any:
+                width = (x.shape[-1],)
+                x = x + self.attend(F.rms_norm(x, width, self.input_layernorm_weight, problem.eps), *cache)
+                normed = F.rms_norm(x, width, self.post_attention_layernorm_weight, problem.eps)
+                gate, up = F.linear(normed, self.mlp_gate_proj_weight), F.linear(normed, self.mlp_up_proj_weight)
+                return x + F.linear(F.silu(gate) * up, self.mlp_down_proj_weight)
 
-        return layer
+        return Block()

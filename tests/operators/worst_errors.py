@@ -1,11 +1,11 @@
-"""The worst errors of all right forms: `python tests/operators/worst_errors.py [LIBRARY ...]`, by dtype and
-library; with MTBENCH_TEST_DEVICE=gpu on a GPU.
+"""The worst errors of all right forms: `python tests/operators/worst_errors.py [LIBRARY ...] [--part K/N]`, by dtype and
+library; with MTBENCH_TEST_DEVICE=gpu on a GPU. `--part 1/8` to `8/8`: an eighth of the arms each, for processes side by side.
 
 Limits are set by it: what every form of every operator reaches on a machine must lie below them with a margin. It shows each
 operator whose errors are more than half of a limit, for the inputs that are timed and for those that tell.
 """
 
-import sys
+import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -39,14 +39,15 @@ LARGER = (Shape(2, 128), Shape(1, 1, 1024), Shape(2, 64, 512))
 Found = dict[tuple[str, ...], Errors]
 
 
-def main(libraries: list[str]) -> None:
+def main(libraries: list[str], part: int, parts: int) -> None:
+    chosen = [arm for arm in ARMS if arm[1] in libraries][part - 1 :: parts]
     worst: Found = defaultdict(Errors)
     near: Found = defaultdict(Errors)
     counted: dict[tuple[str, ...], int] = defaultdict(int)
     try:
-        for name, library, variant in ARMS:
+        for name, library, variant in chosen:
             for dtype in TOLERANCES:
-                if library in libraries and has(library, dtype):
+                if has(library, dtype):
                     limit = limits(name, dtype)
                     for found in all_errors(name, library, variant, dtype):
                         worst[dtype, library] = worst[dtype, library].worst(found)
@@ -84,7 +85,13 @@ def all_errors(name: str, library: str, variant: str, dtype: str) -> Iterator[Er
                     yield error.errors or Errors()
         except Unsupported:
             continue
+        except Exception as error:  # of the library: the other forms have errors to show
+            print("FAILED", name, library, variant, dtype, shape, str(error).splitlines()[:1], flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(LIBRARIES))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("libraries", nargs="*", default=list(LIBRARIES), metavar="LIBRARY")
+    parser.add_argument("--part", default="1/1", metavar="K/N")
+    asked = parser.parse_args()
+    main(asked.libraries, *map(int, asked.part.split("/")))

@@ -51,7 +51,7 @@ def test_every_architecture_is_run_as_it_is_defined(name: str, phase: str, dtype
         with pytest.raises(Unsupported, match="GELU on the CPU is a table of float16"):
             build(llama, problem, draw(problem, Shape(1, 2))[1], dtype)
         return
-    for shape in shapes(phase):
+    for shape in shapes(phase, name):
         inputs, weights = draw(problem, shape, dtype)
         expected = references(problem, inputs, weights)
         call = build(llama, problem, weights, dtype)
@@ -80,6 +80,14 @@ def test_a_prompt_longer_than_what_is_computed_at_a_time() -> None:
         error([framework.host(call(framework.array(inputs[0], "float32")))], references(problem, inputs, weights))
         < 1e-5
     )
+
+
+def test_a_context_that_a_windows_cache_would_drop_is_refused(llama: Framework) -> None:
+    problem, shape = fitting("gemma3", "prefill"), Shape(1, 9, 20)
+    inputs, weights = draw(problem, shape, "bfloat16")
+    few = start(own=(("ubatch_size", 8),))
+    with pytest.raises(Unsupported, match=r"drops the context after 8 more tokens.*ubatch_size=9\.$"):
+        build(few, problem, weights, "bfloat16")(*(few.array(values, "bfloat16") for values in inputs))
 
 
 def test_its_kernel_for_attention_is_of_float16_and_so_not_the_default_in_float32() -> None:

@@ -131,6 +131,16 @@ class Context:
         for sequence in range(self.count):
             self.llama.llama_memory_seq_rm(self.memory, sequence, length, -1)
 
+    def check_setting_back(self, tokens: int) -> None:
+        """Raises Unsupported where so many tokens overwrite what a window's cache holds before them: it has room for the window
+        and as many tokens as are computed at a time (llama-kv-cache-iswa.cpp)."""
+        at_a_time = self.loaded.setup.ubatch_size or UBATCH
+        if tokens > at_a_time and any(layer.window is not None for layer in self.loaded.model.layers):
+            raise Unsupported(
+                f"llama.cpp's cache of a window drops the context after {at_a_time} more tokens, so a call could not be "
+                f"repeated; set framework.settings.ubatch_size={tokens}."
+            )
+
     def hold(self, keys: Host, values: Host) -> None:
         """Puts a context into the cache: (batch, layers, kv_heads, positions, head_dim) each, keys as if rotated.
 
@@ -212,43 +222,36 @@ class Batch:
         self._llama.llama_batch_free(self.pointer)
 
 
-class Prefill:
-    """tokens -> logits of the last position, through a cache that is emptied in each call."""
+class Forward:
+    """tokens -> logits of the last position, through a cache that is emptied in each call; or tokens, keys, values -> the same
+    through a cache with these keys and values, which is set back to their length. `step` says nothing here."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, step: bool) -> None:
         self._loaded = loaded
-        self._contexts: dict[tuple[int, ...], Context] = {}
+        self._states: dict[Any, tuple[Any, ...]] = {}
 
-    def __call__(self, tokens: Any) -> Any:
-        if tokens.shape not in self._contexts:
-            batch, count = tokens.shape
-            self._contexts[tokens.shape] = Context(self._loaded, batch, count, count)
-        context = self._contexts[tokens.shape]
-        context.clear()
-        return context.take(tokens, 0)
-
-
-class Decode:
-    """token, keys, values -> logits, through a cache with these keys and values, which is set back to their length."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
-        self._states: dict[tuple[int, int], tuple[Context, Any, Any]] = {}
-
-    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
-        context, length = self._state(keys, values), keys.shape[3]
-        logits = context.take(token, length)
+    def __call__(self, tokens: Any, *held: Any) -> Any:
+        context, length = self._state(tokens, *held), held[0].shape[3] if held else 0
+        if not held:
+            context.clear()
+            return context.take(tokens, 0)
+        logits = context.take(tokens, length)
         context.set_back(length)
         return logits
 
-    def _state(self, keys: Any, values: Any) -> Context:
-        """The context of these inputs; they are kept beside it, so that their identities stay theirs."""
-        known = (id(keys), id(values))
+    def _state(self, tokens: Any, *held: Any) -> Context:
+        """The context of these inputs; what it holds is kept beside it, so that the identities of its arrays stay theirs."""
+        known = (tokens.shape, *map(id, held))
         if known not in self._states:
-            context = Context(self._loaded, keys.shape[0], keys.shape[3] + 1, 1)
-            context.hold(np.asarray(keys), np.asarray(values))
-            self._states[known] = (context, keys, values)
-        return self._states[known][0]
+            batch, count = tokens.shape
+            length = held[0].shape[3] if held else 0
+            context = Context(self._loaded, batch, length + count, count)
+            if held:
+                context.check_setting_back(count)
+                context.hold(*(np.asarray(each) for each in held))
+            self._states[known] = (context, held)
+        made: Context = self._states[known][0]
+        return made
 
 
 class Generate:

@@ -99,69 +99,68 @@ def _new_cache(model: Any) -> Any:
     return make_prompt_cache(model)
 
 
-class Prefill:
-    """tokens -> logits of the last position, through a cache that is new in each call."""
+class Forward:
+    """tokens -> logits of the last position, through a cache that is new in each call; or tokens, keys, values -> the same
+    through a cache with these keys and values, which is set back to their length.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def __call__(self, tokens: Any) -> Any:
-        return _logits(self._model, tokens, _new_cache(self._model))
-
-
-class Decode:
-    """token, keys, values -> logits, through a cache with these keys and values, which is set back to their length.
-
-    Appending overwrites the position behind them or, in a full window, the oldest one, which the token does not see; so
-    that the arrays that a call leaves are those that the next one needs.
+    Appending overwrites the positions behind them or, for one token in a full window, the oldest one, which it does not see;
+    so that the arrays that a call leaves are those that the next one needs. Several tokens in a window make new arrays: the
+    first ones are kept. `step` says nothing here: mlx-lm has no compiler of its own.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, step: bool) -> None:
         self._model = model
-        self._states: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self._states: dict[Any, tuple[Any, ...]] = {}
 
-    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
-        cache = self._state(keys, values)
-        logits = _logits(self._model, token, cache)
-        for layer in cache:
-            _set_back(layer, keys.shape[3])
+    def __call__(self, tokens: Any, *context: Any) -> Any:
+        if not context:
+            return _logits(self._model, tokens, _new_cache(self._model))
+        cache, kept = self._state(tokens, *context)
+        logits = _logits(self._model, tokens, cache)
+        for layer, arrays in zip(cache, kept, strict=True):
+            _set_back(layer, context[0].shape[3], arrays)
         return logits
 
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
-        def pure(token: Any, context: int, *arrays: Any) -> Any:
+        def pure(tokens: Any, length: int, *arrays: Any) -> Any:
             cache = _new_cache(self._model)
             for layer, layer_keys, layer_values in zip(cache, arrays[::2], arrays[1::2], strict=True):
-                layer.keys, layer.values = layer_keys, layer_values
-                _set_back(layer, context)
-            logits = _logits(self._model, token, cache)
-            return logits, *(array for layer in cache for array in (layer.keys, layer.values))
+                _set_back(layer, length, (layer_keys, layer_values))
+            logits = _logits(self._model, tokens, cache)
+            changed = [layer for layer in cache if not _makes_new(layer, tokens.shape[1])]
+            return logits, *(array for layer in changed for array in (layer.keys, layer.values))
 
-        step = compile_call(pure)
+        alone, behind = (compile_call(each) for each in (lambda tokens: self(tokens), pure))
 
-        def call(token: Any, keys: Any, values: Any) -> Any:
-            cache = self._state(keys, values)
+        def call(tokens: Any, *context: Any) -> Any:
+            if not context:
+                return alone(tokens)
+            cache, kept = self._state(tokens, *context)
             arrays = [array for layer in cache for array in (layer.keys, layer.values)]
-            for layer in cache:
+            changed = [layer for layer, held in zip(cache, kept, strict=True) if held is None]
+            for layer in changed:
                 layer.keys = layer.values = None  # so that the step may write into them
-            logits, *arrays = step(token, keys.shape[3], *arrays)
-            for layer, layer_keys, layer_values in zip(cache, arrays[::2], arrays[1::2], strict=True):
+            logits, *arrays = behind(tokens, context[0].shape[3], *arrays)
+            for layer, layer_keys, layer_values in zip(changed, arrays[::2], arrays[1::2], strict=True):
                 layer.keys, layer.values = layer_keys, layer_values
             return logits
 
         return call
 
-    def _state(self, keys: Any, values: Any) -> Any:
-        """The cache of these inputs; they are kept beside it, so that their identities stay theirs."""
+    def _state(self, tokens: Any, keys: Any, values: Any) -> Any:
+        """The cache of a context, and of each layer what must be put back after a call; the context is kept beside it, so that
+        the identities of its arrays stay theirs."""
         import mlx.core as mx
 
-        known = (id(keys), id(values))
+        known = (tokens.shape, id(keys), id(values))
         if known not in self._states:
-            cache = _new_cache(self._model)
+            cache, count, kept = _new_cache(self._model), tokens.shape[1], []
             for index, layer in enumerate(cache):
-                layer.keys, layer.values = (_with_room(layer, each[:, index]) for each in (keys, values))
-                _set_back(layer, keys.shape[3])
+                arrays = [_with_room(layer, each[:, index], count) for each in (keys, values)]
+                _set_back(layer, keys.shape[3], arrays)
+                kept.append(arrays if _makes_new(layer, count) else None)
             mx.eval([(layer.keys, layer.values) for layer in cache])
-            self._states[known] = (cache, keys, values)
+            self._states[known] = ((cache, kept), keys, values)
         return self._states[known][0]
 
 
@@ -210,19 +209,29 @@ class Generate:
         raise Unsupported("mlx-lm's loop does not compile its model; framework=mlx is how it runs.")
 
 
-def _with_room(layer: Any, held: Any) -> Any:
-    """What a cache holds, with room for a token: in steps, as the cache itself grows, up to its window."""
+def _makes_new(layer: Any, count: int) -> bool:
+    """Whether a cache makes new arrays to append so many tokens, and does not write into those that it has."""
+    return count > 1 and hasattr(layer, "max_size")
+
+
+def _with_room(layer: Any, held: Any, count: int) -> Any:
+    """What a cache holds, with room for so many tokens: in steps, as the cache itself grows, up to its window."""
     import mlx.core as mx
 
     length, window = held.shape[2], getattr(layer, "max_size", None)
     if window is not None and length >= window:
         return mx.contiguous(held[:, :, length - window :])
-    room = (length // layer.step + 1) * layer.step
+    if _makes_new(layer, count):
+        return mx.contiguous(held)
+    room = -(-(length + count) // layer.step) * layer.step
     room = room if window is None else min(room, window)
     return mx.concatenate([held, mx.zeros((*held.shape[:2], room - length, held.shape[3]), held.dtype)], axis=2)
 
 
-def _set_back(layer: Any, context: int) -> None:
+def _set_back(layer: Any, context: int, arrays: Any = None) -> None:
+    """To a context's length, and to these arrays if any."""
+    if arrays is not None:
+        layer.keys, layer.values = arrays
     layer.offset = context
     if hasattr(layer, "max_size"):
         layer._idx = min(context, layer.max_size)

@@ -74,70 +74,49 @@ def held(model: Any, stored: Checkpoint) -> Held:
     return Held(f"torchao {version('torchao')}: {how}", read, output="lm_head.weight")
 
 
-class Prefill:
-    """tokens -> logits of the last position, through a cache that is new in each call."""
+class Forward:
+    """tokens -> logits of the last position, through a cache that is new in each call; or tokens, keys, values -> the same
+    through a cache with these keys and values, which stays as it is. `step` says that it is a step of a loop."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, step: bool) -> None:
+        self._model, self._step = model, step
+        self._states: dict[Any, tuple[Any, ...]] = {}
 
-    def __call__(self, tokens: Any) -> Any:
-        return self._model(tokens, use_cache=True, logits_to_keep=1).logits[:, -1]
-
-    def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
-        from transformers import StaticCache
-
-        def static(tokens: Any, *arrays: Any) -> Any:
-            cache = _static_cache(StaticCache, self._model, arrays, 0)
-            return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-
-        buffers: dict[Any, list[Any]] = {}
-        step = compile_call(static)
-
-        def call(tokens: Any) -> Any:
-            if tokens.shape not in buffers:
-                buffers[tokens.shape] = _empty_layers(self._model, *tokens.shape)
-            return step(tokens, *buffers[tokens.shape])
-
-        return call
-
-
-class Decode:
-    """token, keys, values -> logits, through a cache with these keys and values, which stays as it is."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._states: dict[tuple[int, int], tuple[Any, ...]] = {}
-
-    def __call__(self, token: Any, keys: Any, values: Any) -> Any:
-        cache, held = self._state(self._dynamic_cache, keys, values)
-        for layer, (layer_keys, layer_values) in zip(cache.layers, held, strict=True):
-            layer.keys, layer.values = layer_keys, layer_values  # which appending replaces, and does not write into
-            if layer.is_sliding:
-                layer.cumulative_length = keys.shape[3]
-        return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+    def __call__(self, tokens: Any, *context: Any) -> Any:
+        cache = None
+        if context:
+            cache, held = self._state(self._dynamic_cache, tokens, context)
+            for layer, (layer_keys, layer_values) in zip(cache.layers, held, strict=True):
+                layer.keys, layer.values = layer_keys, layer_values  # which appending replaces, and does not write into
+                if layer.is_sliding:
+                    layer.cumulative_length = context[0].shape[3]
+        return self._logits(tokens, cache)
 
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
         from transformers import StaticCache
 
-        def static(token: Any, context: int, *arrays: Any) -> Any:
-            cache = _static_cache(StaticCache, self._model, arrays, context)
-            return self._model(token, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        def static(tokens: Any, length: int, *arrays: Any) -> Any:
+            return self._logits(tokens, _static_cache(StaticCache, self._model, arrays, length, tokens.shape[1]))
 
-        step = compile_call(static, **_as_generate(self._model))
+        call = compile_call(static, **(_as_generate(self._model) if self._step else {}))
 
-        def call(token: Any, keys: Any, values: Any) -> Any:
-            return step(token, keys.shape[3], *self._state(self._static_arrays, keys, values))
+        def forward(tokens: Any, *context: Any) -> Any:
+            length = context[0].shape[3] if context else 0
+            return call(tokens, length, *self._state(self._static_arrays, tokens, context))
 
-        return call
+        return forward
 
-    def _state(self, make: Callable[[Any, Any], Any], keys: Any, values: Any) -> Any:
-        """What was made of these inputs; they are kept beside it, so that their identities stay theirs."""
-        known = (id(keys), id(values))
+    def _logits(self, tokens: Any, cache: Any) -> Any:
+        return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+    def _state(self, make: Callable[..., Any], tokens: Any, context: tuple[Any, ...]) -> Any:
+        """What was made for a context; that is kept beside it, so that the identities of its arrays stay theirs."""
+        known = (tokens.shape, *map(id, context))
         if known not in self._states:
-            self._states[known] = (make(keys, values), keys, values)
+            self._states[known] = (make(tokens, *context), context)
         return self._states[known][0]
 
-    def _dynamic_cache(self, keys: Any, values: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+    def _dynamic_cache(self, tokens: Any, keys: Any, values: Any) -> tuple[Any, list[tuple[Any, Any]]]:
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config)
@@ -148,13 +127,17 @@ class Decode:
             held.append(tuple(each[:, index, :, start:].contiguous() for each in (keys, values)))
         return cache, held
 
-    def _static_arrays(self, keys: Any, values: Any) -> list[Any]:
-        batch, context = keys.shape[0], keys.shape[3]
-        arrays = _empty_layers(self._model, batch, -(-(context + 1) // ROOM) * ROOM)
+    def _static_arrays(self, tokens: Any, *context: Any) -> list[Any]:
+        batch, count = tokens.shape
+        if not context:
+            return _empty_layers(self._model, batch, count)
+        keys, values = context
+        length = keys.shape[3]
+        arrays = _empty_layers(self._model, batch, -(-(length + count) // ROOM) * ROOM)
         for index, layer_keys in enumerate(arrays[::2]):
-            length = min(context, layer_keys.shape[2])  # a full window's oldest is dropped when the token comes in
-            layer_keys[:, :, :length] = keys[:, index, :, context - length :]
-            arrays[2 * index + 1][:, :, :length] = values[:, index, :, context - length :]
+            held = min(length, layer_keys.shape[2])  # a full window's oldest is dropped when a token comes in
+            layer_keys[:, :, :held] = keys[:, index, :, length - held :]
+            arrays[2 * index + 1][:, :, :held] = values[:, index, :, length - held :]
         return arrays
 
 
@@ -223,10 +206,11 @@ def _as_generate(model: Any) -> dict[str, Any]:
     return dict(CompileConfig().to_dict()) if model.device.type == "cuda" else {}
 
 
-def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int) -> Any:
-    """transformers' own static cache, `kind`, over these arrays, at a context's end. It is made within the compiled graph, so
-    that the arrays are the graph's inputs and its length a constant: no call needs setting back. `kind` is not imported here:
-    an import from transformers breaks the graph (torch 2.11), and then its length is an input that no CUDA graph may change.
+def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int, count: int) -> Any:
+    """transformers' own static cache, `kind`, over these arrays, at a context's end, for so many tokens. It is made within the
+    compiled graph, so that the arrays are the graph's inputs and its length a constant: no call needs setting back. `kind` is
+    not imported here: an import from transformers breaks the graph (torch 2.11), and then its length is an input that no CUDA
+    graph may change.
     """
     import torch
 
@@ -234,7 +218,9 @@ def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int) 
     for layer, keys, values in zip(cache.layers, arrays[::2], arrays[1::2], strict=True):
         if layer.is_sliding:
             layer.cumulative_length_int = context
-            if context >= layer.max_cache_len:  # it is shifted along, and must be found again as it was
+            if (
+                context and context + count > layer.max_cache_len
+            ):  # it is shifted along, and must be found again as it was
                 keys, values = keys.clone(), values.clone()
         layer.keys, layer.values = keys, values
         layer.dtype, layer.device = keys.dtype, keys.device

@@ -40,13 +40,15 @@ SCORES_HELD = 3
 class CausalLM(Operator):
     """A forward pass of a decoder-only language model with a cache of keys and values, or all of them that a text takes.
 
-    prefill: `shape.seq_len` prompt tokens through an empty cache. tokens: (batch, seq) -> logits of the last position
-    (batch, vocab), the time to the first token.
+    prefill: `shape.seq_len` prompt tokens through an empty cache, or one that holds `shape.kv_len` other tokens before them.
+    tokens: (batch, seq) -> logits of the last position (batch, vocab), the time to the first token.
 
-    decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1), keys and values: (batch, layers,
-    kv_heads, kv_len, head_dim) -> logits (batch, vocab), the time of a token. What the cache holds is drawn, keys as if
-    rotated, since its values cost nothing. The first call with a context puts it into the library's own cache; each call
-    then appends its token to the same kv_len, for which the cache's length is set back, and its arrays are not copied.
+    decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1) -> logits (batch, vocab), the time of
+    a token.
+
+    A cache's keys and values, (batch, layers, kv_heads, kv_len, head_dim), are further inputs. They are drawn, keys as if
+    rotated, since their values cost nothing. The first call with a context puts it into the library's own cache; each call then
+    appends its tokens to the same kv_len, for which the cache's length is set back, and its arrays are not copied.
 
     generate: `shape.seq_len` prompt tokens, then `new_tokens` ones, each the likeliest, without an early end, by the library's
     own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two right models part where two tokens are nearly
@@ -137,8 +139,10 @@ class CausalLM(Operator):
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        if self.phase != "decode" and shape.kv_len is not None:
-            raise ConfigError(f"{self.phase} starts with an empty cache; leave shape.kv_len out, or use phase=decode.")
+        if self.phase == "generate" and shape.kv_len is not None:
+            raise ConfigError(
+                "generate starts with an empty cache; leave shape.kv_len out, or use phase=prefill or decode."
+            )
         if self.phase == "decode" and shape.seq_len != 1:
             raise ConfigError(f"decode takes one token; give shape.seq_len=1, not {shape.seq_len}.")
         if self.phase == "decode" and shape.kv_len is None:
@@ -146,9 +150,9 @@ class CausalLM(Operator):
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
         tokens = rng.integers(self.model.vocab_size, size=(shape.batch_size, shape.seq_len))
-        if self.phase != "decode":
+        if shape.kv_len is None:
             return {"tokens": tokens}
-        return {"token": tokens} | {name: rng.standard_normal(self._cached(shape)) for name in ("keys", "values")}
+        return {"tokens": tokens} | {name: rng.standard_normal(self._cached(shape)) for name in self.kept_inputs}
 
     def _cached(self, shape: Shape) -> tuple[int, ...]:
         model = self.model
@@ -211,7 +215,7 @@ class CausalLM(Operator):
         return (self.bits + 16 / (self.group_size or USUAL_GROUP)) / 8
 
     def host_bytes(self, shape: Shape) -> float:
-        cache = 0 if self.phase != "decode" else 2 * int(np.prod(self._cached(shape)))
+        cache = 2 * int(np.prod(self._cached(shape)))
         return float(ITEM_BYTES["float64"] * (cache + shape.batch_size * self.model.vocab_size))
 
     def reference_bytes(self, shape: Shape) -> float:
@@ -275,7 +279,7 @@ class CausalLM(Operator):
         if self.phase == "generate":
             call = library.Generate(model, self.made)
         else:
-            call = (library.Prefill if self.phase == "prefill" else library.Decode)(model)
+            call = library.Forward(model, step=self.phase == "decode")
         return call
 
     def torch(self, w: SimpleNamespace) -> Call:

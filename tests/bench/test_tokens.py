@@ -73,12 +73,17 @@ def test_how_far_quantised_logits_are_is_in_the_record_and_survives_going_on() -
     state = JobState(one)
     state.latency_ns, state.throughput_ns = [[[4000] * 3] * 8], [[2000.0] * 8]
     state.finished = [
-        Finished(Errors(), "memory", divergence=Divergence(kl, top)) for kl, top in ((0.1, 1.0), (0.3, 0.5))
+        Finished(Errors(), "memory", divergence=Divergence(0.1, 4, kl, top)) for kl, top in ((0.1, 1.0), (0.3, 0.5))
     ]
     record = state.record(Sweep("s", Protocol(), "m", {}))
     assert (record.kl_divergence_nats, record.top1_agreement) == (pytest.approx(0.2), 0.75)
+    assert (record.rounding_error, record.rounding_positions) == (pytest.approx(0.1), 4)
     again = state_of(one, record, restarts=1).record(Sweep("s", Protocol(), "m", {}))
     assert (again.kl_divergence_nats, again.top1_agreement) == (pytest.approx(0.2), 0.75)
+    assert (again.rounding_error, again.rounding_positions) == (pytest.approx(0.1), 4)
+    state.finished = [Finished(Errors(), "memory", divergence=Divergence(0.1, 1))]  # of random weights
+    record = state.record(Sweep("s", Protocol(), "m", {}))
+    assert (record.rounding_error, record.kl_divergence_nats, record.top1_agreement) == (0.1, None, None)
 
 
 def test_no_peak_of_a_dtype_bounds_quantised_products() -> None:

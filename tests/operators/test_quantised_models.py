@@ -19,7 +19,8 @@ from mtbench.bench.worker.gate import Gate
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models.mlx import _dequantised
 from mtbench.operators.base import Shape
-from mtbench.plan.accuracy import Limits
+from mtbench.plan import accuracy
+from mtbench.plan.accuracy import Divergence, Limits
 
 pytestmark = known_of_the_cpu
 
@@ -89,23 +90,25 @@ def test_the_gate_holds_a_call_against_its_own_weights_and_says_how_far_they_are
         gate.first(call, out, case)
     gate.hold(call)
     assert gate.first(call, out, case).norm < 3e-2
-    found = divergence.mean(gate.divergences)
+    found = gate.divergence
     assert found is not None
-    assert len(gate.divergences) == shape.batch_size
-    assert 1e-4 < found.kl_nats < 1
+    assert found.positions == shape.batch_size
+    assert 5e-2 < found.error < 0.3
+    assert (found.kl_nats, found.top1_agreement) == (None, None)  # random weights say nothing of what is likely
 
 
-def test_divergence_is_of_the_likely_and_in_nats() -> None:
+def test_divergence_is_of_the_likely_and_in_nats_where_weights_are_trained() -> None:
     before = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
-    same, other = divergence.of(np.stack([before[0] + 3, before[1][::-1].copy()]), before)
-    assert (same.kl_nats, same.top1_agreement) == (pytest.approx(0, abs=1e-12), 1)
-    swapped = np.log(np.array([0.25, 0.5, 0.25]))[None]
-    (one,) = divergence.of(swapped, before[:1])
-    assert one.kl_nats == pytest.approx(0.5 * np.log(2) - 0.25 * np.log(2))
-    assert one.top1_agreement == 0
-    assert divergence.mean([]) is None
-    assert divergence.mean([same, one]).top1_agreement == 0.5  # type: ignore[union-attr]
-    assert other.top1_agreement == 1
+    same = divergence.of(before + 3, before, trained=True)
+    assert (same.kl_nats, same.top1_agreement, same.positions) == (pytest.approx(0, abs=1e-12), 1, 2)
+    swapped = np.log(np.array([[0.25, 0.5, 0.25], [0.1, 0.8, 0.1]]))
+    one = divergence.of(swapped, before, trained=True)
+    assert one.kl_nats == pytest.approx((0.5 * np.log(2) - 0.25 * np.log(2)) / 2)
+    assert one.top1_agreement == 0.5
+    assert one.error == pytest.approx(np.sqrt(2) * np.log(2) / np.linalg.norm(before))
+    assert divergence.of(swapped, before, trained=False) == Divergence(one.error, 2)
+    assert accuracy.mean([]) is None
+    assert accuracy.mean([same, one]).top1_agreement == 0.75  # type: ignore[union-attr]
 
 
 def test_llama_cpp_computes_no_finer_with_quantised_weights() -> None:

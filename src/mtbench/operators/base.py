@@ -123,6 +123,9 @@ class Operator(ABC):
     """Whether each library rounds the weights to integers in its own way, and is held against what it rounded them to; how far
     its answer is from that of the weights before is told beside."""
 
+    has_trained_weights = False
+    """Whether its weights are a user's own, so that likely outputs mean something; those that are drawn say nothing."""
+
     computes_in_dtype = True
     """Whether products are of the cell's dtype, so that the best rate of such products bounds them. Those of integers are
     faster."""

@@ -110,6 +110,10 @@ class CausalLM(Operator):
         return self.bits is not None and self.phase != "generate"  # which has no logits
 
     @property
+    def has_trained_weights(self) -> bool:  # type: ignore[override]
+        return self.given is not None
+
+    @property
     def computes_in_dtype(self) -> bool:  # type: ignore[override]
         return self.bits is None and (self.given is None or self.given.matrix_bytes is None)
 

@@ -1,6 +1,8 @@
 """How far an answer may be from the reference, and how far it is, in three measures. Read by worker and controller alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 ELEMENT_FACTOR = 3
 """An element may be off by so many times what a row may. Of 675 right results the worst element was off by 1.3 to 3.7 times
@@ -40,11 +42,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far logits are from those of the weights before a library rounded them: the mean over positions of the KL divergence
-    in nats, KL(before || after), and the fraction of positions where both have the same largest one."""
+    """How far logits are from those of the weights before a library rounded them: ||after - before|| / ||before|| over all of
+    so many positions. Of trained weights also the mean over positions of the KL divergence in nats, KL(before || after), and
+    the fraction of positions where both have the same largest one; of random ones None."""
 
-    kl_nats: float
-    top1_agreement: float
+    error: float
+    positions: int
+    kl_nats: float | None = None
+    top1_agreement: float | None = None
+
+
+def mean(found: Sequence[Divergence]) -> Divergence | None:
+    """Of several restarts, which check the same number of positions; None of none."""
+    if not found:
+        return None
+    told = [one for one in found if one.kl_nats is not None and one.top1_agreement is not None]
+    return Divergence(
+        fmean(one.error for one in found),
+        found[0].positions,
+        fmean(one.kl_nats or 0.0 for one in told) if told else None,
+        fmean(one.top1_agreement or 0.0 for one in told) if told else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,18 @@ class Record:
     verify_element_error: float | None = column(
         "element error", "relative error of the worst element of the output", "error", None
     )
+    rounding_error: float | None = column(
+        "rounding error", "of quantised weights: norm(logits - 16-bit logits) / norm(16-bit logits)", "error", None
+    )
+    rounding_positions: int | None = column(
+        "positions", "how many positions rounding_error and the two columns below it are of", default=None
+    )
     kl_divergence_nats: float | None = column(
-        "KL divergence", "of quantised weights: KL(16-bit || quantised) of the next token, mean, in nats", "", None
+        "KL divergence", "of a quantised checkpoint: KL(16-bit || quantised) of the next token, mean, in nats", "", None
     )
     top1_agreement: float | None = column(
         "top-1 agreement",
-        "of quantised weights: part of the checked positions with the same likeliest token",
+        "of a quantised checkpoint: part of positions with the same likeliest token",
         "fraction",
         None,
     )

@@ -81,8 +81,9 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         compiled_with=json.loads(record.compiled_with),
     )
     finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes, growth=record.growth_bytes)
-    if record.kl_divergence_nats is not None:
-        finished = replace(finished, divergence=Divergence(record.kl_divergence_nats, record.top1_agreement or 0.0))
+    if record.rounding_error is not None:
+        apart = (record.rounding_positions or 0, record.kl_divergence_nats, record.top1_agreement)
+        finished = replace(finished, divergence=Divergence(record.rounding_error, *apart))
     # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.
     state.prepared = [prepared, *[replace(prepared, warmup_ns=0)] * (restarts - 1)]
     state.finished = [finished] * restarts

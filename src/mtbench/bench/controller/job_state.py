@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import reduce
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
@@ -14,6 +14,7 @@ from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, Throug
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plain import to_json
+from mtbench.plan import accuracy
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
@@ -264,10 +265,10 @@ class JobState:
             record.growth_bytes = grown[0] if grown else None
             device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
             record.device_ns = median(device_ns) if device_ns else None
-            apart = [each.divergence for each in self.finished if each.divergence is not None]
-            if apart:
-                record.kl_divergence_nats = fmean(each.kl_nats for each in apart)
-                record.top1_agreement = fmean(each.top1_agreement for each in apart)
+            apart = accuracy.mean([each.divergence for each in self.finished if each.divergence is not None])
+            if apart is not None:
+                record.rounding_error, record.rounding_positions = apart.error, apart.positions
+                record.kl_divergence_nats, record.top1_agreement = apart.kl_nats, apart.top1_agreement
 
     def _add_errors(self, record: Record) -> None:
         """The worst errors of all answers that were checked."""

@@ -1,7 +1,11 @@
-"""How far the logits of rounded weights are from those of the weights before, which no check of a right answer says."""
+"""How far the logits of rounded weights are from those of the weights before, which no check of a right answer says.
 
-from collections.abc import Sequence
-from statistics import fmean
+Random weights round as trained ones do, which are nearly normal, too (Dettmers et al. 2023, QLoRA, appendix F): so the relative
+error of the logits stands for both. How likely the next token is does not. A trained model's logits leave some tokens to
+choose from. Those of random weights are nearly equal for the whole vocabulary or, where the output projection is the embedding
+table, make the last token of the input certain: the KL divergence is then next to nothing however coarse the weights are, and
+the likeliest token is the same, or a matter of chance.
+"""
 
 import numpy as np
 
@@ -9,19 +13,16 @@ from mtbench.operators.base import Host
 from mtbench.plan.accuracy import Divergence
 
 
-def of(logits: Host, before: Host) -> list[Divergence]:
-    """Of each position: logits are (..., vocab)."""
+def of(logits: Host, before: Host, trained: bool) -> Divergence:
+    """Of all positions: logits are (..., vocab)."""
     rows, wanted = (each.reshape(-1, each.shape[-1]) for each in (logits, before))
+    error = float(np.linalg.norm(rows - wanted) / np.linalg.norm(wanted))
+    if not trained:
+        return Divergence(error, len(rows))
     log_p, log_q = (_log_softmax(each) for each in (wanted, rows))
     kl = np.sum(np.exp(log_p) * (log_p - log_q), axis=-1)
     same = rows.argmax(axis=-1) == wanted.argmax(axis=-1)
-    return [Divergence(max(float(one), 0.0), float(agrees)) for one, agrees in zip(kl, same, strict=True)]
-
-
-def mean(found: Sequence[Divergence]) -> Divergence | None:
-    if not found:
-        return None
-    return Divergence(fmean(each.kl_nats for each in found), fmean(each.top1_agreement for each in found))
+    return Divergence(error, len(rows), max(float(kl.mean()), 0.0), float(same.mean()))
 
 
 def _log_softmax(x: Host) -> Host:

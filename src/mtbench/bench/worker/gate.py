@@ -59,7 +59,7 @@ class Gate:
         self.elsewhere: list[Host] | None = None
         self.inputs: list[Host] = []
         self.own_weights: Mapping[str, Any] = {}
-        self.divergences: list[Divergence] = []
+        self.divergence: Divergence | None = None
 
     def hold(self, call: Call) -> None:
         """A call that rounds its weights in its own way, as one that quantises them, says to which: its reference is computed
@@ -72,9 +72,9 @@ class Gate:
     def _note_divergence(self, out: Any, case: Case, rows: NDArray[np.int64] | None) -> None:
         """Notes how far an output of these inputs is from that of the weights as they were given."""
         if self.own_weights and self.problem.quantises:
-            before = correctness.reference(self.problem, case if rows is None else case.rows(rows))
-            for one, other in zip(_of(self._host(out), rows), before, strict=True):
-                self.divergences += divergence.of(one, other)
+            (before,) = correctness.reference(self.problem, case if rows is None else case.rows(rows))
+            (logits,) = _of(self._host(out), rows)
+            self.divergence = divergence.of(logits, before, self.problem.has_trained_weights)
 
     def draw(self) -> Case:
         """The inputs that are timed, and the weights."""

@@ -21,7 +21,7 @@ from typing import Any
 from mtbench.bench import failures, wire
 from mtbench.bench.channel import Channel, Closed
 from mtbench.bench.rates import Rates
-from mtbench.bench.worker import blocks, calibration, correctness, divergence, growth, integrity, unseen
+from mtbench.bench.worker import blocks, calibration, correctness, growth, integrity, unseen
 from mtbench.bench.worker.forms import build, compiled
 from mtbench.bench.worker.gate import Gate
 from mtbench.bench.worker.priority import raise_priority
@@ -236,7 +236,7 @@ class Worker:
         subject.last = None
         return wire.Finished(
             errors=errors,
-            divergence=divergence.mean(prepared.gate.divergences),
+            divergence=prepared.gate.divergence,
             peak_kind=self.description.peak_kind,
             device_ns=median(device_ns) if device_ns else None,
             peak_bytes=peak_bytes,

@@ -256,28 +256,61 @@ def test_fewer_bits_are_set_against_plain_weights_of_the_same_size() -> None:
     ]
 
 
-def test_fewer_bits_of_a_whole_model_are_set_against_its_own_and_their_cost_is_told() -> None:
-    def model(weights: str | None, library: str, ns: float, kl: float | None = None) -> Record:
-        params = to_json({"phase": "decode", "weight_dtype": weights, "group_size": None, "config": "{}"})
-        one = timed(
-            f"{library}-weight_dtype={weights}", ns, library=library, operator="causal_lm", model="smollm2_135m",
-            params=params, dtype="bfloat16", seq_len=1, kv_len=128,
-            contenders=["framework", "operator.params.weight_dtype"],
-        )  # fmt: skip
-        one.kl_divergence_nats = kl
-        return one
+def stored(weights: str, library: str, ns: float, error: float | None = None, kv_len: int = 128) -> Record:
+    """A decode step of a model with weights of so many bits."""
+    params = to_json({"phase": "decode", "weight_dtype": weights, "group_size": None, "config": "{}"})
+    one = timed(
+        f"{library}-{weights}", ns, library=library, operator="causal_lm", model="smollm2_135m", params=params,
+        dtype="bfloat16", seq_len=1, kv_len=kv_len, contenders=["framework", "operator.params.weight_dtype"],
+    )  # fmt: skip
+    one.rounding_error = error
+    return one
 
+
+def test_fewer_bits_of_a_whole_model_are_set_against_its_own_and_their_cost_is_told() -> None:
     records = [
-        model("bf16", "mlx", 3e5), model("int4", "mlx", 1e5, 0.012), model("bf16", "llama_cpp", 2e5),
-        model("int4", "llama_cpp", 1e5, 0.034),
+        stored("bf16", "mlx", 3e5), stored("int4", "mlx", 1e5, 0.14), stored("bf16", "llama_cpp", 2e5),
+        stored("int4", "llama_cpp", 1e5, 0.2),
     ]  # fmt: skip
+    of_a_checkpoint = records[3]
+    of_a_checkpoint.kl_divergence_nats, of_a_checkpoint.top1_agreement = 0.034, 0.91
+    of_a_checkpoint.rounding_positions = 128
     found = said(records, "dtype")
     assert [text.partition(": ")[2] for text in found] == [
-        "llama_cpp in int4 weights is 2.0x faster [2.0, 2.0] than in bfloat16 (sure); its logits are 0.034 nats (KL) away.",
-        "mlx in int4 weights is 3.0x faster [3.0, 3.0] than in bfloat16 (sure); its logits are 0.012 nats (KL) away.",
+        "llama_cpp in int4 weights is 2.0x faster [2.0, 2.0] than in bfloat16 (sure); its logits are off by 20 % (KL 0.034 "
+        "nats, top-1 agrees at 91 % of 128 positions).",
+        "mlx in int4 weights is 3.0x faster [3.0, 3.0] than in bfloat16 (sure); its logits are off by 14 %.",
     ]
     assert [text.partition(": ")[0] for text in found] == ["Decode, smollm2_135m weight_dtype=int4"] * 2
-    assert any("llama_cpp-weight_dtype=bf16 is 1.5x faster" in text for text in said(records))
+    assert any("llama_cpp-bf16 is 1.5x faster" in text for text in said(records))
+
+
+def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_costs() -> None:
+    records = [
+        stored("bf16", "mlx", 3e5), stored("int8", "mlx", 1.5e5, 0.01), stored("int4", "mlx", 1e5, 0.14),
+        stored("bf16", "llama_cpp", 2e5), stored("int4", "llama_cpp", 1.2e5, 0.2), stored("bf16", "torch", 6e5),
+    ]  # fmt: skip
+    (line,) = said(records, "bits")
+    assert line == (
+        "Decode, smollm2_135m, bfloat16, at any bits: mlx-int4 is 1.2x faster [1.2, 1.2] than llama_cpp-int4, 6.0x faster "
+        "[6.0, 6.0] than torch-bf16 (sure); at 16 bits llama_cpp takes 2.0x as long (sure); its logits are off by 14 %."
+    )
+    assert answered(records).headline == [line]
+    records.append(stored("int8", "mlx", 1e5, 0.01, kv_len=1024))
+    records.append(stored("bf16", "llama_cpp", 3e5, kv_len=1024))
+    (line,) = said(records, "bits")
+    assert line.partition("at any bits: ")[2] == (
+        "it depends on the shape: mlx-int4 is 1.2x faster [1.2, 1.2] than llama_cpp-int4 at kv 128 (sure); mlx-int8 is 3.0x "
+        "faster [3.0, 3.0] than llama_cpp-bf16 at kv 1024 (sure); at 16 bits llama_cpp takes 2.0x to 3.0x as long (sure); its "
+        "logits are off by up to 14 %."
+    )
+
+
+def test_where_sixteen_bits_win_nothing_is_said_of_what_fewer_cost() -> None:
+    records = [stored("bf16", "torch", 1e5), stored("int4", "mlx", 2e5, 0.14), stored("bf16", "mlx", 3e5)]
+    (line,) = said(records, "bits")
+    assert line.endswith("at any bits: torch-bf16 is 2.0x faster [2.0, 2.0] than mlx-int4 (sure).")
+    assert said([stored("bf16", "torch", 1e5), stored("bf16", "mlx", 2e5)], "bits") == []
 
 
 def test_the_distance_from_the_limit_is_the_winners_and_names_who_set_it() -> None:

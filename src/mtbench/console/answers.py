@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from mtbench.console.styles import STYLES
-from mtbench.results.answers import COMPILE, FASTEST, LIMIT, PRECISION, Answers, answers
+from mtbench.results.answers import BITS, COMPILE, FASTEST, LIMIT, PRECISION, Answers, answers
 from mtbench.results.answers.contests import of_records
 from mtbench.results.answers.sentences import settle
 from mtbench.results.format import plural
@@ -18,6 +18,7 @@ SHOWN_CAVEATS = 3
 
 QUESTIONS = {
     FASTEST: "Who is fastest?",
+    BITS: "At how many bits?",
     COMPILE: "Does compiling pay?",
     PRECISION: "Do fewer bits pay?",
     LIMIT: "How near the limit?",

@@ -6,7 +6,7 @@ from typing import Any
 
 from mtbench.report.tables import Tables
 from mtbench.results import samples
-from mtbench.results.answers import COMPILE, FASTEST, PRECISION, Answer, Answers, Measured, answers, sentences
+from mtbench.results.answers import BITS, COMPILE, FASTEST, PRECISION, Answer, Answers, Measured, answers, sentences
 from mtbench.results.answers.contests import Contest, Form, Group, Round, told_params
 from mtbench.results.answers.regimes import REGIMES
 from mtbench.results.certainty import OPEN, SURE, certainty
@@ -48,7 +48,7 @@ def _sweep_folder(row: Row) -> str | None:
 
 def cards(found: Answers) -> list[Card]:
     """A card for each regime that was measured, one for compiling and one for dtypes."""
-    fastest = found.of(FASTEST)
+    fastest = [*found.of(BITS), *found.of(FASTEST)]
     by_regime = [(regime.capitalize(), [one for one in fastest if one.group.regime == regime]) for regime in REGIMES]
     others = [("Compile", found.of(COMPILE)), ("Dtype", found.of(PRECISION))]
     named = {one.group for one in fastest if str(one) in found.headline}

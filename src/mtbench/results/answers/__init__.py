@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mtbench.results.answers import contests, questions, sentences
+from mtbench.results.answers import bits, contests, questions, sentences
 from mtbench.results.answers.caveats import Caveat, caveats
 from mtbench.results.answers.contests import Group, Measured, Round
 from mtbench.results.answers.questions import Settle
 from mtbench.results.answers.regimes import REGIMES
+from mtbench.results.answers.stored_weights import in_any_way
 from mtbench.results.certainty import LEVELS, OPEN, SURE
 from mtbench.results.certainty import equal as is_equal
 from mtbench.results.format import plural
 
-FASTEST, COMPILE, PRECISION, LIMIT = "fastest", "compile", "dtype", "limit"
+FASTEST, BITS, COMPILE, PRECISION, LIMIT = "fastest", "bits", "compile", "dtype", "limit"
 
 HEADLINES = 3
 """Groups of one regime that a headline names; more are counted."""
@@ -24,8 +25,8 @@ HEADLINES = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence. `question` is `fastest`, `compile`, `dtype` or `limit`; `certainty` one of `certainty.LEVELS`; `title` says
-    what it is about, `text` the rest."""
+    """One sentence. `question` is `fastest`, `bits`, `compile`, `dtype` or `limit`; `certainty` one of `certainty.LEVELS`;
+    `title` says what it is about, `text` the rest."""
 
     question: str
     group: Group
@@ -78,6 +79,9 @@ def answers(measured: Sequence[Measured], folders: Mapping[str, str] | None = No
     for one in rounds:
         text, level = sentences.fastest(one)
         found.append(Answer(FASTEST, one.group, level, named(one.group), text))
+    for one in bits.rounds(measured):
+        text, level = bits.fastest(one)
+        found.append(Answer(BITS, one.group, level, f"{named(one.group)}, at any bits", text))
     for question, changes in ((COMPILE, questions.compiling(rounds)), (PRECISION, questions.precisions(rounds))):
         for change in changes:
             text, level = sentences.change(change)
@@ -100,13 +104,19 @@ def answers(measured: Sequence[Measured], folders: Mapping[str, str] | None = No
 
 
 def _headline(rounds: Sequence[Round], found: Sequence[Answer], several: bool) -> list[str]:
-    """For each machine and regime: its answers where they are few, else how many fell to whom."""
+    """For each machine and regime: its answers where they are few, else how many fell to whom. Of a model with weights of
+    several numbers of bits, the answer at any."""
     lines = []
+    at_any_bits = [one for one in found if one.question == BITS]
+    covered = {one.group for one in at_any_bits}
     fastest = [one for one in found if one.question == FASTEST]
     for machine in dict.fromkeys(one.group.machine_id for one in rounds):
         for regime in REGIMES:
             here = [one for one in fastest if (one.group.machine_id, one.group.regime) == (machine, regime)]
             own = [one for one in rounds if (one.group.machine_id, one.group.regime) == (machine, regime)]
+            lines += [str(one) for one in at_any_bits if (one.group.machine_id, one.group.regime) == (machine, regime)]
+            own = [one for one in own if in_any_way(one.group) not in covered]
+            here = [one for one in here if in_any_way(one.group) not in covered]
             if here:
                 chosen = _chosen(own)
                 texts = [one for one in here if one.group in chosen]
@@ -156,4 +166,4 @@ def _counted(own: Sequence[Round], here: Sequence[Answer], several: bool) -> str
     return f"{where}, {cells} {plural(cells, 'cell')}: {', '.join(clauses) or 'no time'}."
 
 
-__all__ = ["COMPILE", "FASTEST", "LEVELS", "LIMIT", "PRECISION", "Answer", "Answers", "Measured", "answers"]
+__all__ = ["BITS", "COMPILE", "FASTEST", "LEVELS", "LIMIT", "PRECISION", "Answer", "Answers", "Measured", "answers"]

@@ -5,7 +5,7 @@ So float32 and bfloat16 never mix, and neither do decode and prefill, nor two ma
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -166,8 +166,9 @@ class Round:
     failed: list[Row]
 
 
-def rounds(measured: Sequence[Measured]) -> list[Round]:
-    """Every group with its contests, smaller shapes first, in a readable order.
+def rounds(measured: Sequence[Measured], group_by: Callable[[Row], Group] | None = None) -> list[Round]:
+    """Every group with its contests, smaller shapes first, in a readable order; `group_by` says where a record belongs, which
+    is `group_of` by default.
 
     Verdicts of a group hold together: all that are set against the winners of its contests are one family (Holm). Who wins
     is read from the same data, which this family allows for: a false winner must beat the true one, and that pair is in it.
@@ -177,7 +178,7 @@ def rounds(measured: Sequence[Measured]) -> list[Round]:
     groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
     failed: dict[Group, list[Row]] = {}
     for one in sorted(measured, key=_age):
-        group = group_of(one.row)
+        group = (group_by or group_of)(one.row)
         shape = (one.row["batch_size"], one.row["seq_len"], one.row["kv_len"])
         forms = groups.setdefault(group, {}).setdefault(shape, {})
         if one.row["status"] == "mismatch":

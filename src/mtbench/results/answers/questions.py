@@ -12,6 +12,7 @@ from typing import Any
 
 from mtbench.plain import to_json
 from mtbench.results import comparison, limits
+from mtbench.results.answers import stored_weights
 from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, pair
 from mtbench.results.certainty import Certainty, certainty
 from mtbench.results.verdicts import Comparison
@@ -20,9 +21,6 @@ FULL = "float32"
 """The precision that others are set against."""
 
 QUANTISED, PLAIN_PRODUCT = "quantized_linear", "linear"
-
-WEIGHTS, UNROUNDED = ("weight_dtype", "group_size"), "bf16"
-"""Parameters of whole models that say how their weights are stored, and the value for those of the dtype, beside none."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +98,14 @@ def _weights(rounds: Sequence[Round]) -> Iterator[Change]:
     """Of whole models: each library's quantised weights against its own in the dtype."""
     by_work: dict[Group, list[tuple[str, Round]]] = {}
     for one in rounds:
-        params = json.loads(one.group.params)
-        work = to_json({name: value for name, value in params.items() if name not in WEIGHTS})
-        if WEIGHTS[0] in params:
-            by_work.setdefault(replace(one.group, params=work), []).append((_weights_named(params), one))
+        if stored_weights.told({"params": one.group.params}):
+            name = stored_weights.stored({"params": one.group.params})
+            by_work.setdefault(stored_weights.in_any_way(one.group), []).append((name, one))
     for found in by_work.values():
-        usual = next((one for name, one in found if name == UNROUNDED), None)
+        usual = next((one for name, one in found if name == stored_weights.UNROUNDED), None)
         for name, one in found:
-            if usual is not None and name != UNROUNDED:
+            if usual is not None and name != stored_weights.UNROUNDED:
                 yield from _changes(usual, one, f"{name} weights", usual.group.dtype)
-
-
-def _weights_named(params: dict[str, Any]) -> str:
-    kind, group = (params.get(name) for name in WEIGHTS)
-    if kind in (None, UNROUNDED):
-        return UNROUNDED
-    return str(kind) if group is None else f"{kind} in groups of {group}"
 
 
 def _product(group: Group) -> Group:

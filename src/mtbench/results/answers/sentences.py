@@ -7,6 +7,7 @@ shapes it gives the range.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from mtbench.results.answers import stored_weights
 from mtbench.results.answers.contests import Group, Rival, Round, Row, Shape
 from mtbench.results.answers.questions import Change, Distance, Settle, Step
 from mtbench.results.certainty import LEVELS, LIKELY, OPEN, SURE, Certainty, certainty
@@ -30,8 +31,9 @@ def title(group: Group, told: Sequence[str] = (), machine: bool = False, dtype: 
     return text if machine else text[0].upper() + text[1:]
 
 
-def fastest(one: Round) -> tuple[str, str]:
-    """Who is fastest in a group, without its title, and how sure that is, one of LEVELS."""
+def fastest(one: Round, by_arm: bool = False) -> tuple[str, str]:
+    """Who is fastest in a group, without its title, and how sure that is, one of LEVELS. Winners are told apart by library, or
+    by arm."""
     if not one.contests:
         return f"no time: {failures(one.failed)}.", OPEN
     rivals = {contest.shape: contest.hinge for contest in one.contests if contest.hinge is not None}
@@ -42,19 +44,23 @@ def fastest(one: Round) -> tuple[str, str]:
         return f"only {only} was timed, {_range(duration(min(ns)), duration(max(ns)))} a call{lost}.", OPEN
     shapes = list(rivals)
     decided = {shape: rival for shape, rival in rivals.items() if _differs(rival)}
-    winners = Counter(rival.winner.library for rival in decided.values())
+
+    def winner(rival: Rival) -> str:
+        return rival.winner.name if by_arm else rival.winner.library
+
+    winners = Counter(winner(rival) for rival in decided.values())
     equal = [shape for shape, rival in rivals.items() if is_equal(rival.comparison) and rival.certainty.level != OPEN]
     unclear = [shape for shape in shapes if shape not in decided and shape not in equal]
     if len(shapes) == 1:
         return _alone(one, next(iter(rivals.values())))
     if not winners:
         return _undecided(one, rivals, equal, unclear)
-    per_library = len({rival.form.library for rival in rivals.values()} | set(winners)) > 1
+    libraries = {form.library for rival in rivals.values() for form in (rival.winner, rival.form)}
     clauses = []
-    for library in winners:
-        won = {shape: rival for shape, rival in decided.items() if rival.winner.library == library}
+    for name in winners:
+        won = {shape: rival for shape, rival in decided.items() if winner(rival) == name}
         where = "" if len(won) == len(shapes) else f" at {_listed(list(won), shapes)}"
-        clauses.append(_won(won, per_library) + where + _how_sure(won.values()))
+        clauses.append(_won(won, len(libraries) > 1) + where + _how_sure(won.values()))
     if equal:
         clauses.append(f"equally fast at {_listed(equal, shapes)}")
     if unclear:
@@ -187,17 +193,11 @@ def change(one: Change) -> tuple[str, str]:
     if unclear:
         why = _most([step.certainty.why for step in unclear])
         clauses.append(f"{'may pay or not' if one.what == 'compiled' else 'is open'}{_at(unclear, shapes)} ({why})")
-    cost = f"; {first_call(one.steps)}" if one.what == "compiled" else _divergence(one.steps)
+    cost = (
+        first_call(one.steps) if one.what == "compiled" else stored_weights.cost([step.after.row for step in one.steps])
+    )
     level = _together([step.certainty for step in one.steps])
-    return f"{who} {', '.join(clauses)}{cost}.", level
-
-
-def _divergence(steps: Sequence[Step]) -> str:
-    """What fewer bits cost: how far the logits of quantised weights are, where the records say."""
-    known = [
-        step.after.row["kl_divergence_nats"] for step in steps if step.after.row.get("kl_divergence_nats") is not None
-    ]
-    return f"; its logits are {_range(f'{min(known):.2g}', f'{max(known):.2g}')} nats (KL) away" if known else ""
+    return f"{who} {', '.join(clauses)}{f'; {cost}' if cost else ''}.", level
 
 
 def first_call(steps: Sequence[Step]) -> str:

@@ -115,6 +115,10 @@ def test_the_plan_is_that_of_the_command_line() -> None:
     assert dict(made.jobs[-1].task.params)["num_heads"] == 3
     experiment = mtbench.make_plan(experiment="which_dtype")
     assert [len(cell) for cell in experiment.by_cell()] == [6, 6]
+    whole = mtbench.make_plan(
+        experiment="small_lms", framework="torch", model="smollm2_135m", params={"weight_dtype": None}
+    )
+    assert {dict(job.task.params)["weight_dtype"] for job in whole.jobs} == {None}  # None is a value, and not left out
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from mtbench import paths
 from mtbench.errors import ConfigError
+from mtbench.launch.compose import plan_of
 from mtbench.launch.expand import expand, quoted
 
 
@@ -56,6 +57,16 @@ def test_an_axis_may_be_a_list_in_yaml_but_a_setting_that_is_a_list_is_one_value
         ("operator=gelu", "shape.seq_len=8"),
     ]
     assert {job[2] for job in jobs} == {"protocol.looks=[3,6]"}
+
+
+def test_null_and_a_text_in_quotes_alone_are_a_parameters_values():
+    config = (
+        '{"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, '
+        '"vocab_size": 8, "rms_norm_eps": 1e-06}'
+    )
+    asked = ["operator=causal_lm", "operator.params.weight_dtype=null", f"operator.params.config='{config}'"]
+    (job,) = plan_of([*asked, "framework=numpy", "dtype=bfloat16", "sweep=none"]).jobs
+    assert (job.task.problem.weight_dtype, job.task.problem.config) == (None, config)
 
 
 def test_glob_names_every_option_of_a_group(loader):

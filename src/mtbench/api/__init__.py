@@ -207,7 +207,10 @@ def make_plan(
         groups["protocol"] = protocol
     else:
         settings |= flat("protocol", protocol or {})
-    settings |= flat("shape", shape or {}) | flat("operator.params", params or {})
+    stated = {
+        name: "null" if value is None else value for name, value in (params or {}).items()
+    }  # None is a value of some
+    settings |= flat("shape", shape or {}) | flat("operator.params", stated)
     given = arguments(groups, settings)
     given += [] if experiment is None else [f"+experiment={experiment}"]
     return plan_of([*given, *overrides], None if config_dir is None else Path(config_dir))

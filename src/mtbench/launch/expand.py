@@ -62,9 +62,10 @@ def is_plain(override: Override) -> bool:
 
 
 def as_axis(argument: str) -> str:
-    """A setting of one value as an axis with that value alone."""
+    """A setting of one value as an axis with that value alone: it stands there twice, and is taken once. Hydra's choice() takes
+    no null, and takes the quotes off a text."""
     key, _, value = argument.partition("=")
-    return f"{key}=choice({value})"
+    return f"{key}={value},{value}"
 
 
 def expand(

@@ -1,6 +1,7 @@
 """Whole models with quantised weights: each library's own, held against the reference of the weights that it made."""
 
 import json
+import platform
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from mtbench.language_models.mlx import _dequantised
 from mtbench.operators.base import Shape
 from mtbench.plan import accuracy
 from mtbench.plan.accuracy import Divergence, Limits
+from mtbench.reference import round_to
 
 pytestmark = known_of_the_cpu
 
@@ -76,6 +78,38 @@ def test_what_mlx_holds_is_taken_apart_as_mlx_does(bits: int) -> None:
     expected = mx.dequantize(packed.weight, packed.scales, packed.biases, 32, bits)
     np.testing.assert_allclose(_dequantised(packed, slice(None)), np.array(expected), atol=1e-6)
     np.testing.assert_allclose(_dequantised(packed, [[3, 7]]), np.array(expected)[[[3, 7]]], atol=1e-6)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="MLX has another kernel for ARM, which sums in float32")
+@pytest.mark.parametrize(("width", "bits"), [(576, 8), (576, 4)])
+def test_mlx_on_the_cpu_rounds_each_sum_of_a_quantised_product_so_its_mismatch_is_its_own(
+    width: int, bits: int
+) -> None:
+    mx = pytest.importorskip("mlx.core")
+    rng = np.random.default_rng(0)
+    with mx.stream(mx.cpu):
+        weight = mx.array(rng.standard_normal((16, width)) * width**-0.5).astype(mx.bfloat16)
+        x = mx.array(rng.standard_normal((2, width))).astype(mx.bfloat16)
+        packed = mx.quantize(weight, 64, bits)
+        found = _numbers(mx.quantized_matmul(x, *packed, transpose=True, group_size=64, bits=bits))
+    shifts = np.arange(0, 32, bits, dtype=np.uint32)
+    codes = ((np.array(packed[0])[..., None] >> shifts) & (2**bits - 1)).reshape(16, width)
+    scales, offsets = (_numbers(each).repeat(64, axis=1) for each in packed[1:])
+    exact = _numbers(x) @ (scales * codes + offsets).T
+    rounded = round_to(round_to(scales * codes, "bfloat16") + offsets, "bfloat16")
+    total = np.zeros(found.shape)
+    for column, weights in zip(_numbers(x).T, rounded.T, strict=True):
+        total = round_to(total + round_to(column[:, None] * weights, "bfloat16"), "bfloat16")
+    np.testing.assert_array_equal(found, total)  # to the last bit
+    assert error(found, exact) > 2e-2
+    assert error(round_to(exact, "bfloat16"), exact) < 3e-3  # what is left where the sum is rounded once
+
+
+def _numbers(array: Any) -> Any:
+    """In float64."""
+    import mlx.core as mx
+
+    return np.array(array.astype(mx.float32)).astype(np.float64)
 
 
 def test_the_gate_holds_a_call_against_its_own_weights_and_says_how_far_they_are_from_the_first() -> None:

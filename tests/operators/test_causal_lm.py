@@ -225,6 +225,19 @@ def test_a_model_that_would_be_run_wrongly_is_refused(changes: dict[str, Any], s
     assert "\n" not in str(refused.value)
 
 
+def test_a_config_is_given_by_its_files_name_and_written_out(tmp_path: Path) -> None:
+    causal = registry.load("operator", "causal_lm")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["qwen2"], indent=2))
+    for given in (tmp_path, tmp_path / "config.json"):
+        params = causal.written_out({"config": str(given), "phase": "decode"})
+        assert causal.from_params(params) == lm("qwen2", "decode")
+        assert causal.written_out(params) == params
+    (tmp_path / "broken.json").write_text("model")
+    for name, says in (("nowhere.json", "there is no such file"), ("broken.json", "is not JSON")):
+        with pytest.raises(ConfigError, match=says):
+            causal.written_out({"config": str(tmp_path / name)})
+
+
 def test_it_says_what_is_missing() -> None:
     causal = registry.load("operator", "causal_lm")
     with pytest.raises(ConfigError, match="choose one, such as model=smollm2_135m"):

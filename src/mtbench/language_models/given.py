@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtbench import plain
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models import gguf
 from mtbench.language_models.checkpoint import Checkpoint
@@ -35,6 +36,20 @@ class Given:
         """Raises Unsupported where a library does not read them."""
         if self.kind not in ("folder", {"llama_cpp": "gguf"}.get(library, library)):
             raise Unsupported(f"operator.params.checkpoint holds {READERS[self.kind]}.")
+
+
+def config_text(given: str) -> str:
+    """A config.json's text, from that or from the name of the file or its folder. Raises ConfigError where there is none."""
+    if given.lstrip().startswith("{"):
+        return given
+    file = Path(given).expanduser()
+    file = file / "config.json" if file.is_dir() else file
+    try:
+        return plain.to_json(json.loads(file.read_text()))
+    except OSError:
+        raise ConfigError(f"operator.params.config={given}: there is no such file.") from None
+    except ValueError:
+        raise ConfigError(f"operator.params.config={given} is no config.json of a model: it is not JSON.") from None
 
 
 def given(path: str) -> Given:

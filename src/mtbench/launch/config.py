@@ -121,10 +121,11 @@ def _job(config: Config, user: Sequence[Path]) -> Job:
     if operator_file is not None:
         sizes = (shape.batch_size, shape.seq_len, shape.kv_len)
         probe.try_task(operator_file, to_json(operator.params), sizes, dtype.name)
-    operator_class.from_params(operator.params)
+    params = operator_class.written_out(operator.params)
+    operator_class.from_params(params)
     task = Task(
         operator=operator.name,
-        params=_sorted(operator.params),
+        params=_sorted(params),
         dtype=dtype.name,
         shape=shape,
         operator_file=operator_file,

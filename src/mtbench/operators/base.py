@@ -5,12 +5,11 @@ parameters. The file imports neither torch nor mlx at module level: the controll
 and must start fast and work where a library is missing or broken.
 
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
-weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed,
-which takes the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file
-brings (`Framework.forms`) for this class or, as far as `portable` is inherited, one that it derives from; else `portable`.
-A call with state of its own, which a compiler must not swallow, has a method
-`compiled`: given the library's compiler, it returns the call with its pure part compiled. A variant, chosen by
-`operator.variant=stock`, is a method named `<library>_<variant>`, here `torch_stock`.
+weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed, which takes
+the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file brings
+(`Framework.forms`) for this class or, as far as `portable` is inherited, one that it derives from; else `portable`. A call with
+state of its own, which a compiler must not swallow, has a method `compiled`: given the library's compiler, it returns the call
+with its pure part compiled. A variant, chosen by `operator.variant=stock`, is a method `<library>_<variant>`, `torch_stock`.
 """
 
 import math
@@ -99,9 +98,8 @@ class Operator(ABC):
     """Whether each batch row of the output depends only on that row of the inputs. If so, checking some rows is enough.
 
     Axis 0 of every input and output must then be the batch. Set it to False if the operator mixes rows (a sum over the batch,
-    a batch norm, a gather from a table that is an input), or if an input or output has no batch axis. The reference is then
-    computed for the whole batch, however long that takes. If it is True by mistake, a job that is too large to be checked
-    whole fails and says so.
+    a gather from a table that is an input), or if an input or output has no batch axis. The reference is then of the whole
+    batch, however long that takes. If it is True by mistake, a job that is too large to be checked whole fails and says so.
     """
 
     updates_inputs = False
@@ -109,8 +107,7 @@ class Operator(ABC):
     call on the same inputs must change nothing, because calls are repeated."""
 
     exact = False
-    """Whether an output holds values of the inputs and no others, as they were, so that there is nothing to round: it must be
-    the reference's, value by value."""
+    """Whether outputs hold values of the inputs as they were, with nothing to round, so that each must be the reference's."""
 
     kept_inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs that a call with state of its own may know by the arrays that hold them (a context that it puts into a cache):
@@ -120,15 +117,13 @@ class Operator(ABC):
     """Whether only its native forms may run it. `portable` is then the reference and no contender."""
 
     quantises = False
-    """Whether each library rounds the weights to integers in its own way, and is held against what it rounded them to; how far
-    its answer is from that of the weights before is told beside."""
+    """Whether each library rounds the weights to integers in its own way, and is held against what it rounded them to."""
 
     has_trained_weights = False
     """Whether its weights are a user's own, so that likely outputs mean something; those that are drawn say nothing."""
 
     computes_in_dtype = True
-    """Whether products are of the cell's dtype, so that the best rate of such products bounds them. Those of integers are
-    faster."""
+    """Whether products are of the cell's dtype, whose best rate bounds them then. Those of integers are faster."""
 
     brings_modules = False
     """Whether its forms may be modules that still have to be moved to the device and dtype."""
@@ -164,15 +159,18 @@ class Operator(ABC):
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """The operator with these parameters; all others have their defaults.
-
-        Raises ConfigError if a name is unknown, a value has the wrong type, or values contradict each other.
-        """
+        """The operator with these parameters; all others have their defaults. Raises ConfigError if a name is unknown, a value
+        has the wrong type, or values contradict each other."""
         known = [parameter.name for parameter in fields(cls)]
         for name in params:
             if name not in known:
                 raise ConfigError(unknown("parameter", name, known))
         return cls(**params)
+
+    @classmethod
+    def written_out(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """These parameters as records have them: what a user gave by the name of a file, in full. Raises ConfigError."""
+        return dict(params)
 
     @abstractmethod
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from mtbench.language_models import torch as transformers
 from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Held, drawn, kept
 from mtbench.language_models.config import LanguageModel, parse
 from mtbench.language_models.definition import Read, last_logits
-from mtbench.language_models.given import Given, given
+from mtbench.language_models.given import Given, config_text, given
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape, Size
 from mtbench.reference import array_namespace
 
@@ -56,11 +56,11 @@ class CausalLM(Operator):
     largest logit less that of the token chosen, relative to the logits' root mean square.
 
     transformers: the model with SDPA and a `DynamicCache`, its default; compiled, one graph with a `StaticCache`, of a
-    multiple of 64 positions in decode. mlx-lm: the model with its own caches; compiled, they are explicit state. Both read
-    the same weights, which are drawn once for a configuration and a seed, or a local checkpoint's. The first call includes
-    whatever the libraries load on it. `config` is a published config.json as text, which `model=...` fills in, and
-    `checkpoint` a folder with config.json and model*.safetensors, which mlx-lm may have quantised, or a GGUF file; those two
-    are run by their own libraries alone, and held against what is in them.
+    multiple of 64 positions behind a context. mlx-lm: the model with its own caches; compiled, they are explicit state. Both
+    read the same weights, which are drawn once for a configuration and a seed, or a local checkpoint's. The first call includes
+    whatever the libraries load on it. `config` is a published config.json, by its file's name or as text, which `model=...`
+    fills in, and `checkpoint` a folder with config.json and model*.safetensors, which mlx-lm may have quantised, or a GGUF
+    file; those two are run by their own libraries alone, and held against what is in them.
 
     `weight_dtype` is that of the stored weights; None: the cell's dtype, which is that of all else. int8 and int4 are each
     library's own quantisation: mlx-lm's affine one of linear layers and embeddings, torchao's weight-only one of linear layers,
@@ -99,6 +99,12 @@ class CausalLM(Operator):
                 f"phase={self.phase} generates no text; leave operator.params.new_tokens out, or use phase=generate."
             )
         self.model  # noqa: B018  raises where there is no such model
+
+    @classmethod
+    def written_out(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """With a config.json's text in place of its name, or its folder's."""
+        config = params.get("config")
+        return dict(params) | ({"config": config_text(config)} if isinstance(config, str) else {})
 
     @property
     def bits(self) -> int | None:

@@ -190,6 +190,8 @@ def test_a_local_checkpoint_is_run_as_it_is(name: str, tmp_path: Path) -> None:
         AutoModelForCausalLM.from_config(made).save_pretrained(tmp_path / "own")
     causal = registry.load("operator", "causal_lm")
     problem = causal.from_params({"checkpoint": str(tmp_path / "own")})
+    assert problem.has_trained_weights
+    assert not lm(name).has_trained_weights
     inputs, weights = draw(problem, Shape(2, 6), "float32")
     expected = references(problem, inputs, weights)
     for library in ("torch", "mlx"):

@@ -159,6 +159,19 @@ def test_a_library_that_never_does_its_queued_work_sets_no_roof():
         Machine(lazy=True).rates()
 
 
+def test_a_machine_on_which_waiting_takes_long_accuses_no_library():
+    """Beside other work a thread that is woken has to wait for a processor: here 5 ms, each time."""
+    machine = Machine()
+    settle = machine.settle
+
+    def late(out: Any) -> None:
+        settle(out)
+        machine.now_ns += 5_000_000
+
+    machine.settle = late  # type: ignore[method-assign]
+    assert machine.rates().flops_per_s is not None
+
+
 def test_the_memory_roof_is_the_best_of_working_sets_of_at_least_half_the_size():
     rates = Rates(1e12, {64: 1.0, 128: 8.0, 256: 5.0, 512: 2.0, 1024: 3.0})
     roofs = {size: rates.at(size).bytes_per_s for size in (1, 128, 256, 257, 512, 513, 1024, 1 << 40)}

@@ -228,7 +228,7 @@ class Finish(Request[Finished]):
     """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
 
     `thorough` adds the checks that need not be repeated in a later restart; `call_ns` is the shortest median that was
-    measured, and `roofs` the rates that it must not exceed.
+    measured, and `roofs` the rates that it must not exceed. On a `busy` machine what is measured of them now is unsure.
     """
 
     do = "finish"
@@ -236,6 +236,7 @@ class Finish(Request[Finished]):
     thorough: bool
     call_ns: float
     roofs: Roofs
+    busy: bool = False
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,8 @@ class Controller:
         if call_ns is not None:
             best = self.peaks.best(state)
             roofs = Roofs() if self.protocol.cold_cache else best.at(state.bytes_moved, beyond=True)
-            answer = self.workers.ask(state, wire.Finish(thorough=restart == 0, call_ns=call_ns, roofs=roofs))
+            busy = contention(self.watch.sample(), self.sweep.processors) is not None
+            answer = self.workers.ask(state, wire.Finish(restart == 0, call_ns, roofs, busy))
             if answer is not None:
                 state.note_finished(answer)
                 if answer.peaks is not None:

@@ -231,7 +231,7 @@ class Worker:
             warnings += doubts
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
         work = (problem.flops(shape) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
-        again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs)
+        again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs, request.busy)
         warnings += suspicions
         subject.last = None
         return wire.Finished(

@@ -10,6 +10,9 @@ import numpy as np
 
 from mtbench.operators.base import Call, Host, Operator, Shape, array_bytes
 
+EQUAL_PRODUCTS = 100
+"""Which a compiler merges into one."""
+
 
 @dataclass
 class Box:
@@ -33,7 +36,9 @@ class Cheating(Operator):
             return 1e15
         if self.how == "claims too many bytes":
             return 0.0
-        return {"merges equal products": 10 * 2.0 * 256**3}.get(self.how, float(shape.batch_size * shape.seq_len))
+        return {"merges equal products": EQUAL_PRODUCTS * 2.0 * 256**3}.get(
+            self.how, float(shape.batch_size * shape.seq_len)
+        )
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         size = (shape.batch_size, shape.seq_len)
@@ -96,7 +101,7 @@ class Cheating(Operator):
                 kept["calls"] += 1
                 return scaled(x, kept["calls"])
             if self.how == "merges equal products":
-                products = [x @ w.square for _ in range(10)]
+                products = [x @ w.square for _ in range(EQUAL_PRODUCTS)]
                 return 2 * x + 0 * sum(products[1:], products[0])
             return 2 * x
 

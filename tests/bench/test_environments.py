@@ -104,7 +104,7 @@ def test_what_cannot_be_is_a_mistake_of_the_user(overrides, says):
 
 
 class Pip:
-    """Stands for environments._run: makes the interpreter that venv would, and remembers what was asked."""
+    """Stands for environments.printed_by: makes the interpreter that venv would, and remembers what was asked."""
 
     def __init__(self, offers: str = "", fails: str | None = None) -> None:
         self.commands: list[list[str]] = []
@@ -136,56 +136,54 @@ class Pip:
 def pip(monkeypatch, tmp_path) -> Pip:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(nvidia, "gpus", list)
-    pretended = Pip()
-    monkeypatch.setattr(environments, "_run", pretended)
-    return pretended
+    return Pip()
 
 
-def find(requirement: str) -> tuple[str, list[str]]:
+def find(requirement: str, run: environments.Run) -> tuple[str, list[str]]:
     told: list[str] = []
-    python = environments.interpreter(Arm("numpy", requirement=requirement), told.append)
+    python = environments.interpreter(Arm("numpy", requirement=requirement), told.append, run)
     assert python is not None
     return python, told
 
 
 def test_an_environment_is_made_once_and_its_place_is_told(pip, tmp_path):
-    python, told = find("einops==0.8.0")
+    python, told = find("einops==0.8.0", pip)
     assert Path(python).is_relative_to(tmp_path / "cache" / "mtbench" / "environments")
     assert pip.installed == ["einops==0.8.0", *environments.NEEDS]
-    again, told_again = find("einops==0.8.0")
+    again, told_again = find("einops==0.8.0", pip)
     assert again == python
     assert pip.made == 1
     for lines in (told, told_again):
         assert len(lines) == 1
         assert str(Path(python).parents[1]) in lines[0]
         assert "numpy-einops-0.8.0" in lines[0]
-    other, _ = find("einops==0.7.0")
+    other, _ = find("einops==0.7.0", pip)
     assert other != python
     assert pip.made == 2
 
 
 def test_an_environment_that_is_incomplete_or_has_lost_its_interpreter_is_made_anew(pip):
-    folder = Path(find("einops==0.8.0")[0]).parents[1]
+    folder = Path(find("einops==0.8.0", pip)[0]).parents[1]
     (folder / environments.COMPLETE).unlink()
     (folder / "left over").touch()
-    find("einops==0.8.0")
+    find("einops==0.8.0", pip)
     assert pip.made == 2
     assert not (folder / "left over").exists()
     (folder / "bin" / "python").unlink()
     (folder / "bin" / "python").symlink_to(folder / "gone")
-    find("einops==0.8.0")
+    find("einops==0.8.0", pip)
     assert pip.made == 3
 
 
 def test_what_pip_says_is_the_reason_and_nothing_half_made_stays(pip, tmp_path):
     pip.fails = "No matching distribution found for einops==99"
     with pytest.raises(Unsupported, match="einops==99 cannot be installed here: No matching distribution"):
-        find("einops==99")
+        find("einops==99", pip)
     folder = tmp_path / "cache" / "mtbench" / "environments"
     assert [entry for entry in folder.iterdir() if entry.is_dir()] == []
 
 
-def test_two_that_want_the_same_environment_make_it_once(pip, monkeypatch):
+def test_two_that_want_the_same_environment_make_it_once(pip):
     at_work = threading.Event()
 
     def slow(command, failure):
@@ -193,11 +191,10 @@ def test_two_that_want_the_same_environment_make_it_once(pip, monkeypatch):
         time.sleep(0.05)
         return pip(command, failure)
 
-    monkeypatch.setattr(environments, "_run", slow)
-    other = threading.Thread(target=find, args=["einops==0.8.0"])
+    other = threading.Thread(target=find, args=["einops==0.8.0", slow])
     other.start()
     at_work.wait()
-    _, told = find("einops==0.8.0")
+    _, told = find("einops==0.8.0", slow)
     other.join()
     assert pip.made == 1
     assert "installing" not in told[0]
@@ -228,13 +225,13 @@ def test_on_linux_mlx_gets_the_backend_that_fits_the_machine(pip, monkeypatch, a
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(nvidia, "gpus", lambda: [{"name": "a card", "driver": driver}] if driver else [])
     pip.offers = offers
-    find(asked)
+    find(asked, pip)
     assert pip.installed == [asked, *environments.NEEDS, *([adds] if adds else [])]
 
 
 def test_on_macos_mlx_brings_its_backend_itself(pip, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    find("mlx==0.31.0")
+    find("mlx==0.31.0", pip)
     assert pip.installed == ["mlx==0.31.0", *environments.NEEDS]
 
 
@@ -247,10 +244,10 @@ def test_of_a_failed_command_the_errors_are_told_and_no_home(monkeypatch, tmp_pa
     monkeypatch.setenv("HOME", str(tmp_path))
     program = "import pathlib; print('noise'); print('ERROR: not in', pathlib.Path.home()); print('more'); exit(1)"
     with pytest.raises(Unsupported) as raised:
-        environments._run([sys.executable, "-c", program], "It failed")
+        environments.printed_by([sys.executable, "-c", program], "It failed")
     assert str(raised.value) == "It failed: not in ~"
     with pytest.raises(Unsupported, match="It failed: alas"):
-        environments._run([sys.executable, "-c", "print('alas'); exit(1)"], "It failed")
+        environments.printed_by([sys.executable, "-c", "print('alas'); exit(1)"], "It failed")
 
 
 def test_what_pip_says_of_an_address_is_told_without_it():
@@ -283,7 +280,7 @@ def test_an_interrupt_while_installing_leaves_no_process_behind():
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        environments._run([sys.executable, "-c", program], "It failed")
+        environments.printed_by([sys.executable, "-c", program], "It failed")
     _wait_until(lambda: _sleeping(child) == [])
     assert _sleeping(child) == []
 
@@ -445,7 +442,7 @@ def test_ctrl_c_in_pip_is_one_where_macos_refuses_to_signal_a_group_of_zombies(m
     monkeypatch.setattr(environments.subprocess.Popen, "communicate", interrupted)
     monkeypatch.setattr(environments.os, "killpg", refused)
     with pytest.raises(KeyboardInterrupt):
-        environments._run([sys.executable, "-c", ""], "")
+        environments.printed_by([sys.executable, "-c", ""], "")
 
 
 def test_what_an_environment_gets_beside_a_package_is_what_the_extra_has() -> None:

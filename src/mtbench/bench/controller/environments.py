@@ -44,15 +44,17 @@ SHOWN_LINES = 5  # of what pip said last
 PROBE_TIMEOUT_S = 60.0
 
 Announce = Callable[[str], None]
+Run = Callable[[Sequence[str], str], str]
 
 
-def interpreter(arm: Arm, announce: Announce) -> str | None:
-    """The interpreter for an arm; None for the one that runs this. `announce` is told in a line which one it is.
+def interpreter(arm: Arm, announce: Announce, run: Run | None = None) -> str | None:
+    """The interpreter for an arm; None for the one that runs this. `announce` is told in a line which one it is; `run` runs
+    venv and pip, by default `printed_by`.
 
     Raises Unsupported where a worker cannot run under it, or pip cannot install what was asked for.
     """
     if arm.requirement is not None:
-        return _environment(arm, arm.requirement, announce)
+        return _environment(arm, arm.requirement, announce, run or printed_by)
     if arm.python is not None:
         announce(f"{arm.name} is Python {_check(arm.python)} at {arm.python}")
     return arm.python
@@ -68,7 +70,7 @@ def cache_folder() -> Path:
     return paths.cache() / "environments"
 
 
-def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
+def _environment(arm: Arm, requirement: str, announce: Announce, run: Run) -> str:
     folder = cache_folder() / _folder_name(requirement)
     python = folder / "bin" / "python"
     with _locked(folder.parent / f"{folder.name}.lock"):
@@ -78,7 +80,7 @@ def _environment(arm: Arm, requirement: str, announce: Announce) -> str:
         else:
             told = without_addresses(requirement, requirement)
             announce(f"{arm.name}: installing {told} into {folder}; the next sweep finds it there")
-            _make(folder, python, requirement)
+            _make(folder, python, requirement, run)
     return str(python)
 
 
@@ -97,18 +99,18 @@ def _locked(file: Path) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, python: Path, requirement: str) -> None:
+def _make(folder: Path, python: Path, requirement: str, run: Run) -> None:
     """Makes an environment where it will stay, since one cannot be moved, and marks it when it is complete."""
     shutil.rmtree(folder, ignore_errors=True)
     failure = f"{requirement} cannot be installed here"
     # -I: nothing of ours is on pip's path, which would take it for installed.
     pip = [str(python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     try:
-        _run([sys.executable, "-m", "venv", str(folder)], failure)
-        _run([*pip, requirement, *NEEDS, *BESIDE.get(canonicalize_name(Requirement(requirement).name), ())], failure)
-        if (backend := _backend(python, Requirement(requirement))) is not None:
-            _run([*pip, str(backend)], failure)
-        installed = _run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
+        run([sys.executable, "-m", "venv", str(folder)], failure)
+        run([*pip, requirement, *NEEDS, *BESIDE.get(canonicalize_name(Requirement(requirement).name), ())], failure)
+        if (backend := _backend(python, Requirement(requirement), run)) is not None:
+            run([*pip, str(backend)], failure)
+        installed = run([str(python), "-I", "-m", "pip", "freeze"], failure).splitlines()
         complete = json.dumps({"requirement": requirement, "installed": installed}, indent=1)
         paths.write_atomically(folder / COMPLETE, complete)
     except Unsupported as error:
@@ -119,13 +121,13 @@ def _make(folder: Path, python: Path, requirement: str) -> None:
         raise
 
 
-def _backend(python: Path, requirement: Requirement) -> Requirement | None:
+def _backend(python: Path, requirement: Requirement, run: Run) -> Requirement | None:
     """MLX with the backend that it lacks on Linux, unless the user named one. Its name differs between versions."""
     system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
     if system != "linux" or requirement.name.lower() != "mlx" or requirement.extras:
         return None
     program = "import importlib.metadata as m; print(*m.metadata('mlx').get_all('Provides-Extra', []))"
-    offered = _run([str(python), "-I", "-c", program], "MLX was not installed").split()
+    offered = run([str(python), "-I", "-c", program], "MLX was not installed").split()
     fitting = next((extra for extra in _backend_extras() if extra in offered), None)
     if fitting is None:
         return None
@@ -197,7 +199,7 @@ def _all_printed(process: "subprocess.Popen[str]") -> str:
             continue
 
 
-def _run(command: Sequence[str], failure: str) -> str:
+def printed_by(command: Sequence[str], failure: str) -> str:
     """What a command printed. Raises Unsupported with the last of it where it fails; leaves nothing running behind."""
     with subprocess.Popen(
         command,

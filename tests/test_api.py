@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 import mtbench
 from mtbench.console.terminal import Terminal
 from mtbench.errors import ConfigError
+from mtbench.machine import processors
 from mtbench.plan.jobs import Plan
 from mtbench.plan.progress import Extent, Progress
 
@@ -51,6 +53,21 @@ def test_the_folder_holds_the_plan(measured: mtbench.Results) -> None:
     made = Plan.from_json((measured.folders[0] / "plan.json").read_text())
     assert {job.id for job in made.jobs} == set(measured.records["job_id"])
     assert made.id == measured.records["sweep_id"][0]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(processors.cores(processors.usable())) < 2,
+    reason="needs Linux and two cores to deal out",
+)
+def test_a_sweep_is_run_by_the_engine_that_is_given(tmp_path: Path) -> None:
+    """Its settings are plain data, as in YAML: this one measures two parts side by side."""
+    found = mtbench.measure(
+        operator="softmax", framework="numpy", shape={"seq_len": [4, 8]}, params={"embed_dim": 16}, protocol=BRIEF,
+        folder=tmp_path / "out", engine={"name": "local", "shards": 2},
+    )  # fmt: skip
+    assert found.records["status"].to_list() == ["ok"] * 2
+    assert sorted(found.records["shard"]) == [0, 1]
+    assert not found.interrupted
 
 
 def test_results_show_themselves_as_the_table_that_ends_a_sweep(measured: mtbench.Results) -> None:
@@ -130,6 +147,8 @@ def test_the_plan_is_that_of_the_command_line() -> None:
         ({"protocol": {"restart": 4}}, "Did you mean 'protocol.restarts'"),
         ({"contenders": ["shape.seq_len"]}, "cannot compete"),
         ({"experiment": "quik"}, "Did you mean 'quick'"),
+        ({"engine": "slurn"}, "Did you mean 'slurm'"),
+        ({"engine": {"shard": 2}}, "Did you mean 'engine.shards'"),
         ({"config_dir": "nowhere"}, "There is no folder nowhere"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtbench.engines.settings import NAMES, OF, EngineSettings, changed, check
+from mtbench.engines.settings import NAMES, OF, EngineSettings, changed, check, of_data
 from mtbench.errors import ConfigError
 from mtbench.launch.compose import plan_of
 
@@ -48,6 +48,29 @@ def test_settings_that_do_not_fit_are_refused(settings, says):
 
 def test_a_single_number_is_a_list_of_one():
     assert check(EngineSettings("local", gpus=1)).gpus == [1]
+
+
+def test_settings_from_python_are_those_of_the_command_line():
+    given = {"name": "slurm", "shards": 4, "options": {"slurm_partition": "gpu"}}
+    written = ["engine=slurm", "engine.shards=4", "engine.options={slurm_partition: gpu}"]
+    assert of_data(given) == changed(EngineSettings(), written)
+    assert of_data("local") == of_data({}) == EngineSettings()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("slurn", "Did you mean 'slurm'"),
+        ({"shard": 2}, "Did you mean 'engine.shards'"),
+        ({"shards": "two"}, "engine.shards=two does not fit: it is an integer."),
+        ({"wait": False}, "engine.wait is a setting of engine=slurm only"),
+    ],
+)
+def test_wrong_settings_from_python_are_refused_in_a_line(given, says):
+    with pytest.raises(ConfigError) as error:
+        of_data(given)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_sweep_that_goes_on_may_take_another_engine():

@@ -216,7 +216,13 @@ def make_plan(
     return plan_of([*given, *overrides], None if config_dir is None else Path(config_dir))
 
 
-def measure(*, folder: str | Path | None = None, progress: "Progress | None" = None, **asked: Any) -> Results:
+def measure(
+    *,
+    folder: str | Path | None = None,
+    progress: "Progress | None" = None,
+    engine: str | Mapping[str, Any] = "local",
+    **asked: Any,
+) -> Results:
     """Measures a sweep, as `python -m mtbench ... -m` does from a terminal.
 
     Each of these is one value or a list; the product of all lists is measured: `operator`, `framework`, `dtype`, `model`,
@@ -230,20 +236,33 @@ def measure(*, folder: str | Path | None = None, progress: "Progress | None" = N
     - `overrides`: any other settings, written as on the command line.
     - `folder`: where records go; by default a new folder below multirun/.
     - `progress`: told what happens, such as `mtbench.console.terminal.Terminal()`.
+    - `engine`: what runs the sweep: `local`, `slurm` or `ray`, or settings such as `{"name": "local", "gpus": "all"}`.
 
     Raises ConfigError for a usage error, before anything is measured.
     """
-    return run(make_plan(**asked), folder, progress)
+    return run(make_plan(**asked), folder, progress, engine)
 
 
-def run(plan: "Plan", folder: str | Path | None = None, progress: "Progress | None" = None) -> Results:
-    """Measures a plan on this machine. Ctrl-C ends it, and what was measured is kept."""
-    from mtbench.engines import local
+def run(
+    plan: "Plan",
+    folder: str | Path | None = None,
+    progress: "Progress | None" = None,
+    engine: str | Mapping[str, Any] = "local",
+) -> Results:
+    """Measures a plan, on this machine or by the engine given. Ctrl-C ends it, and what was measured is kept.
 
+    Raises ConfigError if the engine cannot run it.
+    """
+    from mtbench.engines import run as engines
+    from mtbench.engines.resume import Rest
+    from mtbench.engines.settings import of_data
+    from mtbench.plan.progress import Progress
+
+    settings = of_data(engine)
     where = (
         Path(folder) if folder is not None else Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{plan.id[:4]}"
     )
-    outcome = local.run(plan, where, progress)
+    outcome = engines.run(Rest(plan, plan.protocol, plan.jobs), where, settings, progress or Progress())
     return Results((where,), outcome.interrupted)
 
 

@@ -1,6 +1,6 @@
 """What runs a sweep, as it is chosen: the settings of all engines. Their values are in conf/engine/*.yaml."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -22,6 +22,12 @@ OF = {
     "each": ("ray",),
 }
 """The engines that read a setting; those that are not here are read by all."""
+
+FITTING: dict[str, tuple[type, ...]] = {
+    "shards": (int,), "at_once": (int,), "minutes": (int,), "shard_minutes": (int, float), "together": (bool,),
+    "wait": (bool,), "options": (dict,), "address": (str,), "each": (str,), "gpus": (str, int, list),
+}  # fmt: skip
+"""The types of each setting's values."""
 
 KINDS = {int: "an integer", bool: "true or false", dict: "a mapping", str: "text"}
 """What a value is to be, for people."""
@@ -74,6 +80,15 @@ def check(settings: EngineSettings) -> EngineSettings:
     return replace(settings, gpus=_gpus(settings))
 
 
+def of_data(asked: str | Mapping[str, Any]) -> EngineSettings:
+    """Settings from an engine's name, or from a mapping such as `{"name": "slurm", "shards": 4}`. Raises ConfigError."""
+    given = {"name": asked} if isinstance(asked, str) else dict(asked)
+    settings = _named(given.pop("name", "local"))
+    for name, value in given.items():
+        settings = _with(settings, name, value)
+    return check(settings)
+
+
 def changed(before: EngineSettings, given: Sequence[str]) -> EngineSettings:
     """The settings with `engine=slurm` or `engine.shards=4`, for instance, in the order given. Raises ConfigError."""
     import yaml
@@ -82,25 +97,31 @@ def changed(before: EngineSettings, given: Sequence[str]) -> EngineSettings:
     for one in given:
         key, _, text = one.partition("=")
         if key == "engine":
-            if text not in NAMES:
-                raise ConfigError(unknown("engine", text, NAMES))
-            settings = EngineSettings(**yaml.safe_load((paths.conf() / "engine" / f"{text}.yaml").read_text()))
+            settings = _named(text)
             continue
-        name = key.removeprefix("engine.")
-        kinds: dict[str, tuple[type, ...]] = {
-            "shards": (int,), "at_once": (int,), "minutes": (int,), "shard_minutes": (int, float), "together": (bool,),
-            "wait": (bool,), "options": (dict,), "address": (str,), "each": (str,), "gpus": (str, int, list),
-        }  # fmt: skip
-        if name not in kinds:
-            raise ConfigError(unknown("setting", key, [f"engine.{each}" for each in kinds]))
         value: Any = text
         with suppress(yaml.YAMLError):
             value = yaml.safe_load(text)
-        if not isinstance(value, kinds[name]) and not (value is None and name not in ("together", "wait", "options")):
-            raise ConfigError(f"{one} does not fit: it is {KINDS[kinds[name][0]]}.")
-        new: dict[str, Any] = {name: value}
-        settings = replace(settings, **new)
+        settings = _with(settings, key.removeprefix("engine."), value)
     return check(settings)
+
+
+def _named(name: str) -> EngineSettings:
+    """What the YAML of an engine says."""
+    import yaml
+
+    if name not in NAMES:
+        raise ConfigError(unknown("engine", name, NAMES))
+    return EngineSettings(**yaml.safe_load((paths.conf() / "engine" / f"{name}.yaml").read_text()))
+
+
+def _with(settings: EngineSettings, name: str, value: Any) -> EngineSettings:
+    if name not in FITTING:
+        raise ConfigError(unknown("setting", f"engine.{name}", [f"engine.{each}" for each in FITTING]))
+    if not isinstance(value, FITTING[name]) and not (value is None and name not in ("together", "wait", "options")):
+        raise ConfigError(f"engine.{name}={value} does not fit: it is {KINDS[FITTING[name][0]]}.")
+    new: dict[str, Any] = {name: value}
+    return replace(settings, **new)
 
 
 def _gpus(settings: EngineSettings) -> Any:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mtbench.bench.rates import limit_ns
 from mtbench.plain import to_json
 from mtbench.results.axes import CONTENDERS
 from mtbench.results.cells import contended
 from mtbench.results.estimates import estimate, interval
+from mtbench.results.limits import per_second, reached
 from mtbench.results.record import Record, write
 
 MACHINE = {
@@ -128,10 +128,9 @@ def with_limit(found: Record, flops: float, moved: float, peak_flops: float | No
     found.flops, found.bytes_moved = flops, moved
     if found.throughput_ns is None:
         return found
-    found.flops_per_s, found.bytes_per_s = (work / found.throughput_ns * 1e9 for work in (flops, moved))
+    found.flops_per_s, found.bytes_per_s = (per_second(work, found.throughput_ns) for work in (flops, moved))
     found.peak_flops_per_s, found.peak_bytes_per_s = peak_flops, peak_bytes
-    found.limit_ns = limit_ns(flops, moved, peak_flops, peak_bytes)
-    found.limit_fraction = None if found.limit_ns is None else found.limit_ns / found.throughput_ns
+    found.limit_ns, found.limit_fraction = reached(flops, moved, found.throughput_ns, peak_flops, peak_bytes)
     return found
 
 

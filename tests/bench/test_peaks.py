@@ -15,7 +15,7 @@ import pytest
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
 from mtbench.bench.controller.process import Process
-from mtbench.bench.rates import Rates, Roofs, limit_ns
+from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.wire import MeasurePeaks, Prepared, Started
 from mtbench.bench.worker import calibration
 from mtbench.bench.worker.blocks import Subject
@@ -30,6 +30,7 @@ from mtbench.plan.jobs import Arm, Task, job
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
+from mtbench.results.limits import limit_ns
 
 MIB = 1 << 20
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")

@@ -19,6 +19,7 @@ from mtbench.results.selftest import MISSED, NOT_POSSIBLE
 from mtbench.selftest import agreement, goals, run, sweeps, trials
 from mtbench.selftest.run import Extent
 from mtbench.selftest.trials import Broken, Series
+from record_builder import record
 
 TINY = Extent(
     busy_rounds=2,
@@ -130,16 +131,15 @@ def test_a_contender_does_as_much_more_work_as_its_name_says(monkeypatch, varian
 
 
 def test_where_time_goes_is_what_the_records_say():
-    row = {
-        "first_call_ns": 1_000_000_000,
-        "latency_samples_ns": [[[100_000_000, 100_000_000]], [[300_000_000]]],
-        "throughput_samples_ns": [[10_000_000.0], [15_000_000.0]],
-        "throughput_calls": 20,
-        "warmup_ns": 500_000_000,
-        "device": "cpu",
-        "protocol": json.dumps({"keep_warm_ms": 50}),
-    }
-    cost = sweeps.costs([row], 4.0, {"prepare": 1.5, "latency": 0.6, "throughput": 0.5, "start": 1.0})
+    one = record(
+        first_call_ns=1_000_000_000,
+        latency_samples_ns=[[[100_000_000, 100_000_000]], [[300_000_000]]],
+        throughput_samples_ns=[[10_000_000.0], [15_000_000.0]],
+        throughput_calls=20,
+        warmup_ns=500_000_000,
+        protocol=json.dumps({"keep_warm_ms": 50}),
+    )
+    cost = sweeps.costs([one], 4.0, {"prepare": 1.5, "latency": 0.6, "throughput": 0.5, "start": 1.0})
     assert cost.timed_s == pytest.approx(1.0 + 0.5 + 0.5)
     assert cost.warm_s == pytest.approx(0.5)
     assert cost.outside == pytest.approx(1 - 2.5 / 4)
@@ -147,21 +147,24 @@ def test_where_time_goes_is_what_the_records_say():
     assert (
         str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
     )  # 2.6 s asked, 2.5 s of it measured
-    on_gpu = sweeps.costs([{**row, "device": "gpu"}], 4.0, {})
+    on_gpu = sweeps.costs([replace(one, device="gpu")], 4.0, {})
     assert on_gpu.warm_s == pytest.approx(0.5 + 4 * 0.05)  # two rounds of a latency and a throughput block
 
 
 def test_sweeps_are_compared_job_by_job():
-    one = [{"job_id": name, "latency_ns": 100.0, "throughput_ns": 50.0} for name in "ab"]
+    one = [record(job_id=name, latency_ns=100.0, throughput_ns=50.0) for name in "ab"]
+    times = {"a": (104.0, 47.0), "b": (95.5, 55.0)}
     other = [
-        {"job_id": "a", "latency_ns": 104.0, "throughput_ns": 47.0},
-        {"job_id": "b", "latency_ns": 95.5, "throughput_ns": 55.0},
+        record(job_id=name, sweep_id="second", latency_ns=latency, throughput_ns=throughput)
+        for name, (latency, throughput) in times.items()
     ]
     found = sweeps.ratios(one, other)
     assert found == [1.04, 0.94, 0.955, 1.1]
     assert sweeps.different(found) == 2
     with pytest.raises(Broken, match="other jobs"):
         sweeps.ratios(one, other[:1])
+    with pytest.raises(Broken, match="no time"):
+        sweeps.ratios(one, [replace(each, latency_ns=None) for each in other])
 
 
 def test_a_sweep_that_is_slower_as_a_whole_is_told_from_jobs_that_differ():
@@ -174,12 +177,14 @@ def test_on_a_gpu_what_the_host_and_the_device_bound_are_told_apart(monkeypatch,
     def sweep(arguments, folder):
         assert {"operator=linear", "shape.batch_size=1,32", "shape.seq_len=range(64,66)"} <= set(arguments)
         host = 100.0 if folder.name == "first" else 150.0
-        rows = [
-            {"job_id": f"{size}_{length}", "batch_size": size, "latency_ns": time, "throughput_ns": time}
+        found = [
+            record(
+                job_id=f"{size}_{length}", sweep_id=folder.name, batch_size=size, latency_ns=time, throughput_ns=time
+            )
             for size, time in ((1, host), (32, 1000.0))
             for length in (64, 65)
         ]
-        return rows, sweeps.Costs(4, 10.0, 5.0, 4.0, {})
+        return found, sweeps.Costs(4, 10.0, 5.0, 4.0, {})
 
     monkeypatch.setattr(sweeps, "run", sweep)
     on_gpu = replace(run._numpy(), device="gpu")

@@ -4,9 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mtbench.results.limits import AGREEMENT as AGREEMENT
-from mtbench.results.limits import higher as higher
-from mtbench.results.limits import limit_ns as limit_ns
+from mtbench.results.limits import higher
 
 
 @dataclass(frozen=True)

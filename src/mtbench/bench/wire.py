@@ -8,7 +8,6 @@ Each request is a class below; its `answer` is the class of what comes back, unl
 """
 
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mtbench.bench.rates import Rates, Roofs
@@ -17,6 +16,7 @@ from mtbench.frameworks.base import Description, Settings
 from mtbench.operators.base import Shape
 from mtbench.plan.accuracy import Divergence, Errors, Limits
 from mtbench.plan.protocol import Protocol
+from mtbench.results.samples import block_statistic
 
 REFUSALS = ("mismatch", "unsupported", "oom", "timeout", "crashed", "failed")
 """The statuses of a record that a worker can give a job."""
@@ -90,7 +90,7 @@ class ThroughputBlock:
 
     @property
     def call_ns(self) -> float:
-        return median(self.parts_ns)
+        return block_statistic(self.parts_ns)
 
     @property
     def disturbance(self) -> float:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from mtbench.exchange.named import named
+from mtbench.results.limits import per_second
 from mtbench.results.record import Record
 
 NAME = "bmf"
@@ -24,8 +25,8 @@ def _measures(record: Record) -> dict[str, Metric]:
     found = {"latency": _metric(record.latency_ns, record.latency_low_ns, record.latency_high_ns, record.confidence)}
     if record.throughput_ns is not None:
         low, high = record.throughput_low_ns, record.throughput_high_ns
-        slowest, fastest = (None, None) if low is None or high is None else (1e9 / high, 1e9 / low)
-        found["throughput"] = _metric(1e9 / record.throughput_ns, slowest, fastest, record.confidence)
+        slowest, fastest = (None, None) if low is None or high is None else (per_second(1, high), per_second(1, low))
+        found["throughput"] = _metric(per_second(1, record.throughput_ns), slowest, fastest, record.confidence)
     if record.peak_bytes is not None:
         found["peak-memory"] = {"value": record.peak_bytes}
     return found

@@ -14,6 +14,7 @@ from typing import Any
 from mtbench.exchange import package
 from mtbench.results import private, record, samples
 from mtbench.results.estimates import estimate
+from mtbench.results.limits import per_second
 from mtbench.results.record import Record
 
 KEPT = ("ok", "mismatch", "unsupported", "oom")
@@ -157,7 +158,11 @@ def _implausible(one: Record, now: datetime) -> Iterator[str]:
         return
     if not agree:
         yield "implausible: its times do not follow from its samples"
-    if one.flops is not None and one.throughput_ns and not _near(one.flops_per_s, one.flops / one.throughput_ns * 1e9):
+    if (
+        one.flops is not None
+        and one.throughput_ns
+        and not _near(one.flops_per_s, per_second(one.flops, one.throughput_ns))
+    ):
         yield "implausible: its rate is not its work over its time"
 
 

@@ -10,6 +10,7 @@ from mtbench import plain
 from mtbench.errors import ConfigError
 from mtbench.plain import to_json
 from mtbench.results.estimates import interval
+from mtbench.results.limits import per_second
 from mtbench.results.record import Record
 
 DIGITS = 10
@@ -126,7 +127,7 @@ class Figure:
             confidence=confidence,
             peak_bytes=self.peak_bytes,
             tokens=self.tokens,
-            tokens_per_s=None if self.tokens is None else self.tokens / latency * 1e9,
+            tokens_per_s=None if self.tokens is None else per_second(self.tokens, latency),
             paired=False,
             rounds=sum(map(len, samples)),
             restarts=len(samples),

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import polars as pl
@@ -245,9 +244,9 @@ def _bounded(records: pl.DataFrame) -> pl.DataFrame:
 def _tokens(restarts: Sequence[Sequence[Sequence[int]]] | None) -> str | None:
     """The tokens of each restart in words, a line for each; single ones are in the record alone."""
     lines = [
-        f"restart {number}, median of each text: {format.durations([median(text) for text in texts if len(text)])} a token"
-        for number, texts in enumerate(restarts or (), 1)
-        if len(texts)
+        f"restart {number}, median of each text: {format.durations(texts)} a token"
+        for number, texts in enumerate(samples.token_medians(restarts or ()), 1)
+        if texts
     ]
     return "\n".join(lines) or None
 

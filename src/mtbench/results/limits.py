@@ -45,6 +45,19 @@ def limit_ns(flops: float, bytes_moved: float, flops_per_s: float | None, bytes_
     return max(spans, default=None)
 
 
+def reached(
+    flops: float, bytes_moved: float, call_ns: float, flops_per_s: float | None, bytes_per_s: float | None
+) -> tuple[float | None, float | None]:
+    """That time, and its part of the time that a call took; None for both where there is no limit."""
+    limit = limit_ns(flops, bytes_moved, flops_per_s, bytes_per_s)
+    return limit, None if limit is None else limit / call_ns
+
+
+def per_second(amount: float, ns: float) -> float:
+    """The rate of what takes so many nanoseconds."""
+    return amount / ns * 1e9
+
+
 def higher(one: tuple[float | None, bool], other: tuple[float | None, bool]) -> tuple[float | None, bool]:
     """The higher of two measurements of a peak, and whether it is sure: if it is itself, or the other is, and agrees."""
     (best, best_sure), (least, least_sure) = sorted((one, other), key=lambda each: each[0] or 0.0, reverse=True)
@@ -125,8 +138,8 @@ def _hold(row: dict[str, Any], flops: Roof, moved: Roof) -> None:
     row[BYTES[0]], row[BYTES[1]] = moved.rate, moved.by
     if row["throughput_ns"] is None:
         return
-    row["limit_ns"] = limit_ns(counted, row["bytes_moved"], flops.rate, moved.rate)
-    row["limit_fraction"] = None if row["limit_ns"] is None else row["limit_ns"] / row["throughput_ns"]
+    found = reached(counted, row["bytes_moved"], row["throughput_ns"], flops.rate, moved.rate)
+    row["limit_ns"], row["limit_fraction"] = found
     others = [warning for warning in row["warnings"] or () if not warning.startswith(UNSURE)]
     unsure = row["limit_ns"] is not None and not (flops if by_flops(row) else moved).sure
     row["warnings"] = [*others, *([ROOF_UNSURE] if unsure else [])]

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from mtbench.results.record import Record
-
 if TYPE_CHECKING:
     import polars as pl
+
+    from mtbench.results.record import Record
 
 METRICS = ("latency", "throughput", "device")
 """Every call waited for; calls queued and waited for once; the device's own clock, which gives no blocks."""
@@ -41,6 +41,11 @@ def block_statistic(calls: Sequence[float], tick_ns: float | None = None) -> flo
     return block_ns(calls, tick_ns)
 
 
+def middle(restarts: Sequence[Sequence[float]]) -> float:
+    """The median over restarts of the median of each, [restart][value]."""
+    return median(median(values) for values in restarts)
+
+
 def by_restart(samples: Sequence[Sequence[Sequence[float]]], tick_ns: float | None = None) -> list[list[float]]:
     """The block statistics of [restart][round][call] as [restart][round], without restarts that have none."""
     found = [[block_statistic(calls, tick_ns) for calls in rounds if calls] for rounds in samples]
@@ -50,13 +55,18 @@ def by_restart(samples: Sequence[Sequence[Sequence[float]]], tick_ns: float | No
 def token_times(samples: Sequence[Sequence[Sequence[int]]]) -> tuple[float, float | None]:
     """The time to the first token, and the mean time of each of the others, nanoseconds: medians over restarts of the medians
     of a restart's calls. Samples are [restart][call][token]; a text of one token has no others."""
-    first = median(median(call[0] for call in calls) for calls in samples)
+    first = middle([[call[0] for call in calls] for calls in samples])
     if any(len(call) < 2 for calls in samples for call in calls):
         return first, None
-    return first, median(median(fmean(call[1:]) for call in calls) for calls in samples)
+    return first, middle([[fmean(call[1:]) for call in calls] for calls in samples])
 
 
-def blocks(record: Record, metric: str) -> Blocks:
+def token_medians(restarts: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    """The median time of a token in each text, [restart][call], nanoseconds."""
+    return [[median(tokens) for tokens in calls if len(tokens)] for calls in restarts]
+
+
+def blocks(record: "Record", metric: str) -> Blocks:
     """A record's block statistics in a metric, nanoseconds."""
     if metric not in COLUMNS:
         return {}

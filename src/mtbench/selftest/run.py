@@ -245,7 +245,7 @@ def _twice(test: Test) -> list[Row]:
         first, cost = sweeps.run(arguments, test.folder / "first")
         second, _ = sweeps.run(arguments, test.folder / "second")
         for what, size in twice.items():
-            of_size = ([row for row in sweep if row["batch_size"] == size] for sweep in (first, second))
+            of_size = ([one for one in sweep if one.batch_size == size] for sweep in (first, second))
             found = sweeps.ratios(*of_size)
             detail = f"{len(found) // 2} jobs, each in latency and throughput; {sweeps.moved_together(found)}"
             rows.append(

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from mtbench.engines.local import TIMING
 from mtbench.results import record as records
+from mtbench.results.comparison import between
+from mtbench.results.record import Record
 from mtbench.selftest.trials import Broken
 
 DIFFERENT = 0.05
@@ -66,7 +67,7 @@ class Costs:
         return ", ".join(f"{name} {seconds / self.wall_s:.0%}".replace("%", " %") for name, seconds in largest)
 
 
-def run(arguments: Sequence[str], folder: Path) -> tuple[list[dict[str, Any]], Costs]:
+def run(arguments: Sequence[str], folder: Path) -> tuple[list[Record], Costs]:
     """Runs `python -m mtbench ARGUMENTS -m` into a folder; its records, and what it cost. Raises Broken."""
     command = [sys.executable, "-m", "mtbench", *arguments, f"hydra.sweep.dir={folder}", "-m"]
     started = time.monotonic()
@@ -80,35 +81,35 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[list[dict[str, Any]], C
     frame, problems = records.read(records.find([folder]))
     if problems:
         raise Broken(problems[0])
-    rows = frame.sort("job_id").to_dicts()
-    return rows, costs(rows, wall_s, json.loads((folder / TIMING).read_text()))
+    found = records.of_rows(frame.sort("job_id"))
+    return found, costs(found, wall_s, json.loads((folder / TIMING).read_text()))
 
 
-def costs(rows: Sequence[Mapping[str, Any]], wall_s: float, waiting_s: Mapping[str, float]) -> Costs:
+def costs(found: Sequence[Record], wall_s: float, waiting_s: Mapping[str, float]) -> Costs:
     """What the records of a sweep say of its time."""
     timed_ns = warm_ns = 0.0
-    for row in rows:
-        blocks = sum(map(len, row["throughput_samples_ns"]))
-        timed_ns += row["first_call_ns"] + sum(sum(block) for visit in row["latency_samples_ns"] for block in visit)
-        timed_ns += sum(map(sum, row["throughput_samples_ns"])) * row["throughput_calls"]
-        warm_ns += row["warmup_ns"]
-        if row["device"] == "gpu":
-            warm_ns += 2 * blocks * json.loads(row["protocol"])["keep_warm_ms"] * 1e6
-    return Costs(len(rows), wall_s, timed_ns / 1e9, warm_ns / 1e9, dict(waiting_s))
+    for one in found:
+        blocks = sum(map(len, one.throughput_samples_ns))
+        timed_ns += (one.first_call_ns or 0) + sum(sum(block) for visit in one.latency_samples_ns for block in visit)
+        timed_ns += sum(map(sum, one.throughput_samples_ns)) * (one.throughput_calls or 0)
+        warm_ns += one.warmup_ns or 0
+        if one.device == "gpu":
+            warm_ns += 2 * blocks * json.loads(one.protocol)["keep_warm_ms"] * 1e6
+    return Costs(len(found), wall_s, timed_ns / 1e9, warm_ns / 1e9, dict(waiting_s))
 
 
-def ratios(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The times of one sweep over those of an earlier one of the same jobs: of latency and of throughput for each job.
+def ratios(one: Sequence[Record], other: Sequence[Record]) -> list[float]:
+    """The times of a sweep over those of an earlier one of the same jobs: of latency and of throughput for each job.
 
-    Raises Broken where the sweeps are not of the same jobs.
+    Raises Broken where the sweeps are not of the same jobs, or a job has no time.
     """
-    if [row["job_id"] for row in one] != [row["job_id"] for row in other]:
+    if [each.job_id for each in one] != [each.job_id for each in other]:
         raise Broken("the same sweep had other jobs the second time")
-    return [
-        second[name] / first[name]
-        for first, second in zip(one, other, strict=True)
-        for name in ("latency_ns", "throughput_ns")
-    ]
+    compared = [between(*pair, metric) for pair in zip(one, other, strict=True) for metric in ("latency", "throughput")]
+    found = [each.ratio for each in compared if each is not None]
+    if len(found) < len(compared):
+        raise Broken("a job of the same sweep has no time")
+    return found
 
 
 def different(found: Sequence[float]) -> int:

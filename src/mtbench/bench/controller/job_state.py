@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import reduce
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
-from mtbench.bench.rates import Rates, limit_ns
+from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, ThroughputBlock
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
@@ -19,10 +18,10 @@ from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
-from mtbench.results.limits import ROOF_UNSURE
+from mtbench.results.limits import ROOF_UNSURE, by_flops, per_second, reached
 from mtbench.results.private import without_home
 from mtbench.results.record import Record, now
-from mtbench.results.samples import block_statistic, tick_of, token_times
+from mtbench.results.samples import block_statistic, middle, tick_of, token_times
 from mtbench.results.version import __version__
 
 DEATHS = ("crashed", "oom", "timeout")
@@ -112,7 +111,7 @@ class JobState:
         """The shorter of the current visit's median latency and throughput."""
         if not self.visit_throughput_ns or self.running_median_ns is None:
             return None
-        return min(self.running_median_ns, median(self.visit_throughput_ns))
+        return min(self.running_median_ns, middle([self.visit_throughput_ns]))
 
     @property
     def bytes_moved(self) -> float | None:
@@ -178,7 +177,7 @@ class JobState:
     @property
     def running_median_ns(self) -> float | None:
         """The median of the current visit's blocks."""
-        return median(map(block_statistic, self.visit_latency_ns)) if self.visit_latency_ns else None
+        return middle([[block_statistic(calls)] for calls in self.visit_latency_ns]) if self.visit_latency_ns else None
 
     def record(self, sweep: Sweep) -> Record:
         """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
@@ -263,8 +262,8 @@ class JobState:
             record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
             grown = [each.growth for each in self.finished if each.growth is not None]
             record.growth_bytes = grown[0] if grown else None
-            device_ns = [each.device_ns for each in self.finished if each.device_ns is not None]
-            record.device_ns = median(device_ns) if device_ns else None
+            device_ns = [[each.device_ns] for each in self.finished if each.device_ns is not None]
+            record.device_ns = middle(device_ns) if device_ns else None
             apart = accuracy.mean([each.divergence for each in self.finished if each.divergence is not None])
             if apart is not None:
                 record.rounding_error, record.rounding_positions = apart.error, apart.positions
@@ -304,12 +303,13 @@ class JobState:
         problem = self.job.task.problem
         if problem.counts_tokens:
             record.tokens = problem.tokens(self.job.task.shape)
-            record.tokens_per_s = record.tokens * 1e9 / found.throughput_ns
+            record.tokens_per_s = per_second(record.tokens, found.throughput_ns)
         if problem.gives_first_token:
             record.time_to_first_token_ns = found.latency_ns
         if self.token_ns:
             record.time_to_first_token_ns, others_ns = token_times(self.token_ns)
-            record.decode_tokens_per_s = None if others_ns is None else self.job.task.shape.batch_size * 1e9 / others_ns
+            if others_ns is not None:
+                record.decode_tokens_per_s = per_second(self.job.task.shape.batch_size, others_ns)
         self._hold_against_the_roofs(record)
 
     def _hold_against_the_roofs(self, record: Record) -> None:
@@ -323,17 +323,14 @@ class JobState:
         roofs = self.peaks.at(moved)
         record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
         record.peak_flops_set_by, record.peak_bytes_set_by = self.roofs_set_by
-        record.flops_per_s = flops / (record.throughput_ns * 1e-9)
-        record.bytes_per_s = moved / (record.throughput_ns * 1e-9)
+        record.flops_per_s, record.bytes_per_s = (per_second(work, record.throughput_ns) for work in (flops, moved))
         bound = (
             flops if self.job.task.problem.computes_in_dtype else 0.0
         )  # no peak of the dtype is a bound of other products
-        record.limit_ns = limit_ns(bound, moved, roofs.flops_per_s, roofs.bytes_per_s)
-        if record.limit_ns is not None:
-            record.limit_fraction = record.limit_ns / record.throughput_ns
-            by_flops = roofs.flops_per_s is not None and bound / roofs.flops_per_s * 1e9 >= record.limit_ns
-            if not (roofs.flops_sure if by_flops else roofs.bytes_sure):
-                record.warnings = [*record.warnings, ROOF_UNSURE]
+        found = reached(bound, moved, record.throughput_ns, roofs.flops_per_s, roofs.bytes_per_s)
+        record.limit_ns, record.limit_fraction = found
+        if record.limit_ns is not None and not (roofs.flops_sure if by_flops(vars(record)) else roofs.bytes_sure):
+            record.warnings = [*record.warnings, ROOF_UNSURE]
 
 
 def _said(reading: Reading) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.bench.rates import AGREEMENT, Rates, higher
+from mtbench.bench.rates import Rates
 from mtbench.bench.worker import blocks
 from mtbench.bench.worker.blocks import Subject
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import ITEM_BYTES
 from mtbench.plan.protocol import Protocol
+from mtbench.results.limits import AGREEMENT, higher
 
 MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +30,7 @@ from mtbench.frameworks.base import Description, Framework
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
 from mtbench.plan.protocol import Protocol
+from mtbench.results.samples import block_statistic
 
 FLOOR_CALLS = 200
 
@@ -103,7 +103,7 @@ class Worker:
         null = self._subject(self.framework.null(), [[]])
         with blocks.collector_off():
             blocks.latency_calls(null, FLOOR_CALLS // 4)
-            return wire.Floor(median(blocks.latency_calls(null, FLOOR_CALLS)))
+            return wire.Floor(block_statistic(blocks.latency_calls(null, FLOOR_CALLS)))
 
     def peaks(self, request: wire.MeasurePeaks) -> Rates:
         return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0, request.brief)
@@ -238,7 +238,7 @@ class Worker:
             errors=errors,
             divergence=prepared.gate.divergence,
             peak_kind=self.description.peak_kind,
-            device_ns=median(device_ns) if device_ns else None,
+            device_ns=block_statistic(device_ns) if device_ns else None,
             peak_bytes=peak_bytes,
             peaks=again,
             warnings=warnings,

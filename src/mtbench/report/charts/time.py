@@ -25,6 +25,7 @@ from mtbench.report.charts._spec import (
 from mtbench.report.tables import ALL_DTYPES, LATENCY, THROUGHPUT, Metric, shape
 from mtbench.report.views import SectionView
 from mtbench.results import format
+from mtbench.results.limits import per_second
 
 OF = SectionView
 ORDER = 1
@@ -88,15 +89,14 @@ def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
 
 
 def _words(row: Row, metric: Metric) -> Row:
-    seconds = row[metric.ns] / 1e9
     work = [
-        format.rate(amount / seconds, unit)
+        format.rate(per_second(amount, row[metric.ns]), unit)
         for amount, unit in ((row["flops"], "FLOP/s"), (row["bytes_moved"], "B/s"))
         if amount
     ]
     if row["tokens"]:
-        work.append(format.tokens(row["tokens"] / seconds))
-    per_second = row[THROUGHPUT.ns] and f"{format.significant(1e9 / row[THROUGHPUT.ns])} calls/s"
+        work.append(format.tokens(per_second(row["tokens"], row[metric.ns])))
+    calls = row[THROUGHPUT.ns] and f"{format.significant(per_second(1, row[THROUGHPUT.ns]))} calls/s"
     queued = format.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
     versions = [
         f"{row['framework']} {row['library_version'] or ''}".strip(),
@@ -105,7 +105,7 @@ def _words(row: Row, metric: Metric) -> Row:
     return {
         "shape": shape(row),
         "latency": format.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
-        "throughput": f"{queued} per call, {per_second}" if per_second else queued,
+        "throughput": f"{queued} per call, {calls}" if calls else queued,
         "work": ", ".join(work) or format.NOTHING,
         "rounds": f"{row['rounds']} in {row['restarts']} restarts",
         "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",

@@ -12,9 +12,13 @@ import pytest
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
-from mtbench.bench.controller.process import Process
-from mtbench.bench.wire import Start
+from mtbench.bench.controller.process import Died, Process
+from mtbench.bench.controller.workers import Workers
+from mtbench.bench.wire import Prepare, Start, TimeLatency
 from mtbench.frameworks.base import Settings
+from mtbench.operators.base import Shape
+from mtbench.plan.accuracy import Limits
+from mtbench.plan.jobs import Arm, Task, job
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
@@ -259,6 +263,24 @@ def test_a_death_in_a_later_restart_keeps_the_speed_of_earlier_ones_and_is_writt
     says = "ended early: crashed in restart 2: the worker was ended by SIGKILL"
     assert [warning.startswith(says) for warning in warnings].count(True) == 1
     assert frame["latency_ns"].item() > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "told"),
+    [("compiled", "prepare", True), ("compiled", "latency", False), ("eager", "prepare", False)],
+)
+def test_a_first_call_that_is_too_late_is_said_to_compile_where_it_does(mode, asked, told):
+    class Late:
+        def ask(self, request, timeout_s):
+            raise Died("timeout", "the worker did not answer")
+
+    state = JobState(job(Task("softmax", (), "float32", Shape(1, 2)), Arm("torch", mode), 1e-2))
+    workers = Workers([state], Protocol(), Progress(), lambda _: None)
+    workers.alive[state.job.arm] = Late()
+    prepare = Prepare("softmax", None, {}, "native", "float32", Shape(1, 2), Limits(1, 1))
+    workers.ask(state, prepare if asked == "prepare" else TimeLatency())
+    assert state.status == "timeout"
+    assert ("set protocol.timeout_s higher" in state.reason) == told
 
 
 def test_arms_of_a_cell_are_interleaved_and_one_worker_at_a_time_is_asked(misbehaving, brief, control, tmp_path):

@@ -21,6 +21,9 @@ A = TypeVar("A")
 
 StartProcess = Callable[..., Process]
 
+COMPILES = "; its first call compiles, which takes minutes for a whole model: set protocol.timeout_s higher"
+"""Of a worker that did not answer in time. torch.compile took 3 to 4 s of a processor for each of SmolLM2's 30 layers."""
+
 
 class Workers:
     """The workers that are alive, by arm.
@@ -102,7 +105,8 @@ class Workers:
             answer = self.alive[arm].ask(request, self.protocol.timeout_s)
         except Died as death:
             del self.alive[arm]
-            state.fail(death.status, str(death))
+            compiling = death.status == "timeout" and arm.mode == "compiled" and isinstance(request, wire.Prepare)
+            state.fail(death.status, f"{death}{COMPILES if compiling else ''}")
             return None
         if isinstance(answer, wire.Refused):
             state.fail(answer.status, answer.reason, answer.errors)

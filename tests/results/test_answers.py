@@ -293,7 +293,8 @@ def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_c
     (line,) = said(records, "bits")
     assert line == (
         "Decode, smollm2_135m, bfloat16, at any bits: mlx-int4 is 1.2x faster [1.2, 1.2] than llama_cpp-int4, 6.0x faster "
-        "[6.0, 6.0] than torch-bf16 (sure); at 16 bits llama_cpp takes 2.0x as long (sure); its logits are off by 14 %."
+        "[6.0, 6.0] than torch-bf16 (sure); the winner's logits are off by 14 %; at 16 bits llama_cpp takes 2.0x as long "
+        "(sure)."
     )
     assert answered(records).headline == [line]
     records.append(stored("int8", "mlx", 1e5, 0.01, kv_len=1024))
@@ -301,8 +302,8 @@ def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_c
     (line,) = said(records, "bits")
     assert line.partition("at any bits: ")[2] == (
         "it depends on the shape: mlx-int4 is 1.2x faster [1.2, 1.2] than llama_cpp-int4 at kv 128 (sure); mlx-int8 is 3.0x "
-        "faster [3.0, 3.0] than llama_cpp-bf16 at kv 1024 (sure); at 16 bits llama_cpp takes 2.0x to 3.0x as long (sure); its "
-        "logits are off by up to 14 %."
+        "faster [3.0, 3.0] than llama_cpp-bf16 at kv 1024 (sure); the winner's logits are off by up to 14 %; at 16 bits "
+        "llama_cpp takes 2.0x to 3.0x as long (sure)."
     )
 
 

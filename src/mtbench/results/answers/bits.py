@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mtbench.results.answers import contests, sentences, stored_weights
 from mtbench.results.answers.contests import Contest, Form, Measured, Round
 from mtbench.results.answers.stored_weights import UNROUNDED, stored
-from mtbench.results.certainty import LEVELS, certainty
+from mtbench.results.certainty import LEVELS, OPEN, certainty
 from mtbench.results.format import times
 
 
@@ -21,20 +21,22 @@ def fastest(one: Round) -> tuple[str, str]:
     how sure it is that no other library is faster."""
     text, level = sentences.fastest(one, by_arm=True)
     winners = [contest.winner.row for contest in one.contests]
-    said = [text.removesuffix("."), _against_plain(one.contests), stored_weights.cost(winners)]
+    said = [text.removesuffix("."), stored_weights.cost(winners, "the winner's"), _against_plain(one.contests)]
     return f"{'; '.join(filter(None, said))}.", level
 
 
 def _against_plain(found: Sequence[Contest]) -> str:
-    """`at 16 bits torch takes 2.1x to 2.4x as long (sure)`, where fewer bits win at all shapes."""
+    """`at 16 bits torch takes 2.1x to 2.4x as long (sure)`, where fewer bits win at all shapes; or that it is open."""
     plain = {contest.shape: form for contest in found if (form := _plain(contest)) not in (None, contest.winner)}
     if len(plain) < len(found):
         return ""
     over = [contest.over[form.name] for contest in found if (form := plain[contest.shape]) is not None]
-    low, high = times(min(one.ratio for one in over)), times(max(one.ratio for one in over))
     libraries = {form.library for form in plain.values() if form is not None}
     who = libraries.pop() if len(libraries) == 1 else "the fastest"
-    sure = max((certainty(one).level for one in over), key=LEVELS.index)
+    sure = max((certainty(one) for one in over), key=lambda one: LEVELS.index(one.level))
+    if sure.level == OPEN:
+        return f"at 16 bits {who} may take as long ({sure})"
+    low, high = times(min(one.ratio for one in over)), times(max(one.ratio for one in over))
     return f"at 16 bits {who} takes {low if low == high else f'{low} to {high}'} as long ({sure})"
 
 

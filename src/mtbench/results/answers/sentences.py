@@ -272,7 +272,8 @@ def extent(one: Settle) -> str:
 def failures(rows: Sequence[Row]) -> str:
     """`torch_compiled crashed: no compiler`; each arm and reason once."""
     told = dict.fromkeys(
-        (row["arm"], f"{row['arm']} {row['status']}: {one_line(row['reason'] or 'no reason')}") for row in rows
+        (row["arm"], f"{row['arm']} {row['status']}: {one_line(row['reason'] or 'no reason').rstrip('.')}")
+        for row in rows
     )
     by_arm = dict(told.keys())
     return "; ".join(by_arm.values()) or "nothing was measured"

@@ -31,14 +31,14 @@ def in_any_way(group: Group) -> Group:
     return replace(group, params=to_json(params))
 
 
-def cost(rows: Sequence[Row]) -> str:
+def cost(rows: Sequence[Row], whose: str = "its") -> str:
     """`its logits are off by up to 14 % (KL 0.02 nats, top-1 agrees at 91 % of 128 positions)`, of the farthest record; nothing
     of weights that were not rounded."""
     known = [row for row in rows if row.get("rounding_error") is not None]
     if not known:
         return ""
     row = max(known, key=lambda row: float(row["rounding_error"]))
-    text = f"its logits are off by {'up to ' * (len(known) > 1)}{percent(row['rounding_error'])}"
+    text = f"{whose} logits are off by {'up to ' * (len(known) > 1)}{percent(row['rounding_error'])}"
     if row.get("kl_divergence_nats") is None:
         return text
     positions = row["rounding_positions"]

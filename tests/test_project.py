@@ -145,7 +145,7 @@ LAUNCH = ("mtbench/launch/", "hydra_plugins/")
                 "mtbench/api/",
                 "mtbench/launch/commands.py",
                 "mtbench/launch/exchange_commands.py",
-                "mtbench/launch/which.py",
+                "mtbench/launch/opening.py",
                 "mtbench/report/",
                 "mtbench/site/",
             ],

@@ -1,7 +1,8 @@
-"""`python -m mtbench`: a known word goes to launch/commands.py, everything else to the Hydra application."""
+"""`mtbench`, or `python -m mtbench`: a known word goes to launch/commands.py, everything else to the Hydra application."""
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from mtbench import interrupts
 from mtbench.launch import streams
@@ -10,6 +11,9 @@ COMMANDS = (
     "which", "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share",
     "site",
 )  # fmt: skip
+
+WORDS = ("run", "help", "version", "completion")
+"""Known words that are none of these commands."""
 
 
 def main() -> None:
@@ -40,21 +44,63 @@ def _run(arguments: list[str]) -> None:
     try:
         Path.cwd()
     except OSError:
-        print("mtbench: the folder in which this was started is gone; change into another one.", file=sys.stderr)
-        sys.exit(2)
-    if arguments and arguments[0] in COMMANDS:
+        _refuse("the folder in which this was started is gone; change into another one.")
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("run", [])
+    if word == "run":
+        _measure(rest)
+    elif word == "help":
+        _help(rest)
+    elif word in ("version", "--version"):
+        from mtbench import __version__
+
+        print(f"mtbench {__version__}")
+    elif word == "completion":
+        from mtbench.launch.completion import main as complete
+
+        complete(rest)
+    elif word in COMMANDS:
         from mtbench.launch.commands import app
 
         app(arguments)
-        return
+    elif near := _near(word):
+        _refuse(f"No command '{word}'. Did you mean '{near}'?")
+    else:
+        _measure(arguments)
+
+
+def _measure(arguments: list[str]) -> None:
+    """Runs the Hydra application. Nothing to measure is said to those who may not know what there is."""
+    if arguments:
+        from mtbench.launch.app import main as run
+
+        run(arguments)
+    else:
+        from mtbench.launch.introduction import TEXT
+
+        print(TEXT, end="")
+
+
+def _help(about: list[str]) -> None:
+    """All that can be set, or the help of one command."""
+    word = about[0] if about else "run"
+    if word in COMMANDS or word == "completion":
+        _run([word, "--help"])
+    elif word == "run":
+        _measure(["--help"])
+    else:
+        near = _near(word)
+        _refuse(f"No command '{word}'." + (f" Did you mean '{near}'?" if near else " mtbench help names all of them."))
+
+
+def _near(word: str) -> str | None:
     from difflib import get_close_matches
 
-    if arguments and (near := get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.7)):
-        print(f"mtbench: No command '{arguments[0]}'. Did you mean '{near[0]}'?", file=sys.stderr)
-        sys.exit(2)
-    from mtbench.launch.app import main as run
+    return next(iter(get_close_matches(word, (*COMMANDS, *WORDS), n=1, cutoff=0.7)), None)
 
-    run(arguments)
+
+def _refuse(message: str) -> NoReturn:
+    print(f"mtbench: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

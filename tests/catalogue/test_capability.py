@@ -37,7 +37,9 @@ def test_an_answer_survives_json() -> None:
 
 
 def test_a_library_without_a_gpu_says_so() -> None:
-    (answer,) = capability.ask(["numpy"], ["gpu"])
+    told: list[tuple[int, int]] = []
+    (answer,) = capability.ask(["numpy"], ["gpu"], told=lambda done, of: told.append((done, of)))
+    assert told == [(1, 1)]
     assert "CPU only" in str(answer.unsupported)
     assert answer.able == ()
 

@@ -316,7 +316,7 @@ def test_the_end_gives_reasons_warnings_counts_and_where_things_are() -> None:
     assert lines[-3:] == [
         "3 records in 1:15: 1 ok, 2 unsupported",
         "Records: multirun/a",
-        "Report:  python -m mtbench report multirun/a, then open reports/index.html",
+        "Report:  python -m mtbench report multirun/a --open",
     ]
 
 

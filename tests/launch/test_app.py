@@ -73,8 +73,13 @@ def test_a_sweep_leaves_a_record_for_each_job_beside_hydras_own_files(tmp_path):
 
 
 def test_one_combination_takes_the_same_path_without_m(tmp_path):
-    result = run("operator=softmax", "framework=numpy", "shape.seq_len=4", *BRIEF, "hydra.run.dir=here", cwd=tmp_path)
+    result = run(
+        "run", "operator=softmax", "framework=numpy", "shape.seq_len=4", *BRIEF, "hydra.run.dir=here", "report=true",
+        cwd=tmp_path,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
+    assert f"The report is {tmp_path / 'here/report/index.html'}\n" in result.stdout
+    assert (tmp_path / "here/report/index.html").is_file()
     (row,) = read(tmp_path).to_dicts()
     assert row["path"] == str(tmp_path / "here" / "record.parquet")
     assert row["status"] == "ok"

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import SimpleNamespace
@@ -69,15 +69,20 @@ def ask(
     *,
     thorough: bool = False,
     timeout_s: float | None = None,
+    told: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Capability]:
     """What each library says on each device, in this order. Whatever is wrong with one is an answer, too.
 
-    `thorough`: also of its compiler, and of its forms of every operator, which takes more seconds.
+    `thorough`: also of its compiler, and of its forms of every operator, which takes more seconds. `told` is told how many of
+    how many have answered.
     """
     limit_s = timeout_s or (THOROUGH_TIMEOUT_S if thorough else TIMEOUT_S)
     pairs = [(library, device) for library in libraries for device in devices]
     with ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 2) // 2)) as pool:
-        return list(pool.map(lambda pair: _ask(pair[0], pair[1], thorough, limit_s), pairs))
+        asked = [pool.submit(_ask, library, device, thorough, limit_s) for library, device in pairs]
+        for done, _ in enumerate(as_completed(asked), 1):
+            told(done, len(asked))
+        return [answer.result() for answer in asked]
 
 
 def _ask(library: str, device: str, thorough: bool, timeout_s: float) -> Capability:

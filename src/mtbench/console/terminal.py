@@ -194,7 +194,7 @@ class Terminal(Progress):
             self._line(f"Records: {shown}")
             if interrupted:
                 self._line(f"Go on:   python -m mtbench resume {shown}")
-            self._line(f"Report:  python -m mtbench report {shown}, then open reports/index.html")
+            self._line(f"Report:  python -m mtbench report {shown} --open")
 
     def _visit(self, cell: Cell) -> str:
         """One line for a cell that was just visited."""

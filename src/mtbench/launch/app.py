@@ -68,9 +68,12 @@ class Guard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            configuration.job_from(config, configuration.user_folders(config.hydra))
-            configuration.engine_from(config)
-            _make("hydra.run.dir", Path(str(config.hydra.run.dir)))
+            job = configuration.job_from(config, configuration.user_folders(config.hydra))
+            engine, folder = configuration.engine_from(config), Path(str(config.hydra.run.dir))
+            if config.dry_run:
+                _say(_rest(plan([replace(job, folder=Path())], typed(config).protocol), folder), folder, engine)
+                raise SystemExit(0)
+            _make("hydra.run.dir", folder)
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             usage_error = explain(error)
             if usage_error is None:
@@ -86,7 +89,7 @@ def run_one(config: DictConfig) -> None:
     one = plan([replace(job, folder=Path())], typed(config).protocol)
     folder = Path(hydra_config.runtime.output_dir)
     with claimed(folder):
-        run_rest(_rest(one, folder), folder, configuration.engine_from(config))
+        run_rest(_rest(one, folder), folder, configuration.engine_from(config), report=config.report)
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -99,6 +102,9 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
 
     with Composing("composing jobs") as told:
         sweep = compose(config, loader, job_overrides, told)
+    if sweep.dry_run:
+        _say(_rest(sweep.plan, folder), folder, sweep.engine)
+        return
     _make("hydra.sweep.dir", folder)
     with claimed(folder):
         rest = _rest(sweep.plan, folder)
@@ -108,7 +114,15 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
                 sweep.write_hydra_files(folder, str(config.hydra.output_subdir), told)
         except OSError as error:
             raise ConfigError(f"hydra.sweep.dir={folder} cannot be written ({error.strerror}).") from error
-        run_rest(rest, folder, sweep.engine)
+        run_rest(rest, folder, sweep.engine, sweep.report)
+
+
+def _say(rest: "Rest", folder: Path, engine: EngineSettings) -> None:
+    """What would be measured."""
+    from mtbench.console.lines import say
+    from mtbench.launch import estimate, preview
+
+    say(preview.lines(rest, folder, engine, estimate.busy()))
 
 
 def _make(setting: str, folder: Path) -> None:
@@ -131,8 +145,9 @@ def _rest(plan: Plan, folder: Path) -> "Rest":
     return rest
 
 
-def run_rest(rest: "Rest", folder: Path, engine: EngineSettings) -> None:
-    """Measures what is left of a sweep, in a terminal. Exits with a code where not all went well."""
+def run_rest(rest: "Rest", folder: Path, engine: EngineSettings, report: bool = False) -> None:
+    """Measures what is left of a sweep, in a terminal, and builds its report where that is asked for and it was not
+    interrupted. Exits with a code where not all went well."""
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
     from mtbench.engines.run import run
@@ -143,6 +158,10 @@ def run_rest(rest: "Rest", folder: Path, engine: EngineSettings) -> None:
         raise SystemExit(EXIT_INTERRUPTED)
     if outcome.detached:
         return
+    if report and outcome.records:
+        from mtbench.launch.opening import built
+
+        print(f"The report is {built(folder)}")
     if (
         outcome.unwritten
         or outcome.unfinished

@@ -11,9 +11,11 @@ import typer
 
 from mtbench import paths
 from mtbench.catalogue import registry
+from mtbench.console.lines import say
+from mtbench.console.waiting import waiting
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
-from mtbench.launch.opening import opened
+from mtbench.launch.opening import show
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Commands beside measuring.", rich_markup_mode=None)
 exchange_commands.add(app)
@@ -35,16 +37,13 @@ def which(
     Measures a token, a prompt and one layer in every library installed here, says who is fastest and how sure that is, and
     builds the report.
     """
-    from rich.console import Console
-
     from mtbench.launch import which as question
 
     try:
         model = question.model_of(settings or [])
-        with Console(stderr=True).status("Asking each library what it can do here ..."):
+        with waiting("Asking each library what it can do here ..."):
             choice = question.choose(model, minutes, device)
-        for line in choice.lines():
-            typer.echo(line)
+        say(choice.lines())
         if dry_run:
             return
         index, code = question.measure(choice)
@@ -52,9 +51,7 @@ def which(
         typer.echo(f"mtbench which: {error}", err=True)
         sys.exit(2)
     if index is not None:
-        typer.echo(f"The report is {index}")
-        if open_report and not opened(index):
-            typer.echo("mtbench which: there is no browser to open it with.", err=True)
+        show(index, open_report, "which")
     sys.exit(code)
 
 
@@ -78,8 +75,14 @@ def list_names(
         matrix = support.matrix()
         if output == "markdown":
             typer.echo(support.markdown(matrix))
-        else:
-            typer.echo("\n".join(support.lines(matrix, capability.ask(registry.names("framework"), thorough=True))))
+            return
+        with waiting("Asking each library what it can do here ...") as spinner:
+
+            def told(done: int, of: int) -> None:
+                spinner.update(f"Asking each library what it can do here: {done} of {of} have answered ...")
+
+            answers = capability.ask(registry.names("framework"), thorough=True, told=told)
+        typer.echo("\n".join(support.lines(matrix, answers)))
         return
     folder = paths.conf()
     groups = ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "engine", "experiment")
@@ -104,16 +107,18 @@ def report(
     chart_format: Annotated[
         str | None, typer.Option("--format", help="Also write each chart as a file: svg or png.")
     ] = None,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Builds the report. Open index.html in its folder; it works offline."""
-    from mtbench.report import build
-
     try:
-        index = build(folders or [Path("multirun")], out, chart_format, pictures=True)
+        with waiting("Building the report ..."):
+            from mtbench.report import build
+
+            index = build(folders or [Path("multirun")], out, chart_format, pictures=True)
     except ConfigError as error:
         typer.echo(f"mtbench report: {error}", err=True)
         sys.exit(2)
-    typer.echo(f"The report is {index}")
+    show(index, open_report, "report")
 
 
 @app.command()
@@ -152,10 +157,11 @@ def compare(
         limit = None if fail_if_slower is None else gate.fraction(fail_if_slower, "--fail-if-slower")
         if (b is None) == (by is None):
             raise ConfigError("Give a second folder to compare A with, or --by and an axis of A, such as --by dtype.")
-        if by is not None:
-            table = comparison.compare_by(a, by, metric=metric, threshold=least, limit=limit)
-        else:
-            table = comparison.compare(a, str(b), metric=metric, threshold=least, limit=limit)
+        with waiting("Comparing ..."):
+            if by is not None:
+                table = comparison.compare_by(a, by, metric=metric, threshold=least, limit=limit)
+            else:
+                table = comparison.compare(a, str(b), metric=metric, threshold=least, limit=limit)
         formats.write(table, output)
         sys.stdout.flush()  # before what follows on the other stream
     except ConfigError as error:
@@ -179,7 +185,8 @@ def merge(
     from mtbench.results.merging import merge
 
     try:
-        merged = merge(folders, out)
+        with waiting("Reading the records ..."):
+            merged = merge(folders, out)
     except ConfigError as error:
         typer.echo(f"mtbench merge: {error}", err=True)
         sys.exit(2)
@@ -219,7 +226,8 @@ def resume(
         others = [setting for setting in settings or [] if setting not in of_engine]
         chosen = engine(folder, of_engine)
         with nullcontext() if dry_run else claimed(folder):
-            rest = left(folder, others, statuses, only_inconclusive)
+            with waiting("Reading the records ..."):
+                rest = left(folder, others, statuses, only_inconclusive)
             typer.echo(f"{folder}: {rest}.")
             if not dry_run:
                 run_rest(rest, folder, chosen)
@@ -242,8 +250,10 @@ def status(
     from mtbench.engines.run import rest_of, standings
 
     try:
-        plan, found = standings(folder)
-        typer.echo(f"{folder}: {rest_of(plan, folder)}.")
+        with waiting("Asking how far it is ..."):
+            plan, found = standings(folder)
+            rest = rest_of(plan, folder)
+        typer.echo(f"{folder}: {rest}.")
     except ConfigError as error:
         typer.echo(f"mtbench status: {error}", err=True)
         sys.exit(2)
@@ -275,13 +285,13 @@ def doctor(
     if report:
         from mtbench.machine.issue_report import issue_report
 
-        libraries = capability.ask(registry.names("framework"))
+        with waiting("Asking each framework what it can do here ..."):
+            libraries = capability.ask(registry.names("framework"))
         typer.echo(issue_report(machine.describe(), examine(), libraries), nl=False)
         return
-    console = Console()
-    with console.status("Asking each framework what it can do here ..."):
+    with waiting("Asking each framework what it can do here ..."):
         findings, able = examine(), contenders.contenders()
-    console.print(examination(findings, able, machine.describe()))
+    Console().print(examination(findings, able, machine.describe()))
 
 
 @app.command()

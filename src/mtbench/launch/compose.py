@@ -28,12 +28,15 @@ Announce = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan, the engine that is to run it, and what composed it: the number and the overrides of each of its jobs."""
+    """A plan, the engine that is to run it, and what composed it: the number and the overrides of each of its jobs. `report`:
+    its report is to be built when it has ended. `dry_run`: it is not to be measured."""
 
     plan: Plan
     engine: EngineSettings
     composer: Composer
     composed_of: Sequence[tuple[int, Sequence[str]]]
+    report: bool = False
+    dry_run: bool = False
 
     def write_hydra_files(self, folder: Path, subfolder: str, announce: Announce) -> None:
         """Writes what Hydra's own launchers write for each job. Raises OSError."""
@@ -57,6 +60,7 @@ def compose(
     jobs: list[Job] = []
     protocol: Protocol | None = None
     engine: EngineSettings | None = None
+    report = dry_run = False
     for number, overrides in enumerate(job_overrides):
         family = composer.compose(number, overrides)
         composed = family.typed()
@@ -66,6 +70,7 @@ def compose(
             )
         if composed.engine != (engine := engine or composed.engine):
             raise ConfigError("All jobs of a sweep run by one engine; write lists in brackets: engine.gpus=[0,1].")
+        report, dry_run = composed.report, composed.dry_run
         job = configuration.job_of(composed, family.user_folders)
         number_of.setdefault(job.id, number)
         jobs.append(
@@ -75,7 +80,7 @@ def compose(
     made = plan(jobs, protocol or Protocol())
     _check_folders(made.jobs)
     composed_of = [(number_of[job.id], job_overrides[number_of[job.id]]) for job in made.jobs]
-    return Sweep(made, check_engine(engine or EngineSettings()), composer, composed_of)
+    return Sweep(made, check_engine(engine or EngineSettings()), composer, composed_of, report, dry_run)
 
 
 def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:

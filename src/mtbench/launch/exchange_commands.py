@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from mtbench.console.waiting import waiting
 from mtbench.errors import ConfigError
 from mtbench.paths import write_atomically
 
@@ -30,7 +31,8 @@ def import_figures(
     from mtbench.exchange.imports import import_files
 
     try:
-        found = import_files(files, out)
+        with waiting("Reading the files ..."):
+            found = import_files(files, out)
     except ConfigError as error:
         _refuse("import", error)
     for line in found.left_out:
@@ -53,7 +55,8 @@ def export_records(
     from mtbench.exchange.exports import export
 
     try:
-        text, problems = export(folders, output)
+        with waiting("Reading the records ..."):
+            text, problems = export(folders, output)
         if out is not None:
             _write(out, text)
     except ConfigError as error:
@@ -87,7 +90,8 @@ def share(
             typer.echo(f"{file}: {'; '.join(reasons)}" if reasons else f"{file}: accepted", err=bool(reasons))
         sys.exit(1 if refused else 0)
     try:
-        packages = sharing.prepare(sources, out)
+        with waiting("Checking the records ..."):
+            packages = sharing.prepare(sources, out)
         for one in packages:
             typer.echo("\n".join([*one.told, ""]))
         if not yes and not (sys.stdin.isatty() and typer.confirm("Write this?")):
@@ -107,10 +111,11 @@ def site(
     docs: Annotated[Path | None, typer.Option(help="The folder of the built documentation, to be part of it.")] = None,
 ) -> None:
     """Builds the public site: a page for each chip, one across all, and the method."""
-    from mtbench.site import build
-
     try:
-        index = build(sources, out, docs)
+        with waiting("Building the site ..."):
+            from mtbench.site import build
+
+            index = build(sources, out, docs)
     except ConfigError as error:
         _refuse("site", error)
     typer.echo(f"The site is {index}")

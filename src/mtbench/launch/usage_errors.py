@@ -18,19 +18,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtbench import paths
-from mtbench.errors import ConfigError, unknown
+from mtbench.catalogue import registry
+from mtbench.errors import SAID_OTHERWISE, ConfigError, unknown
 from mtbench.launch.expand import OPEN, as_axis, is_plain, parameters
 from mtbench.launch.schema import Config
 from mtbench.results.axes import PARAMS
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc",
-    "--info", "-i",
+    "--info", "-i", "--dry-run",
 )  # fmt: skip
 _FLAGS_WITH_VALUE = (
     "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c",
 )  # fmt: skip
 _MULTIRUN = ("--multirun", "-m")
+_DRY_RUN = "--dry-run"
 
 SHOWN_PARTS = ("job", "hydra", "all")
 """What --cfg shows."""
@@ -41,6 +43,11 @@ LONGEST_NAME = 200
 PACKAGE = Path(__file__).resolve().parents[1]
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+
+BY_NAME = ("operator", "framework", "dtype", "device", "model", "experiment", "protocol")
+"""The groups whose names somebody may write alone."""
+
+OF_THE_SWEEP = ("report", "dry_run")
 
 RENAMED = {"protocol.epochs": "protocol.restarts"}
 """Settings of earlier versions, and what they are called since."""
@@ -60,10 +67,10 @@ def check_arguments(arguments: Sequence[str], more_folders: Sequence[Path] = ())
                 raise ConfigError(unknown(f"part for {flag}", value, SHOWN_PARTS))
     if "--resolve" in flags and not {"--cfg", "-c"} & flags.keys():
         raise ConfigError("--resolve goes with --cfg: mtbench --cfg job --resolve.")
-    overrides = [_parsed(argument) for argument in flags[""]]
     folders = [paths.conf(), *(Path(folder) for name in ("--config-dir", "-cd") for folder in flags.get(name, []))]
     folders += more_folders
     groups = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    overrides = [_parsed(argument, folders) for argument in flags[""]]
     for override in overrides:
         _check(override, groups, [one for one in overrides if one.key_or_group == "operator"], folders)
     return overrides
@@ -77,6 +84,7 @@ def for_hydra(arguments: Sequence[str], folders: Sequence[Path] = ()) -> list[st
     """
     overrides = check_arguments(arguments, folders)
     single = ("--cfg", "-c", "--run", "-r", "--help", "-h", "--hydra-help", "--info", "-i")
+    arguments = _dry_run_as_setting(arguments)
     sweeps = any(each.is_sweep_override() or each.key_or_group == "experiment" for each in overrides)
     if not any(argument in _MULTIRUN for argument in arguments):
         if not sweeps or any(argument.split("=")[0] in single for argument in arguments):
@@ -84,6 +92,16 @@ def for_hydra(arguments: Sequence[str], folders: Sequence[Path] = ()) -> list[st
         arguments = [*arguments, "-m"]
     alone = {each.input_line for each in overrides if each.key_or_group.startswith(PARAMS) and is_plain(each)}
     return [as_axis(argument) if argument in alone else argument for argument in arguments]
+
+
+def _dry_run_as_setting(arguments: Sequence[str]) -> Sequence[str]:
+    """`--dry-run`, which Hydra does not know, as a setting beside the others."""
+    if _DRY_RUN not in arguments:
+        return arguments
+    others = [argument for argument in arguments if argument != _DRY_RUN]
+    settings = _flags(others)[""]
+    place = others.index(settings[0]) if settings else len(others)
+    return [*others[:place], "dry_run=true", *others[place:]]
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
@@ -117,14 +135,26 @@ def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _parsed(argument: str) -> Override:
+def _parsed(argument: str, folders: Sequence[Path]) -> Override:
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException:
         key, given, value = argument.partition("=")
         if given and value and key.replace(".", "").replace("_", "").lstrip("+~").isalnum():
             raise ConfigError(f"{argument} needs quotes for Hydra: '{key}=\"{value}\"'.") from None
-        raise ConfigError(f"'{argument}' is not a setting; write key=value, such as shape.seq_len=64,128.") from None
+        meant = _choosing(argument, folders)
+        say = f"did you mean {meant}?" if meant else "write key=value, such as shape.seq_len=64,128."
+        raise ConfigError(f"'{argument}' is not a setting; {say}") from None
+
+
+def _choosing(name: str, folders: Sequence[Path]) -> str | None:
+    """The setting that chooses a name which stands alone, by our name or others' (`bf16`: `dtype=bfloat16`)."""
+    for group in BY_NAME:
+        known = {path.stem.casefold(): path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+        for each in (name.casefold(), *SAID_OTHERWISE.get(name.casefold(), ())):
+            if each in known:
+                return f"{'+' if group == 'experiment' else ''}{group}={known[each]}"
+    return None
 
 
 def _check(
@@ -148,8 +178,12 @@ def _check(
         _check_parameter(key.removeprefix(PARAMS), operators, folders)
     elif not key.startswith(OPEN) and key not in leaves and not any(leaf.startswith(f"{key}.") for leaf in leaves):
         kind = "setting" if override.is_add() else "key or group"
-        raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves)))
+        asked = [str(value) for one in operators for value in _values(one)] or registry.names("operator")
+        more = [*leaves, *sorted({PARAMS + name for one in asked for name in parameters(one, folders)})]
+        raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves), more))
     elif key in leaves:
+        if key in OF_THE_SWEEP and len(values) != 1:
+            raise ConfigError(f"{override.input_line}: {key} is of the whole sweep and takes one value.")
         for value in values:
             _check_type(key, value)
 

@@ -6,7 +6,6 @@ here, the prompt's length is the device's, and parts are left out, least importa
 
 import json
 import math
-import os
 import re
 import tempfile
 import time
@@ -14,18 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 import yaml
 
 from mtbench import paths
 from mtbench.catalogue import capability, registry
 from mtbench.catalogue.capability import Capability
-from mtbench.engines import cut
 from mtbench.errors import ConfigError, unknown
+from mtbench.launch import estimate
 from mtbench.launch.app import EXIT_FAILED, EXIT_INTERRUPTED
 from mtbench.launch.compose import plan_of
-from mtbench.operators.causal_lm import CausalLM
+from mtbench.launch.estimate import WHOLE
+from mtbench.launch.opening import built
 from mtbench.plan.jobs import Job, Plan
 from mtbench.plan.jobs import job as make_job
 from mtbench.results.axes import CONTENDERS
@@ -37,25 +36,10 @@ LIBRARIES = ("torch", "mlx", "llama_cpp", "jax")
 PROMPT = {"cpu": 32, "gpu": 512}
 """Tokens of a prompt: on a CPU a long one takes seconds for each call."""
 
-WHOLE = "causal_lm"
-
 MODEL = "smollm2_135m"
 
 RESTARTS = (10, 5, 3)
 """As many as fit, and never fewer than give an interval of their own."""
-
-START_S = {"torch": 7.0, "jax": 5.0, "llama_cpp": 5.0, "mlx": 3.0}
-"""To start a library's worker and measure its peaks, in each restart; seen on two cores."""
-
-COMPILE_LAYER_S, COMPILE_LAYER_AGAIN_S = 3.0, 0.7
-"""What torch.compile takes for each layer of a whole model the first time, and in later restarts, whose cache knows it."""
-
-
-BUSY = 1.5
-"""From so many times as long on, it is said."""
-
-FREE_LOAD = 1.0
-"""Tasks for each processor that slow nobody down much: those of a machine with a browser open."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,7 @@ class Choice:
         arms = list(dict.fromkeys(job.arm.name for job in jobs))
         cells, restarts = len(self.plan.by_cell()), self.plan.protocol.restarts
         yield f"by {', '.join(arms)}: {cells} {plural(cells, 'cell')}, {restarts} restarts, about {span(self.seconds)}."
-        if self.slowdown >= BUSY:
+        if self.slowdown >= estimate.BUSY:
             yield f"The machine is busy: it takes about {self.slowdown:.1f} times as long, so fewer answers will be sure."
         if self.left_out:
             minutes = math.ceil(self.all_seconds / 60)
@@ -102,10 +86,10 @@ def model_of(settings: Sequence[str]) -> str:
 def choose(model: str, minutes: float, device: str = "auto") -> Choice:
     """What `mtbench which` measures of a model in so many minutes. Raises ConfigError as `everything` does, or where there is
     no time at all."""
-    if minutes <= 0:
-        raise ConfigError(f"--minutes {minutes:g} must be more than 0.")
+    if not 0 < minutes < math.inf:  # nor is nan
+        raise ConfigError(f"--minutes {minutes:g} is no time to measure in; give a number above 0, such as 5.")
     whole, libraries = everything(model, device)
-    return fitted(whole, libraries, minutes * 60, busy())
+    return fitted(whole, libraries, minutes * 60, estimate.busy())
 
 
 def everything(
@@ -135,16 +119,16 @@ def fitted(whole: Plan, libraries: list[str], seconds: float, slowdown: float = 
     for all: their workers are twice as many. The first dtype of the plan is the one that matters most."""
     time = seconds / slowdown
     competing = _competing(whole)
-    if _seconds(competing) <= time:
+    if estimate.seconds(competing) <= time:
         plan, left = competing, list[str]()
     else:
         tiers = list(_tiers(whole, whole.jobs[0].task.dtype).items())
         left = []
-        while len(tiers) > 1 and _seconds(_of(whole, tiers)) > time:
+        while len(tiers) > 1 and estimate.seconds(_of(whole, tiers)) > time:
             left.append(tiers.pop()[0])
         plan = _of(whole, tiers)
     plan = _with_restarts(plan, time)
-    taken, in_all = slowdown * _seconds(plan), slowdown * _seconds(whole)
+    taken, in_all = slowdown * estimate.seconds(plan), slowdown * estimate.seconds(whole)
     stopping = replace(plan, protocol=replace(plan.protocol, stop_after=seconds))
     return Choice(stopping, taken, left[::-1], in_all, libraries, slowdown)
 
@@ -203,8 +187,7 @@ def _tiers(plan: Plan, dtype: str) -> dict[str, list[Job]]:
 def _rank(job: Job) -> int:
     if job.task.operator != WHOLE:
         return 1
-    slow = job.arm.mode == "compiled" and registry.load("framework", job.arm.framework).compiles_for_minutes
-    return 2 if slow else 0
+    return 2 if estimate.compiles_for_minutes(job) else 0
 
 
 def _of(plan: Plan, tiers: Sequence[tuple[str, list[Job]]]) -> Plan:
@@ -217,25 +200,9 @@ def _with_restarts(plan: Plan, seconds: float) -> Plan:
     visit_s = plan.protocol.visit_budget_s
     for restarts in RESTARTS:
         more = replace(plan, protocol=replace(plan.protocol, restarts=restarts, cell_budget_s=visit_s * restarts))
-        if _seconds(more) <= seconds:
+        if estimate.seconds(more) <= seconds:
             return more
     return plan
-
-
-def _seconds(plan: Plan) -> float:
-    """About how long a plan takes: its cells, the start of each arm's worker, and what compiling a whole model takes."""
-    restarts = plan.protocol.restarts
-    cells = sum(cut.seconds(cell, plan.protocol) for cell in plan.by_cell())
-    starts = restarts * sum(START_S.get(arm.framework, max(START_S.values())) for arm in plan.arms)
-    compiled = [job for job in plan.jobs if _rank(job) == 2]
-    layers = sum(len(cast(CausalLM, job.task.problem).model.layers) for job in compiled)
-    compiling = layers * (COMPILE_LAYER_S + (restarts - 1) * COMPILE_LAYER_AGAIN_S)
-    return cells + starts + compiling
-
-
-def busy() -> float:
-    """How many times as long everything takes because others want the processors, by the load of the last minute."""
-    return max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1) - FREE_LOAD)
 
 
 def _part(job: Job) -> str:
@@ -289,7 +256,6 @@ def measure(choice: Choice, folder: Path | None = None) -> tuple[Path | None, in
     None where nothing was timed, and an exit code. That the time was up is no failure."""
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
-    from mtbench.report import build
 
     folder = folder or Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-which"
     started = time.monotonic()
@@ -297,7 +263,7 @@ def measure(choice: Choice, folder: Path | None = None) -> tuple[Path | None, in
     timed = any(record.status == "ok" for record in outcome.records)
     by_user = outcome.interrupted and time.monotonic() - started < (choice.plan.protocol.stop_after or math.inf)
     code = EXIT_INTERRUPTED if by_user else 0 if timed and not outcome.unwritten else EXIT_FAILED
-    return (build([folder], folder / "report") if timed else None), code
+    return (built(folder, pictures=False) if timed else None), code
 
 
 def _and(names: Sequence[str]) -> str:

@@ -1,0 +1,34 @@
+"""Lines of words as a terminal shows them: wrapped between words to its width, and whole in a pipe or a file."""
+
+import textwrap
+from collections.abc import Iterable
+
+from rich.console import Console
+
+from mtbench.console.styles import never_fail_on_a_character
+
+HANGING = "  "
+"""Before what continues a line, beyond the line's own indentation."""
+
+
+def say(lines: Iterable[str], console: Console | None = None) -> None:
+    """Prints lines of plain text. What is not a word and a space long, such as a path, is never broken."""
+    target = console or Console()
+    never_fail_on_a_character(target)
+    for line in lines:
+        for piece in wrapped(line, target.width) if target.is_terminal else [line]:
+            target.print(piece, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line on as many lines as its words need, those after the first indented."""
+    indent = line[: len(line) - len(line.lstrip())]
+    found = textwrap.wrap(
+        line.lstrip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + HANGING,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return found or [""]

@@ -1,0 +1,12 @@
+"""A line on stderr for what takes longer than a moment and has no view of its own."""
+
+from contextlib import AbstractContextManager
+
+from rich.console import Console
+from rich.status import Status
+
+
+def waiting(doing: str) -> AbstractContextManager[Status]:
+    """`with waiting("Building the report ...")`: a spinner with these words, where stderr is a terminal. It turns in a thread,
+    so it is for what comes before or after a measurement. The status that it gives can be told more."""
+    return Console(stderr=True).status(doing)

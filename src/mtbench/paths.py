@@ -68,7 +68,7 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def _locked(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """A new file or folder beside `path`, locked. The system lets go of the lock of a process that ends, however it does."""
+    """A new file or folder beside `path`, locked. The system releases the lock when the process ends, however it ends."""
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
         descriptor = make(temporary)
@@ -80,7 +80,7 @@ def _locked(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Removes what processes left that were killed while they wrote this file or folder: nobody holds its lock."""
+    """Removes what killed processes left of this file or folder: partial ones whose lock nobody holds."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
         with suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY)

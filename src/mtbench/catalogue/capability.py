@@ -122,7 +122,7 @@ def probe(library: str, device: str, thorough: bool = False) -> Capability:
 
 
 def _refused_forms(framework: Framework, dtypes: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Why forms cannot be built, by operator and by variant: with default parameters, and with each choice of each."""
+    """Why forms cannot be built, by operator and variant, for the default parameters and each other choice of one of them."""
     refused: dict[str, dict[str, str]] = {}
     for name in registry.names("operator"):
         operator: type[Operator] = registry.load("operator", name)
@@ -142,7 +142,7 @@ def _refused_forms(framework: Framework, dtypes: Sequence[str]) -> dict[str, dic
 
 
 def _problems(operator: type[Operator]) -> Iterator[tuple[str, Operator]]:
-    """An operator with its default parameters, and with each other value that one of them can be chosen from."""
+    """An operator with its default parameters, and with each other choice of one of them."""
     try:
         default = operator()
     except ConfigError:  # it has none, such as a model that the user chooses

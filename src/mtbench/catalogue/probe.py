@@ -114,7 +114,7 @@ def main(file: str, group: str, answers: str) -> None:
 
 
 def _said(error: BaseException, file: str) -> str:
-    """Where in the file, and what, in a line."""
+    """The error and its place in the file, in one line."""
     if isinstance(error, SyntaxError):
         return f"{file}, line {error.lineno}: {error.msg}."
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
@@ -124,7 +124,7 @@ def _said(error: BaseException, file: str) -> str:
 
 
 def _ask(operator: Any, params: dict[str, Any], sizes: list[int | None], dtype: str) -> None:
-    """Raises where an operator cannot be made of these parameters, or answers what cannot be."""
+    """Raises an error if an operator cannot be made of these parameters, or gives an impossible answer."""
     from mtbench.operators.base import Shape
 
     problem, shape = operator.from_params(params), Shape(*sizes)  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def lines(supports: Sequence[Support], answers: Sequence[Capability]) -> list[st
 
 
 def _refused(answers: Sequence[Capability]) -> set[tuple[str, str, str]]:
-    """Library, operator and variant of what none of a library's devices here can do."""
+    """Library, operator and variant of each form that no device of the library can run here."""
     able: dict[str, list[Capability]] = {}
     for answer in answers:
         if answer.unsupported is None:

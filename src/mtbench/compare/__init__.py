@@ -119,7 +119,7 @@ def _row(pair: tuple[Measured | None, Measured | None], held: dict[str, Held], t
 
 
 def _matched(a: Side, b: Side) -> tuple[list[tuple[Measured | None, Measured | None]], list[str]]:
-    """What to compare with what, and remarks on what was left out."""
+    """The pairs to compare, and remarks on what was left out."""
     by_arm = a.arm is None or b.arm is None
     wanted = a.arm or b.arm  # one selected arm is looked for in the other side as well
     ours, theirs = (_grouped(_of_arm(side, wanted) if by_arm else side.measured, by_arm) for side in (a, b))
@@ -151,7 +151,7 @@ def _grouped(measured: Iterable[Measured], by_arm: bool) -> dict[tuple[str, ...]
 
 
 def _newest_pair(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[Measured | None, Measured | None]:
-    """The newest two of one sweep, whatever came of them, else the newest of each side."""
+    """The newest two of one sweep, whatever their status, else the newest of each side."""
     for one in reversed(a):
         for other in reversed(b):
             if one.identity != other.identity and one.record.sweep_id == other.record.sweep_id:
@@ -177,7 +177,7 @@ def _judged(rows: Sequence[Row], families: Sequence[Hashable]) -> list[Row]:
 
 
 def _cautions(rows: Sequence[Row]) -> list[str]:
-    """What makes these numbers worth less than they look."""
+    """Warnings about what makes these numbers less certain than they look."""
     notes = []
     for name, sides in (("A", [row.a for row in rows]), ("B", [row.b for row in rows])):
         there = [side for side in sides if side is not None and side.ns is not None]

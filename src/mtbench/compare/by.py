@@ -73,7 +73,7 @@ def _row(a: Measured, b: Measured, axis: str, values: tuple[str, str], threshold
 
 
 def _arm(record: Record, axis: str) -> str:
-    """What stays of the arm: the framework, and what else of it is not as usual."""
+    """The name of the arm without the axis: the framework, and each setting that is not the default."""
     told = [str(cells.value(vars(record), "framework"))]
     told += [] if record.variant == "native" or axis == "operator.variant" else [record.variant]
     told += [] if record.matmul_precision == "highest" or axis == "matmul_precision" else [record.matmul_precision]
@@ -90,6 +90,6 @@ def _held(record: Record, axis: str) -> Held:
 
 
 def _rest(record: Record, axis: str) -> Hashable:
-    """All that has to be alike."""
+    """All values that must be equal in both records."""
     free = _OF_A_FRAMEWORK if axis == "framework" else (cells.COLUMNS.get(axis),)
     return (cells.params_without(vars(record), axis), *(getattr(record, name) for name in _ALIKE if name not in free))

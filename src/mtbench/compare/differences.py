@@ -47,7 +47,7 @@ def differences(pairs: Sequence[tuple[Measured, Measured]]) -> list[Difference]:
 
 
 def _facts(one: Measured, other: Measured) -> Iterator[tuple[str, str, str]]:
-    """What is known of both, by name."""
+    """The facts known of both records: name, value in A, value in B."""
     a, b = one.record, other.record
     yield "machine", _machine(a), _machine(b)
     if a.machine_id == b.machine_id:

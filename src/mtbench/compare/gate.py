@@ -67,7 +67,7 @@ def _failure(row: Row, strict: Comparison | None, limit: float) -> str | None:
 
 
 def _unfit(row: Row) -> str | None:
-    """Why a gate cannot judge this row, or None."""
+    """Why the gate cannot judge this row; None if it can."""
     assert row.a is not None
     assert row.b is not None
     assert row.comparison is not None

@@ -160,7 +160,7 @@ def _device(name: str) -> tuple[str, int | None]:
 
 
 def _compile(framework: FrameworkConfig) -> CompileSettings:
-    """Raises ConfigError where a compiler is told something that the arm does not use."""
+    """The compiler's settings. Raises ConfigError for a setting that the arm does not use."""
     told = framework.compile
     options = tuple(sorted(_dotted(told.options)))
     made = CompileSettings(told.mode, told.fullgraph, told.backend, told.dynamic, options)
@@ -173,7 +173,7 @@ def _compile(framework: FrameworkConfig) -> CompileSettings:
 
 
 def _dotted(values: Mapping[str, Any], branch: str = "") -> Iterator[tuple[str, Any]]:
-    """`triton.cudagraphs`, of which Hydra makes two levels, by its whole name."""
+    """Options by their full names, such as `triton.cudagraphs`, which Hydra splits into two levels."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{branch}{name}.")
@@ -192,7 +192,7 @@ def _sorted(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _text(value: Any) -> str:
-    """An environment variable's value as a shell has it."""
+    """The value of an environment variable, written as in a shell."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -209,7 +209,7 @@ def check_settings(config: DictConfig, schema: Any = Config, branch: str = "") -
 
 
 def _interpreter(python: str | None) -> str | None:
-    """An interpreter's absolute path. Links stay: an environment's interpreter is one, and is known by where it stands."""
+    """An interpreter's absolute path. Links are kept: that of an environment is one, and finds it by its own place."""
     if python is None:
         return None
     found = shutil.which(Path(python).expanduser())
@@ -219,7 +219,7 @@ def _interpreter(python: str | None) -> str | None:
 
 
 def _requirement(text: str | None) -> str | None:
-    """A requirement in its normal form, so that one asked for in two spellings is one arm."""
+    """A requirement in its normal form, so that two spellings of it are one arm."""
     if text is None:
         return None
     from packaging.requirements import InvalidRequirement, Requirement

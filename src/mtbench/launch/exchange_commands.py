@@ -79,7 +79,7 @@ def share(
     """Packs records into one file for each machine, without private data, to be sent as a pull request.
 
     Shows what it will write, and asks. Leaves out what is unverified, was measured beside other work, beats the machine's own
-    limits, or tells of its owner.
+    limits, or identifies its owner.
     """
     from mtbench.exchange import share as sharing
 

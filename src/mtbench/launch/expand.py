@@ -178,7 +178,7 @@ def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...],
 
 
 def _takes_settings(declared: Mapping[str, Any]) -> bool:
-    """Whether a framework's YAML is of a compiler that has settings; one that is not ours may."""
+    """Whether this framework's YAML takes settings of a compiler; one that is not ours may."""
     library = str(declared.get("name"))
     ours = library in registry.names("framework")
     return declared.get("mode") == "compiled" and (
@@ -206,7 +206,7 @@ def _file(group: str, name: str, folders: Sequence[Path]) -> str | None:
 
 
 def _declared(group: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
-    """What the YAML of a name says, in the first of these folders that has it."""
+    """The content of the YAML of this name, from the first of these folders that has it."""
     file = next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
         return {}
@@ -218,7 +218,7 @@ def _declared(group: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _axis(key: str, values: Any) -> Any:
-    """An axis as YAML has it: text with commas, or a list, except for a setting that is a list itself."""
+    """An axis from YAML: text with commas, or a list, unless the setting itself is a list."""
     is_list = isinstance(values, Sequence) and not isinstance(values, str)
     return ",".join(map(str, values)) if is_list and key not in LISTS else values
 

@@ -88,7 +88,7 @@ class Family:
 
     @cached_property
     def _dirname(self) -> tuple[str, str, list[str]]:
-        """How Hydra makes a folder's name of overrides."""
+        """The name of the folder that Hydra makes from overrides."""
         how = self.job.config.override_dirname
         return how.kv_sep, how.item_sep, list(how.exclude_keys)
 
@@ -157,7 +157,7 @@ class Composer:
 
 
 def _interpolations(value: Any) -> list[str]:
-    """Every interpolation in plain values, from its beginning on."""
+    """Every interpolation in plain values, each from its start."""
     if isinstance(value, dict):
         return [found for each in value.values() for found in _interpolations(each)]
     if isinstance(value, list):

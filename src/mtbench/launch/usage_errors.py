@@ -189,12 +189,12 @@ def _check(
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a file can be called so: a YAML is looked for."""
+    """Whether a YAML file can have this name."""
     return isinstance(value, str) and 0 < len(value) < LONGEST_NAME and value.isprintable()
 
 
 def _check_hydras(override: Override, key: str) -> None:
-    """Raises ConfigError where one of Hydra's own settings cannot be so."""
+    """Raises ConfigError if one of Hydra's own settings has an impossible value."""
     if override.is_delete() or key == "hydra":
         raise ConfigError(
             f"{override.input_line} would remove settings that mtbench needs; set single keys of hydra instead."
@@ -244,7 +244,7 @@ def _check_type(key: str, value: Any) -> None:
 
 @cache
 def _schema() -> DictConfig:
-    """A configuration to try values in, whatever it holds."""
+    """An empty configuration in which values are tried."""
     schema: DictConfig = OmegaConf.structured(Config)
     return schema
 
@@ -258,7 +258,7 @@ def _check_parameter(name: str, operators: Sequence[Override], folders: Sequence
 
 
 def _nearby(key: str, groups: Mapping[str, Path], leaves: Sequence[str]) -> list[str]:
-    """Keys and groups that could have been meant: those of the same branch where it exists."""
+    """The keys and groups that were possibly meant: those of the same branch, if it exists."""
     branch = key.rpartition(".")[0]
     in_branch = [known for known in leaves if branch and known.startswith(f"{branch}.")]
     return in_branch or [name for name in groups if name != "hydra"] + [known for known in leaves if "." not in known]
@@ -304,7 +304,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def _last_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Where it was raised."""
+    """The last frame of a traceback: where the error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1] if frames else None
 
@@ -323,6 +323,6 @@ def _missing(error: MissingConfigException) -> str:
 
 
 def _first_line(causes: Sequence[BaseException]) -> str:
-    """Hydra says where, the cause says what; both in one line."""
+    """One line from an error of Hydra's, which says where, and its cause, which says what."""
     lines = dict.fromkeys(str(cause).strip().splitlines()[0] for cause in causes if str(cause).strip())
     return ": ".join(line.rstrip(".:") for line in lines) + "."

@@ -143,7 +143,7 @@ def _competing(plan: Plan) -> Plan:
 
 
 def _plan(model: str, device: str, able: Sequence[Capability], own: Path | None) -> Plan:
-    """The plan of the experiment with these libraries, without what a library has no way to run."""
+    """The plan of the experiment with these libraries, without the jobs that a library cannot run."""
     dtypes = [each for each in ("bfloat16", "float32", "float16") if all(each in one.able for one in able)] or [
         "float32"
     ]
@@ -172,7 +172,7 @@ def _has_form(job: Job) -> bool:
 
 
 def _tiers(plan: Plan, dtype: str) -> dict[str, list[Job]]:
-    """The jobs by how much they matter, what matters most first."""
+    """The jobs in groups, the most important first."""
     tiers: dict[str, list[Job]] = {}
     names = ["the whole model", "one layer", "the whole model, compiled"]
     for main in (True, False):

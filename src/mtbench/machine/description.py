@@ -74,7 +74,7 @@ def _lasting() -> dict[str, Any]:
 
 
 def _attempt(probe: Callable[[], Any], name: str = "", not_read: list[str] | None = None) -> Any:
-    """A machine that answers oddly must not end a sweep. Only the error's type is kept: its text may hold a path."""
+    """Reads a fact; an error must not end a sweep. Only the type of the error is kept: its text may hold a path."""
     try:
         return probe()
     except Exception as error:

@@ -42,7 +42,7 @@ def examine(seconds: float = 0.5) -> list[Finding]:
 
 
 def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of one look, or that it failed: one odd system call must not cost the other findings."""
+    """The findings of one check, or a note that it failed, so that the other checks still run."""
     try:
         return look()
     except Exception as error:

@@ -60,5 +60,5 @@ def _line(capability: Capability) -> str:
 
 
 def _cell(text: str) -> str:
-    """One line, whose bars do not end the cell."""
+    """One line, with bars escaped for a table of Markdown."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -76,7 +76,7 @@ def cgroup_rooms(root: Path = _ROOT) -> Iterator[int]:
 
 
 def _up(mount: Path, path: str) -> Iterator[Path]:
-    """A group and those around it. In a container the path may be that of the host, which is not seen from within."""
+    """A control group and its parents. In a container the path may be the host's, which does not exist inside."""
     group = mount / path.lstrip("/")
     if not group.is_dir():
         group = mount

@@ -127,7 +127,7 @@ class Gpu:
         return None if rates is None else rates.gpu / 100
 
     def _ask(self, question: Any, *details: Any) -> Any:
-        """Boards and virtual machines differ in what they answer."""
+        """The answer to a query; None if this board or virtual machine has none."""
         try:
             return question(self.handle, *details)
         except self.nvml.NVMLError:
@@ -182,7 +182,7 @@ def _times(unit: float, value: Any) -> float | None:
 
 
 def _driver(root: Path) -> str | None:
-    """The loaded driver's version. The file also names whoever built it, which is left alone."""
+    """The version of the loaded driver. The file also names who built it, which is ignored."""
     try:
         version = (root / "proc/driver/nvidia/version").read_text()
     except OSError:
@@ -192,7 +192,7 @@ def _driver(root: Path) -> str | None:
 
 
 def _model(file: Path) -> str | None:
-    """The file also holds the card's UUID, which is left alone."""
+    """The card's model. The file also holds its UUID, which is ignored."""
     found = re.search(r"^Model:\s*(.+?)\s*$", file.read_text(), re.MULTILINE)
     return found.group(1) if found else None
 

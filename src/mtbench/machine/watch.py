@@ -187,7 +187,7 @@ class Watch:
         }
 
     def _since_before(self, seen: dict[str, Any]) -> dict[str, Any]:
-        """Linux's counters as differences from the sample before."""
+        """Linux's counters as differences from the previous sample."""
         total, stolen = seen.pop("cpu_times") or (None, None)
         ticks, stolen_ticks = self._since("ticks", total), self._since("stolen", stolen)
         throttled = self._since("throttled", seen.pop("throttled"))
@@ -201,7 +201,7 @@ class Watch:
         }
 
     def _ask(self, probes: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-        """What each probe answers; None from one that fails, as a system call may that is slow or odd for a moment."""
+        """The answer of each probe; None if it fails, as system calls sometimes do for a moment."""
         answers: dict[str, Any] = {}
         for name, probe in probes.items():
             answers[name] = None
@@ -215,7 +215,7 @@ class Watch:
         return answers
 
     def _since(self, name: str, count: int | None) -> int | None:
-        """How far a counter has come since the sample before."""
+        """How much a counter has grown since the previous sample."""
         before = self._before.get(name)
         if count is not None:
             self._before[name] = count

@@ -103,7 +103,7 @@ def _held_settings(cell: Sequence[Row]) -> dict[str, Any]:
 
 
 def _common(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all have alike: operators that compete have parameters of their own, such as the bits of a weight."""
+    """The parameters that all have in common: competing operators have some of their own, such as the bits of a weight."""
     first, *others = sets
     return {name: found for name, found in first.items() if all(other.get(name) == found for other in others)}
 

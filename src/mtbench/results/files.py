@@ -94,7 +94,7 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
 
 
 def _unfit(path: Path) -> str | None:
-    """Why a path is no file that can be read; None for one that may be."""
+    """Why this path cannot be read as a file; None if it can."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
             return None if os.access(path, os.R_OK) else "it cannot be read (permission denied)"

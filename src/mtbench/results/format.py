@@ -64,7 +64,7 @@ def times(value: float, low: float | None = None, high: float | None = None) -> 
 
 
 def _factor(value: float, low: float | None, high: float | None, decimals: int, decimals_below: int) -> str:
-    """With its bounds, of which one far away is shown as open; `decimals_below` are those of an open lower one."""
+    """A ratio with its bounds. A bound that is far away is shown as open; `decimals_below` is for an open lower bound."""
     if low is None or high is None:
         return f"{value:.{decimals}f}x"
     lowest, highest = value / OPEN_BOUND, value * OPEN_BOUND

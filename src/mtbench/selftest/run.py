@@ -123,7 +123,7 @@ def run(
 
 
 def _library(device: str) -> tuple[Description, str | None]:
-    """What measures: torch, or on the CPU NumPy where there is no torch, with the reason."""
+    """The library that measures: torch, or NumPy on a CPU without torch, with the reason."""
     try:
         return agreement.describe(device), None
     except (Unsupported, Broken) as error:
@@ -141,7 +141,7 @@ def _numpy() -> Description:
 
 @contextmanager
 def _guarded(rows: list[Row], *what: str) -> Iterator[None]:
-    """Turns what went wrong into rows: the self-test goes on, and these goals are missed or not possible here."""
+    """Turns an error into rows, so that the self-test goes on: these goals are then missed or not possible here."""
     try:
         yield
     except Unsupported as error:
@@ -269,7 +269,7 @@ def _cost(test: Test) -> list[Row]:
 
 
 def _lengths(jobs: int) -> str:
-    """So many shapes, of nearly the same size."""
+    """The setting for so many shapes of nearly the same size."""
     return f"shape.seq_len=range(64,{64 + jobs})"
 
 

@@ -85,14 +85,14 @@ def _environment(arm: Arm, requirement: str, announce: Announce, run: Run) -> st
 
 
 def _folder_name(requirement: str) -> str:
-    """The package's name to read, and a fingerprint of all that decides what is in the environment."""
+    """The package's name, and a fingerprint of all that decides what is in the environment."""
     decisive = [requirement, *NEEDS, sys.version, platform.machine(), *_backend_extras()]
     return f"{Requirement(requirement).name}-{plain.fingerprint(decisive, 10)}"
 
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Waits for whoever else is making this environment; the system lets go of the lock of a process that ends."""
+    """Waits while another process makes this environment. The system releases the lock of a process that ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,7 +100,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _make(folder: Path, python: Path, requirement: str, run: Run) -> None:
-    """Makes an environment where it will stay, since one cannot be moved, and marks it when it is complete."""
+    """Makes an environment at its final place, since it cannot be moved, and marks it when it is complete."""
     shutil.rmtree(folder, ignore_errors=True)
     failure = f"{requirement} cannot be installed here"
     # -I: nothing of ours is on pip's path, which would take it for installed.
@@ -190,8 +190,8 @@ def _check(python: str) -> str:
 
 
 def _all_printed(process: "subprocess.Popen[str]") -> str:
-    """What a process prints until it ends. Asked again and again: where Polars is loaded, a signal does not interrupt a read
-    (it asks for SA_RESTART), so Ctrl-C would wait for pip to end."""
+    """What a process prints until it ends. It is polled, since Polars sets SA_RESTART: a signal then does not interrupt a
+    read, and Ctrl-C would wait for pip to end."""
     while True:
         try:
             return process.communicate(timeout=0.2)[0]

@@ -241,7 +241,7 @@ class JobState:
         return record
 
     def _add_answers(self, record: Record) -> None:
-        """What the worker answered. The first call is that of the first restart, whose caches are coldest."""
+        """What the worker answered. The first call is taken from the first restart, which has the coldest caches."""
         if self.worker is not None:
             ran = self.worker.description
             record.library_version, record.python_version = ran.version, self.worker.python_version
@@ -313,9 +313,9 @@ class JobState:
         self._hold_against_the_roofs(record)
 
     def _hold_against_the_roofs(self, record: Record) -> None:
-        """What the call achieved, and the least time that the measured roofs allow.
+        """The rates of the call, and the least time that the measured roofs allow.
 
-        By throughput, since the roofs are measured with queued calls too: latency also holds the waiting.
+        From the throughput, since the roofs are measured with queued calls too: latency includes the waiting.
         """
         flops, moved = record.flops, record.bytes_moved
         if flops is None or moved is None or record.throughput_ns is None:
@@ -334,5 +334,5 @@ class JobState:
 
 
 def _said(reading: Reading) -> dict[str, Any]:
-    """What a reading says, without what it does not."""
+    """A reading without its unknown values."""
     return {name: value for name, value in asdict(reading).items() if value is not None}

@@ -68,7 +68,7 @@ def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
 
 
 def _host_bytes(held: float, checked: float, item_bytes: int) -> float:
-    """Of inputs, weights and outputs that take `held` bytes in float64, of which a part is checked against the reference."""
+    """Host memory for inputs, weights and outputs that take `held` bytes in float64, and for the part that is checked."""
     values = held / ITEM_BYTES["float64"]
     on_the_way = values * (item_bytes + LARGE_VALUE_BYTES)
     referred = values * item_bytes + REFERENCE_COPIES * checked * held

@@ -134,7 +134,7 @@ class Process:
             self._waiting_s[request.do] = self._waiting_s.get(request.do, 0.0) + time.monotonic() - started
 
     def _read(self, request: Request[A], deadline: float) -> A | Refused:
-        """The answer. A worker that forked and ended leaves its pipe open, so now and then it is looked for. Raises Closed,
+        """The answer. A worker that forked and ended leaves its pipe open, so the process itself is checked too. Raises Closed,
         TimedOut or Garbled."""
         while True:
             try:
@@ -200,7 +200,7 @@ def _deaf_to_term() -> Iterator[None]:
 
 
 def _descendants(pid: int) -> list[Any]:
-    """Whatever a process started and is alive, as far as its parents are. The process is stopped, so that it starts no more."""
+    """All living descendants of a process whose parents live too. The process is stopped first, so that it starts no more."""
     import psutil
 
     try:
@@ -211,11 +211,11 @@ def _descendants(pid: int) -> list[Any]:
 
 
 def _under_ours(module: str) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment variables for a worker like ourselves."""
+    """The command and the environment variables for a worker under our own interpreter."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
     return [sys.executable, "-P", "-m", module], {**os.environ, "PYTHONPATH": path}
 
 
 def _under_another(python: str, module: str) -> tuple[list[str], dict[str, str]]:
-    """The same under another interpreter, to which mtbench is shown and none of the packages beside it."""
+    """The same for another interpreter, which sees mtbench but none of the packages installed beside it."""
     return [python, "-P", "-c", LAUNCH, str(PACKAGE / "__init__.py"), module], environments.variables()

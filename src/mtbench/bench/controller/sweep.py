@@ -120,7 +120,7 @@ class Controller:
         self._note_peaks()
 
     def _visit(self, restart: int, states: Sequence[JobState]) -> None:
-        """Measures a cell's arms against each other, once; one by one where they would not fit in memory together."""
+        """Measures a cell's arms against each other, once; one by one if they do not fit in memory together."""
         cell = states[0].job.cell
         self.deadline.check()
         live = [state for state in states if not state.failed]
@@ -190,7 +190,7 @@ class Controller:
         self.cooling.seen(after, [state.gpu for state in live])
 
     def _watched_rounds(self, restart: int, live: Sequence[JobState]) -> tuple[list[Reading], list[Reading]]:
-        """The rounds, with the machine before and after them, for each arm with its GPU; once more where it slept meanwhile."""
+        """The rounds, with the machine before and after them, for each arm with its GPU; again if it slept meanwhile."""
         gpus = [state.gpu for state in live]
         before = self.watch.sample_with(gpus)
         self._rounds(restart, live)
@@ -228,7 +228,7 @@ class Controller:
         state.energy = self.meter.measure(state.device, work, state.gpu) or state.energy
 
     def _measure_peaks(self, state: JobState) -> None:
-        """What this arm's library can reach with this dtype, once a sweep: no result may exceed the best of the arms."""
+        """Measures the peak rates of the arm's library with this dtype, once a sweep. No result may exceed the best."""
         if not state.failed and not self.peaks.knows_others(state):
             self.peaks.note_others(state, self.kept_peaks.others(state))
         if self.peaks.has(state) or state.failed:
@@ -245,7 +245,7 @@ class Controller:
             self._take_peaks(state, rates)
 
     def _measure_peaks_again(self) -> None:
-        """Each library's once more at the end of a restart, briefly: the first time may have been a busy minute."""
+        """Measures each library's peak rates again, briefly, after a restart: the machine may have been busy before."""
         live = [state for state in self.states if not state.failed and state.job.arm in self.workers.alive]
         for state in self.peaks.sources(live):
             rates = self.workers.ask_peaks(state, brief=True)
@@ -265,7 +265,7 @@ class Controller:
             )
 
     def _note_peaks(self) -> None:
-        """Writes the records again whose peaks a later cell or arm has raised."""
+        """Writes the records again if a later cell or arm has raised their peaks."""
         for state in self.states:
             if self._has_old_peaks(state):
                 self._record(state)

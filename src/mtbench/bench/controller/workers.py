@@ -160,13 +160,13 @@ class Workers:
         return self._cache_of[arm]
 
     def _interpreter(self, arm: Arm) -> str | None:
-        """What the arm runs under, found or made once a sweep. Raises Unsupported."""
+        """The interpreter of the arm, found or made once a sweep. Raises Unsupported."""
         if arm not in self.interpreters:
             self.interpreters[arm] = environments.interpreter(arm, self.progress.note)
         return self.interpreters[arm]
 
     def _accept(self, arm: Arm, answer: A | wire.Refused) -> A | None:
-        """An answer that concerns an arm as a whole; a refusal ends all its jobs."""
+        """An answer about the whole arm: a refusal ends all its jobs."""
         if isinstance(answer, wire.Refused):
             self._give_up(arm, answer.status, answer.reason)
             return None

@@ -274,5 +274,5 @@ def throughput_block(subject: Subject, calls: int, protocol: Protocol, parts: in
 
 
 def _split(calls: int, parts: int) -> list[int]:
-    """So many calls in parts as equal as can be."""
+    """Splits a number of calls into parts that are as equal as possible."""
     return [calls // parts + (number < calls % parts) for number in range(parts)]

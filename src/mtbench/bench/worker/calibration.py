@@ -271,7 +271,7 @@ def _is_notch(found: Mapping[int, Peak], size: int) -> bool:
 
 
 def _peak(work: float, blocks_ns: Sequence[float]) -> Peak:
-    """The rate of the best block, sure where the second best agrees."""
+    """The rate of the best block. It is sure if the second best agrees."""
     best, *others = sorted(blocks_ns)
     return Peak(work / (best * 1e-9), bool(others) and others[0] <= (1 + AGREEMENT) * best)
 
@@ -284,7 +284,7 @@ def _tiled(framework: Framework, tile: Any, repetitions: tuple[int, ...]) -> Any
 
 
 def _waited_ns(subject: Subject) -> list[int]:
-    """Calls that are waited for, after one that compiles and loads whatever it needs."""
+    """Times of calls that are waited for, after a first one that compiles and loads what is needed."""
     subject.run()
     waited = blocks.latency_calls(subject, 2)
     subject.last = None

@@ -70,7 +70,7 @@ class Gate:
         return Case(case.inputs, case.weights | dict(self.own_weights))
 
     def _note_divergence(self, out: Any, case: Case, rows: NDArray[np.int64] | None) -> None:
-        """Notes how far an output of these inputs is from that of the weights as they were given."""
+        """Notes how far this output is from that of the original weights."""
         if self.own_weights and self.problem.quantises:
             (before,) = correctness.reference(self.problem, case if rows is None else case.rows(rows))
             (logits,) = _of(self._host(out), rows)
@@ -183,7 +183,7 @@ class Gate:
         return [self._to_host(leaf) for leaf in leaves]
 
     def _to_host(self, leaf: Any) -> Host:
-        """As float64; a large one in parts, as float32 where that has all its values."""
+        """As float64; a large array in parts, and as float32 if that holds its values exactly."""
         if not is_large(tuple(leaf.shape)):
             return self.framework.host(leaf)
         flat, held = leaf.reshape(-1), np.empty(tuple(leaf.shape), np.float32)

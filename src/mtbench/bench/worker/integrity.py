@@ -102,7 +102,7 @@ def _check_nothing_left(framework: Framework, subject: Subject, allowed_ns: floa
 
 
 def _check_idle(subject: Subject, busy_share: Callable[[float], float]) -> None:
-    """Raises Mismatch where the process goes on computing after a call."""
+    """Raises Mismatch if the process goes on computing after a call."""
     shares: list[float] = []
     for _ in range(PATIENCE):
         out = subject.run()

@@ -57,7 +57,7 @@ def check(framework: Framework, subject: Subject, gate: Gate) -> tuple[Errors, l
 
 
 def _check_answers(framework: Framework, subject: Subject, gate: Gate, case: Case, answers: Others) -> Errors:
-    """The answer on other inputs: an answer that was kept from before is wrong here."""
+    """Checks the answer on other inputs, for which a stored answer would be wrong."""
     others = gate.arrays(case)
     if gate.problem.kept_inputs or gate.problem.updates_inputs:
         return answers.check(subject.run_with(*others))

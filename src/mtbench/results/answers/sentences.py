@@ -73,7 +73,7 @@ def fastest(one: Round, by_arm: bool = False) -> tuple[str, str]:
 
 
 def _alone(one: Round, rival: Rival) -> tuple[str, str]:
-    """Of a single shape."""
+    """The sentence for a single shape."""
     others = [each for each in one.contests[0].rivals if each is not rival]
     level = _together([each.certainty for each in one.contests[0].rivals])
     winner, other, found, sure = rival.winner.name, rival.form.name, rival.comparison, rival.certainty

@@ -27,11 +27,12 @@ CELLS: dict[str, Spreads] = {
 def priors(scale: Scale, rng: np.random.Generator) -> Table:
     """`around` with the prior of either source, in tables of equal arms."""
     table = Table(
-        "Whose spread may stand for a cell's own",
-        f"Tables of {PAIRS} equal pairs. The prior comes from the table's own cells, or from those of {SWEEPS} earlier "
-        f"sweeps of {THEIR_RESTARTS} restarts. Coverage of the intervals, per cent; *tables with a false verdict, were it used "
-        "for those, too*, per cent; the median width, of that by a cell's own restarts. The numbers behind lognormal are "
-        "standard deviations of the logarithm of a cell's spread.",
+        "Can other cells' spread replace a cell's own?",
+        f"Tables of {PAIRS} equal pairs. The prior is learnt from the table's own cells, or from those of {SWEEPS} earlier "
+        f"sweeps of {THEIR_RESTARTS} restarts. Each entry has three numbers: the coverage of the intervals, in per cent; *the "
+        "tables with a false verdict if verdicts used the prior too*, in per cent; the median width of the intervals, "
+        "relative to those from a cell's own restarts. The numbers behind lognormal are standard deviations of the logarithm "
+        "of a cell's spread.",
         ["spread of the cells", "their processes", "prior from", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for name, spreads in CELLS.items():

@@ -88,15 +88,17 @@ def _process(speeds: NDArray[Any]) -> Floats:
 
 
 NOISES = (
-    Noise("0 %", "restarts do not differ; blocks by 1 %, as in all that do not say otherwise", normal(0.0)),
-    Noise("0.3 %", "standard deviation between restarts of one process", normal(0.003)),
-    Noise("1 %", "the same", normal(0.01)),
-    Noise("5 %", "the same", normal(0.05)),
-    Noise("lognormal", "restarts (3 %) and blocks are skewed", skewed),
-    Noise("heavy tails", "Student's t with 3 degrees of freedom, restarts (3 %) and blocks", heavy),
-    Noise("bursts", "a fifth of the visits is disturbed for 4 rounds, by 20 %; restarts 0.5 %", bursts),
-    Noise("AR(1) 0.7", "each block resembles the one before; restarts 1 %", autocorrelated),
-    Noise("shared", "all cells of a table share their processes; restarts 3 %", shared),
-    Noise("10 %", "more than is assumed of two restarts", normal(0.1), promised=False),
-    Noise("two modes", "each process is in one of two modes, 3 % apart, with blocks of 0.2 %", modes, promised=False),
+    Noise(
+        "0 %", "restarts do not differ; blocks differ by 1 %, here and below unless something else is said", normal(0.0)
+    ),
+    Noise("0.3 %", "standard deviation between restarts of a process: 0.3 %", normal(0.003)),
+    Noise("1 %", "the same, 1 %", normal(0.01)),
+    Noise("5 %", "the same, 5 %", normal(0.05)),
+    Noise("lognormal", "the noise of restarts (3 %) and of blocks is skewed", skewed),
+    Noise("heavy tails", "the noise of restarts (3 %) and of blocks is Student's t with 3 degrees of freedom", heavy),
+    Noise("bursts", "one visit in five is slower by 20 % for 4 rounds; restarts differ by 0.5 %", bursts),
+    Noise("AR(1) 0.7", "successive blocks are correlated; restarts differ by 1 %", autocorrelated),
+    Noise("shared", "all cells of a table share their processes; restarts differ by 3 %", shared),
+    Noise("10 %", "restarts differ by 10 %, which is more than is assumed of two", normal(0.1), promised=False),
+    Noise("two modes", "each process is in one of two modes, 3 % apart; blocks differ by 0.2 %", modes, promised=False),
 )

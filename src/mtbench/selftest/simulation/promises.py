@@ -70,8 +70,8 @@ def joined(found: Sequence[Bounds]) -> Bounds:
 def coverage_of_a_time(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
         "The interval of a time",
-        "How often the interval of one arm holds the median that infinitely many restarts would have, in per cent with its "
-        f"Monte Carlo error, and its median half width. Promised: 95 %. {ROUNDS} rounds in each restart.",
+        "The coverage of the interval of one arm, in per cent with its Monte Carlo error; in brackets its median half width. "
+        f"The true value is the median over infinitely many restarts. Promised: 95 %. {ROUNDS} rounds in each restart.",
         ["noise between restarts", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for noise in NOISES:
@@ -93,7 +93,7 @@ def coverage_of_a_time(scale: Scale, rng: np.random.Generator) -> Table:
 def coverage_of_a_ratio(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
         "The interval of a ratio",
-        "The same for the ratio of two equal arms. Promised: 95 %; of one restart by what is assumed of others.",
+        "The same for the ratio of two equal arms. Promised: 95 %. With one restart, the spread between restarts is assumed.",
         [
             "noise between restarts",
             *(f"{restarts} restarts" if restarts > 1 else "1 restart" for restarts in (1, *RESTARTS)),
@@ -126,8 +126,8 @@ def _coverage_row(
 def families(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
         "Tables of equal arms",
-        "How many tables hold any false verdict, in per cent, with 6 / 20 pairs in a table. Promised: at most 5 %. Counted is "
-        "any difference that is significant after Holm's correction, even below the threshold.",
+        "Tables with at least one false verdict, in per cent, with 6 / 20 pairs in a table. Promised: at most 5 %. Any "
+        "difference that is significant after Holm's correction counts, even one below the threshold.",
         ["noise between restarts", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for noise in NOISES:
@@ -148,10 +148,10 @@ def families(scale: Scale, rng: np.random.Generator) -> Table:
 
 def power(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
-        "What is found",
-        f"How often a true difference gets the verdict *slower*, in per cent, by itself / in a table of {PAIRS} whose other "
-        "pairs are equal. The threshold is 1 % or more, so a true 1 % is found at most half of the time; in brackets, how "
-        "often the interval of a single comparison excludes 1. Blocks differ by 1 %.",
+        "How often a difference is found",
+        f"How often a true difference gets the verdict *slower*, in per cent: alone / in a table of {PAIRS} whose other pairs "
+        "are equal. In brackets: how often the interval of a single comparison excludes 1. The threshold is at least 1 %, so "
+        "a true difference of 1 % is found at most half of the time. Blocks differ by 1 %.",
         ["difference", "between restarts", "rounds", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for difference in (0.01, 0.03, 0.1, 0.5):
@@ -174,8 +174,8 @@ def power(scale: Scale, rng: np.random.Generator) -> Table:
 
 def centers(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
-        "Which middle of the restarts",
-        "The root mean square error of a ratio, per cent, by the median of the restarts (which is used) / by their mean.",
+        "The median or the mean of the restarts",
+        "The root mean square error of a ratio, in per cent, by the median of the restarts (used) / by their mean.",
         ["noise between restarts", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for noise in NOISES:

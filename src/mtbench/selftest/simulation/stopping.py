@@ -20,9 +20,10 @@ def stopping(scale: Scale, rng: np.random.Generator) -> Table:
     protocol = Protocol(target=0.02)
     table = Table(
         "Stopping when it is narrow enough",
-        f"Two equal arms, {RESTARTS} restarts, with looks after {' and '.join(map(str, protocol.looks))} rounds at a target of "
-        f"{100 * protocol.target:g} %, and with all rounds. The mean log ratio, per cent with its Monte Carlo error (promised: "
-        "0), the coverage of the interval (promised: 95 %), and how many visits end early.",
+        f"Two equal arms, {RESTARTS} restarts. A visit of {protocol.rounds} rounds ends early, after "
+        f"{' or '.join(map(str, protocol.looks[:-1]))}, if its intervals are then within {100 * protocol.target:g} %. Bias is "
+        "the mean log ratio, in per cent with its Monte Carlo error (promised: 0). Coverage is that of the interval "
+        "(promised: 95 %).",
         ["noise", "bias", "bias with all rounds", "coverage", "coverage with all rounds", "visits that end early"],
     )
     for noise in NOISES:

@@ -17,12 +17,21 @@ CALLS, BLOCKS, RESTARTS = 200, 8, 5
 def clock(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
         "A slow clock",
-        f"Calls of 12.5 to 40 ticks of the clock, {CALLS} in a block. The root mean square error of a block's median, of the "
-        "mean of all its calls, and of the mean of those near the median, in ticks; and how often the interval of "
-        f"{RESTARTS} restarts holds the truth, per cent: of medians, of medians with half a tick added, of means near the "
-        "median. Calls differ by the deviation given, in ticks, and some are disturbed: longer by an exponential of mean "
-        "100 %. Promised: 95 % with half a tick added, and of means near the median where nothing is disturbed.",
-        ["deviation", "disturbed", "median", "mean", "near mean", "medians hold", "± half a tick", "near means hold"],
+        f"Calls of 12.5 to 40 ticks of the clock, {CALLS} in a block. Calls have the deviation given, in ticks. Some are "
+        "disturbed: longer by an exponential of mean 100 %. Errors are root mean square errors in ticks: of the median of a "
+        "block, of the mean of all its calls, and of the mean of the calls near the median. Coverage is that of the interval "
+        f"of {RESTARTS} restarts, in per cent: from medians, from medians with half a tick added, and from means near the "
+        "median. Promised: 95 % with half a tick added, and from means near the median if nothing is disturbed.",
+        [
+            "deviation",
+            "disturbed",
+            "error of median",
+            "error of mean",
+            "error of near mean",
+            "coverage of medians",
+            "with half a tick",
+            "coverage of near means",
+        ],
     )
     for deviation in (0.0, 0.1, 0.3, 1.0, 3.0):
         for disturbed in (0.0, 0.05):

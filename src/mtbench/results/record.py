@@ -53,7 +53,7 @@ class Record:
     matmul_precision: str = column("float32 products", "precision of float32 matrix products: highest or tf32")
     batch_size: int = column("batch size", "number of sequences in one call")
     seq_len: int = column("sequence length", "positions in each sequence; in attention, the number of queries")
-    kv_len: int | None = column("key length", "number of keys, if it differs from seq_len")
+    kv_len: int | None = column("key length", "number of keys, if not seq_len; of causal_lm, tokens in the cache")
     params: str = column("parameters", "parameters of the operator, keys sorted", "JSON")
     sweep_id: str = column(
         "sweep",

@@ -91,6 +91,34 @@ def test_nothing_imports_in_a_circle(depth: int) -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names those in it
 
 
+def test_no_operator_chooses_its_form_by_a_size() -> None:
+    # where one way ends and another begins was found on some machine, and lies elsewhere on the next: a variant has a name
+    files = [path for path in (ROOT / "src/mtbench/operators").glob("*.py") if path.name != "base.py"]
+    chosen = [
+        f"{path.name}:{one.lineno}" for path in files for one in ast.walk(ast.parse(path.read_text())) if by_size(one)
+    ]
+    assert chosen == []
+
+
+def by_size(node: ast.AST) -> bool:
+    """Whether something is found larger or smaller than a number, or than a constant of a module; what is drawn is no size."""
+    if not isinstance(node, ast.Compare) or not any(isinstance(op, ORDERED) for op in node.ops):
+        return False
+    sides = [node.left, *node.comparators]
+    drawn = any(isinstance(each, ast.Attribute) and each.attr == "random" for side in sides for each in ast.walk(side))
+    return not drawn and any(
+        (isinstance(side, ast.Name) and side.id.isupper())
+        or (isinstance(side, ast.Constant) and isinstance(side.value, int) and side.value >= FEW)
+        for side in sides
+    )
+
+
+ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
+
+FEW = 4
+"""Below it a number counts axes or inputs."""
+
+
 LAUNCH = ("mtbench/launch/", "hydra_plugins/")
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "mtbench"
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONGEST_FILE = 350  # a longer one has been two rooms so far
+BENCH = "mtbench.bench"
 PROSE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 
 
@@ -256,6 +257,16 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_be_read_in_one_go(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_nothing_is_put_in_the_place_of_what_measures(path: Path) -> None:
+    """Tests give arguments instead. A pretended system is not of ours: `monkeypatch.setattr(conditions.os, ...)`."""
+    tree = ast.parse(path.read_text())
+    ours = {found.module.rpartition(".")[2] for found in imports_of(path.read_text(), path.name) if is_of(found, BENCH)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    patched = [ast.unparse(node.args[0]) for node in calls if ast.unparse(node.func) == "monkeypatch.setattr"]
+    assert [what for what in patched if what in ours or what.strip("'").startswith(BENCH)] == []
 
 
 def test_no_module_is_named_for_odds_and_ends() -> None:

@@ -32,6 +32,10 @@ known_of_the_cpu = pytest.mark.skipif(ON_GPU, reason="says what holds on a CPU")
 
 HOST_ONLY = ("numpy",)
 """Libraries that run on the CPU whatever is asked for, as the others' measure."""
+ONE_THREAD = ("torch",)
+"""Libraries that are told to use one thread: where tests or other programs run beside them, a second one only waits in
+barriers, which took two thirds of the processor time of small operators. Small kernels are computed by one thread anyway."""
+
 TOLERANCES = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
 SMALL = {"embed_dim": 32, "num_heads": 4, "num_kv_heads": 2, "vocab_size": 50}
 SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
@@ -40,8 +44,9 @@ SHAPES = (Shape(2, 10), Shape(2, 6, 16), Shape(2, 1, 9), Shape(2, 8, 5))
 @cache
 def asked(name: str) -> Framework | str:
     """A library on the device that the tests run on, or why it cannot be there."""
+    settings = Settings("cpu" if name in HOST_ONLY else DEVICE, threads=1 if name in ONE_THREAD else None)
     try:
-        made: Framework = registry.load("framework", name)(Settings("cpu" if name in HOST_ONLY else DEVICE))
+        made: Framework = registry.load("framework", name)(settings)
     except Unsupported as reason:
         return str(reason)
     return made

@@ -119,8 +119,10 @@ COMPILED = [
 
 @pytest.mark.parametrize(("operator", "library", "variant", "dtype"), COMPILED)
 def test_each_form_agrees_when_compiled(
-    operator: str, library: str, variant: str, dtype: str, compiled_afresh: None
+    operator: str, library: str, variant: str, dtype: str, compiled_afresh: None, request: pytest.FixtureRequest
 ) -> None:
+    if library == "mlx":
+        request.getfixturevalue("precompiled_preamble")
     for problem in problems(operator):
         shape = next(shape for shape in shapes(problem, Shape(2, 10), Shape(2, 1, 10)))
         inputs, weights = draw(problem, shape, dtype)

@@ -17,7 +17,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -42,6 +42,7 @@ Positive = Annotated[float, POSITIVE]
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
+_hints = cache(partial(get_type_hints, include_extras=True))  # slow, and a layer makes its parts again and again
 DEFINED_BY = {"portable", "definition"}
 """The methods that say what an operator computes."""
 OUTPUT_AXES = {
@@ -132,7 +133,7 @@ class Operator(ABC):
     """Whether a call processes whole tokens, so that rates per token are meaningful."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
+        hints = _hints(type(self))
         for parameter in fields(self):
             _check_value(parameter.name, getattr(self, parameter.name), hints[parameter.name])
 

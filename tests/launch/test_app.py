@@ -135,7 +135,9 @@ def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> I
         assert workers
         yield process
         assert process.wait(timeout=60) == code
-        assert sorted(read(folder / "out")["status"]) == ["interrupted", "interrupted", "ok"]
+        found = read(folder / "out")
+        reasons = found["reason"].to_list()
+        assert sorted(found["status"]) == ["interrupted", "interrupted", "ok"], reasons
         assert psutil.wait_procs(workers, timeout=30)[1] == []
     finally:
         process.kill()

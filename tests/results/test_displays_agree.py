@@ -14,13 +14,15 @@ from rich.console import Console
 from mtbench import compare as comparison
 from mtbench.compare import formats
 from mtbench.console import table
+from mtbench.exchange import github_action_benchmark
+from mtbench.exchange.table import as_csv, as_markdown
 from mtbench.plain import to_json
 from mtbench.report import build, roofline, tables
 from mtbench.results.comparison import between
 from mtbench.results.format import ratio
 from mtbench.results.record import Record, write
 from mtbench.results.verdicts import VERDICTS
-from record_builder import Grid, measured, with_samples, write_grid
+from record_builder import Grid, measured, with_blocks, with_samples, write_grid
 from record_builder import record as plain_record
 from written_report import charts as specs
 
@@ -240,3 +242,32 @@ def test_a_sweep_that_declares_nothing_is_as_before(tmp_path: Path) -> None:
     assert isinstance(console.file, io.StringIO)
     titles = {line.strip() for line in console.file.getvalue().splitlines() if line.startswith("softmax")}
     assert {"softmax float32 batch 1 seq 64", "softmax bfloat16 batch 1 seq 64"} <= titles
+
+
+def test_what_is_inconclusive_says_everywhere_whether_rounds_are_too_few_or_it_could_be_either(tmp_path: Path) -> None:
+    wild = [[1e5 * ns] * 8 for ns in (0.7, 2.4, 1.4, 0.8, 1.9)]
+    records = [
+        with_blocks(plain_record(arm, seq_len=seq_len), blocks)
+        for seq_len, ours, theirs in ((64, [[1e5] * 8] * 5, wild), (128, [[1e5] * 2], [[1.2e5] * 2]))
+        for arm, blocks in (("torch", ours), ("mlx", theirs))
+    ]
+    folder = written(tmp_path / "in", records)
+    found = comparison.compare(f"{folder}:torch", f"{folder}:mlx")
+    terminal, beside = (Console(file=io.StringIO(), width=400) for _ in range(2))
+    terminal.print(table.results(records, 400))
+    formats.show(found, beside)
+    build([folder], tmp_path / "out")
+    shown = {
+        "terminal": terminal.file.getvalue(),  # type: ignore[attr-defined]
+        "compare": beside.file.getvalue(),  # type: ignore[attr-defined]
+        "compare, Markdown": formats.markdown(found),
+        "compare, JSON": formats.as_json(found),
+        "Markdown": as_markdown(records),
+        "CSV": as_csv(records),
+        "GitHub": github_action_benchmark.export(records),
+        "page": re.sub("<script.*?</script>", "", (tmp_path / "out" / "softmax.html").read_text(), flags=re.DOTALL),
+        "chart": json.dumps([cell["evidence"] for cell in compared(tmp_path / "out")]),
+    }
+    for where, text in shown.items():
+        for why in ("could be either", "only 2 rounds"):
+            assert why in text, (where, why)

@@ -218,6 +218,7 @@ def _flat(row: Row) -> dict[str, Any]:
         **{name: getattr(row.held, name) for name in cell},
         **sides,
         "outcome": row.outcome,
+        "doubt": None if row.comparison is None else certainty.why_inconclusive(row.comparison),
         **_numbers(row.comparison),
         "failure": row.failure,
     }

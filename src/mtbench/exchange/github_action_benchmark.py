@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtbench.exchange.named import Named, named
-from mtbench.results import format
+from mtbench.results import certainty, format
 from mtbench.results.record import Record
 
 NAME = "github-action-benchmark"
@@ -22,7 +22,7 @@ def _result(one: Named) -> dict[str, Any]:
     told = [f"{record.framework} {record.library_version or ''}".strip(), f"{record.restarts} restarts"]
     if one.compared is not None:
         ratio = format.ratio(one.compared.ratio, *one.compared.bounds or ())
-        told.append(f"{ratio} of the baseline: {one.compared.verdict}")
+        told.append(f"{ratio} of the baseline: {certainty.outcome(one.compared)}")
     found = {"name": one.name, "unit": "ns", "value": record.latency_ns, "extra": "\n".join(told)}
     if record.latency_low_ns is None or record.latency_high_ns is None or not record.confidence:
         return found

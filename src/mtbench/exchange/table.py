@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtbench.exchange.named import Named, named
-from mtbench.results import format
+from mtbench.results import certainty, format
 from mtbench.results.record import Record
 
 COLUMNS = (
@@ -22,7 +22,7 @@ COLUMNS = (
 def as_csv(records: Sequence[Record]) -> str:
     """Every job. `ratio` is its latency over that of the cell's baseline; what is not known is empty."""
     text = io.StringIO()
-    compared = ("ratio", "ratio_low", "ratio_high", "ratio_confidence", "verdict")
+    compared = ("ratio", "ratio_low", "ratio_high", "ratio_confidence", "verdict", "doubt")
     writer = csv.DictWriter(text, ("name", *COLUMNS, "chip", *compared), lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(_row, named(records)))
@@ -52,6 +52,7 @@ def _row(one: Named) -> dict[str, Any]:
         "ratio_high": high,
         "ratio_confidence": None if low is None or found is None else found.confidence,
         "verdict": None if found is None else found.verdict,
+        "doubt": None if found is None else certainty.why_inconclusive(found),
     }
 
 
@@ -62,5 +63,5 @@ def _times(one: Named) -> list[str]:
     latency = format.interval(record.latency_ns, record.latency_low_ns, record.latency_high_ns, record.confidence)
     throughput = "" if record.throughput_ns is None else format.duration(record.throughput_ns)
     if found is not None:
-        return [latency, throughput, format.ratio(found.ratio, *found.bounds or ()), found.verdict]
+        return [latency, throughput, format.ratio(found.ratio, *found.bounds or ()), certainty.outcome(found)]
     return [latency, throughput, "", "baseline" if record.status == "ok" else record.status]

@@ -13,7 +13,7 @@ from mtbench.report.arms import Style, device_name, machine_name
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.tables import LATENCY, PLACE, Tables, held_parameters, shape
 from mtbench.report.views import HistoryView
-from mtbench.results import comparison, format, history, samples
+from mtbench.results import certainty, comparison, format, history, samples
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import Timing
 from mtbench.results.history import Moment, Step
@@ -268,7 +268,7 @@ def _choice_row(row: Row, newest: Mapping[str, Timing], names: Sequence[str], fo
             "ns": newest[name].ns,
             "time": format.duration(newest[name].ns),
             "ratio": format.ratio(one.ratio, *one.bounds or ()),
-            "verdict": one.verdict,
+            "verdict": certainty.outcome(one),
         }
     return {
         "cell": row["cell"],

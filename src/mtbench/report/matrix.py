@@ -20,7 +20,7 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Entry:
     """One contender in one cell: a time with its interval, or a status, or neither where it was not asked for. `ratio`,
-    `verdict` and `words` compare it with the baseline; None where that has no time, or is it."""
+    `verdict`, `doubt` and `words` compare it with the baseline; None where that has no time, or is it."""
 
     label: str
     row: int | None = None
@@ -30,6 +30,7 @@ class Entry:
     status: str = ""
     ratio: str | None = None
     verdict: str | None = None
+    doubt: str | None = None
     words: str | None = None
 
 
@@ -121,7 +122,9 @@ def _entry(view: SectionView, label: str, row: Row | None, compared: Row | None,
     if compared is None:
         return entry
     words = f"{compared['bounds']}; {compared['evidence']}"
-    return replace(entry, ratio=compared["ratio_text"], verdict=compared["verdict"], words=words)
+    return replace(
+        entry, ratio=compared["ratio_text"], verdict=compared["verdict"], doubt=compared["doubt"], words=words
+    )
 
 
 def _place(row: Row) -> tuple[str, int, int, str]:

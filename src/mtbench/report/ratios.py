@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.tables import CELL, MACHINE, SECTION, Metric, Tables
-from mtbench.results import comparison, samples
+from mtbench.results import certainty, comparison, samples
 from mtbench.results.comparison import Timing
 from mtbench.results.verdicts import Comparison
 
@@ -22,8 +22,9 @@ NUMBERS: dict[str, Any] = {
     "smallest_detectable": pl.Float64,
     "interleaved": pl.Boolean,
     "reason": pl.String,
+    "doubt": pl.String,
 }
-"""Fields of a comparison; low and high are null where nothing bounds it."""
+"""Fields of a comparison; low and high are null where nothing bounds it. `doubt` says why an inconclusive one is that."""
 
 SCHEMA: dict[str, Any] = {
     MACHINE: pl.String,
@@ -98,5 +99,5 @@ def _numbers(one: Comparison) -> tuple[Any, ...]:
     low, high = one.bounds or (None, None)
     return (
         one.ratio, low, high, one.confidence, one.verdict, one.p_value, one.pairs, one.smallest_detectable,
-        one.interleaved, one.reason,
+        one.interleaved, one.reason, certainty.why_inconclusive(one),
     )  # fmt: skip

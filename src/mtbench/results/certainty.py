@@ -71,5 +71,10 @@ def outcome(one: Comparison) -> str:
 
 def doubt(one: Comparison) -> str:
     """Why a verdict is inconclusive, in brackets; nothing for any other verdict."""
-    why = certainty(one).why if one.verdict == "inconclusive" else None
+    why = why_inconclusive(one)
     return f"({why})" if why else ""
+
+
+def why_inconclusive(one: Comparison) -> str | None:
+    """Why a verdict is inconclusive, in a few words; None for any other verdict."""
+    return certainty(one).why if one.verdict == "inconclusive" else None

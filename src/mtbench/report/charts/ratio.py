@@ -54,7 +54,7 @@ def rows(ratios: pl.DataFrame) -> pl.DataFrame:
     found = [_words(row) for row in ratios.iter_rows(named=True)]
     words = pl.DataFrame(found, schema=dict.fromkeys(WORDS, pl.String))
     dtype = pl.col("held_dtype").fill_null(ALL_DTYPES).alias("dtype")
-    kept = ratios.select("a", "b", dtype, "batch_size", "seq_len", "ratio", "verdict")
+    kept = ratios.select("a", "b", dtype, "batch_size", "seq_len", "ratio", "verdict", "doubt")
     return pl.concat([kept, words], how="horizontal")
 
 
@@ -69,4 +69,5 @@ def _words(row: Row) -> Row:
         detectable = row["smallest_detectable"]
         if row["verdict"] == "inconclusive" and math.isfinite(detectable):
             evidence += f"; would show a difference of {format.percent(detectable)}"
+        evidence = "; ".join(filter(None, [row["doubt"], evidence]))
     return {"shape": shape(row), "ratio_text": format.ratio(row["ratio"]), "bounds": bounds, "evidence": evidence}

@@ -151,7 +151,7 @@
         entry.classList.toggle("faster", cell?.verdict === "faster");
         entry.classList.toggle("slower", cell?.verdict === "slower");
         one(".ratio", button).textContent = cell
-          ? `${cell.ratio_text} ${cell.verdict}`
+          ? `${cell.ratio_text} ${cell.verdict}${cell.doubt ? ` (${cell.doubt})` : ""}`
           : entry.dataset.b === baseline ? "baseline" : "";
         if (cell) button.dataset.words = `${cell.bounds}; ${cell.evidence}`;
         else delete button.dataset.words;

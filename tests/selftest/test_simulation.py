@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from mtbench.launch import commands
 from mtbench.results.comparison import compare, corrected
 from mtbench.results.inference import Floats
 from mtbench.results.stats import Comparison
@@ -89,5 +91,13 @@ def test_the_page_has_the_tables_of_the_program_and_every_promise_held() -> None
     page = (Path(__file__).parents[2] / "docs" / "truth.md").read_text()
     assert simulation.MARK in page
     assert "Every promise holds within four Monte Carlo errors." in page
-    titles: Sequence[str] = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    below = page.partition(simulation.MARK)[2]
+    titles: Sequence[str] = [line.removeprefix("## ") for line in below.splitlines() if line.startswith("## ")]
     assert len(titles) == len(simulation.PARTS)
+
+
+def test_the_self_tests_command_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "QUICK", TINY)
+    monkeypatch.setattr(simulation, "PARTS", (simulation.centers,))
+    found = CliRunner().invoke(commands.app, ["selftest", "--simulations", "--quick"])
+    assert (found.exit_code, "## Which middle of the restarts" in found.output) == (0, True), found.output

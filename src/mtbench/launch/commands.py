@@ -307,12 +307,20 @@ def selftest(
     out: Annotated[Path, typer.Option(help="The JSON file to write. The report reads those in multirun.")] = Path(
         "multirun/selftest.json"
     ),
+    simulations: Annotated[
+        bool, typer.Option("--simulations", help="Test the statistics instead, on simulated measurements.")
+    ] = False,
 ) -> None:
     """Tests the instrument on this machine.
 
     Measures known times and known differences, and compares with other tools. Exits with 1 if a goal is missed.
     """
     from rich.console import Console
+
+    if simulations:
+        from mtbench.selftest.simulation.__main__ import main
+
+        sys.exit(main(["--quick"] if quick else []))
 
     from mtbench.results.selftest import Outcome, write
     from mtbench.selftest.run import run

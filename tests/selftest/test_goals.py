@@ -110,11 +110,19 @@ def test_timers_agree_within_the_goal_or_two_microseconds():
 
 
 def test_a_short_sweep_can_meet_a_cost_per_job_but_not_miss_it():
-    assert goals.amount("controller", SHARED, "", 0.2, 10, "s").verdict == MET
-    assert goals.amount("controller", SHARED, "", 0.3, 10, "s").verdict == "not shown with n=10"
-    row = goals.amount("controller", SHARED, "", 0.3, 100, "s")
+    assert goals.amount("controller", SHARED, "", [0.2], 10, "s").verdict == MET
+    assert goals.amount("controller", SHARED, "", [0.3], 10, "s").verdict == "not shown with n=10"
+    row = goals.amount("controller", SHARED, "", [0.3], 100, "s")
     assert (row.verdict, row.goal, row.measured) == (MISSED, "≤ 0.25 s", "0.3 s")
-    assert goals.amount("outside", DEDICATED, "", 0.14, 16).measured == "14 %"
+    assert goals.amount("outside", DEDICATED, "", [0.14], 16).measured == "14 %"
+
+
+def test_a_cost_of_several_sweeps_has_an_interval_by_which_it_is_judged():
+    row = goals.amount("outside", DEDICATED, "", [0.13, 0.14, 0.132], 4)  # Student's with two degrees of freedom
+    assert (row.verdict, row.measured) == (MET, "13.4 % [12.1 %, 14.7 %]")
+    assert goals.amount("outside", DEDICATED, "", [0.13, 0.18, 0.14], 4).verdict == "not shown with n=4"
+    assert goals.amount("outside", DEDICATED, "", [0.21, 0.22, 0.215], 16).status == MISSED
+    assert goals.amount("checks", SHARED, "", [0.01, 0.03], 4).measured == "2 % [0 %, 14.7 %]"
 
 
 def test_what_is_called_different_and_what_is_found_is_counted_as_the_goals_say():

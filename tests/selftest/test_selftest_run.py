@@ -28,6 +28,7 @@ TINY = Extent(
     rival_rounds=6,
     repeated_jobs=2,
     default_jobs=1,
+    default_sweeps=2,
 )
 
 
@@ -59,7 +60,7 @@ def test_every_row_is_measured_through_real_workers(without_torch, tmp_path):
     assert [len(run.PARTS) - len(one.left_out) for one in kept] == list(range(1, len(run.PARTS) + 1))
     assert kept[-1] == made
     rows = {row.what: row for row in made.rows}
-    assert len(rows) == len(made.rows) == len(told) - 1 == 14
+    assert len(rows) == len(made.rows) == len(told) - 1 == 15
     assert made.device == "cpu"
     assert made.library.startswith("numpy")
     assert [row for row in made.rows if row.measured == "failed"] == []
@@ -75,7 +76,10 @@ def test_every_row_is_measured_through_real_workers(without_torch, tmp_path):
     assert waited.numbers["ratio"] >= 1  # it cannot be shorter than it is
     assert waited.numbers["n"] == 2
     assert rows["the controller's own time for each job"].numbers["n"] == 2
-    assert 0 < rows["time outside warm-up and timed blocks"].numbers["value"] < 1
+    for what in ("time outside warm-up and timed blocks", "time in the checks after the blocks"):
+        share = rows[what].numbers
+        assert 0 <= share["low"] < share["value"] < min(1, share["high"])
+        assert share["sweeps"] == 2
     outcome.write(made, tmp_path / outcome.FILE_NAME)
     assert [row.what for row in outcome.read(tmp_path / outcome.FILE_NAME).rows] == list(rows)
 
@@ -144,6 +148,8 @@ def test_where_time_goes_is_what_the_records_say():
     assert cost.warm_s == pytest.approx(0.5)
     assert cost.outside == pytest.approx(1 - 2.5 / 4)
     assert cost.controller_s == pytest.approx(0.4)
+    assert cost.checks == 0
+    assert sweeps.costs([row], 4.0, {"finish": 0.6}).checks == pytest.approx(0.15)
     assert (
         str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
     )  # 2.6 s asked, 2.5 s of it measured

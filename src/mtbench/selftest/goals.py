@@ -12,7 +12,7 @@ from statistics import median
 
 from mtbench.results import format
 from mtbench.results.selftest import MET, MISSED, NOT_POSSIBLE, NOT_SHOWN, REPORTED, Row
-from mtbench.results.stats import Interval
+from mtbench.results.stats import Interval, mean_interval
 from mtbench.results.verdicts import Comparison
 
 DEDICATED, SHARED = "dedicated", "shared"
@@ -50,6 +50,7 @@ GOALS: Goals = {
     "plain loop": dict.fromkeys((DEDICATED, SHARED), Goal(0.02)),
     "same sweep twice": {DEDICATED: Goal(0.01, trials=100), SHARED: None},
     "outside": dict.fromkeys((DEDICATED, SHARED), Goal(0.15, trials=10)),
+    "checks": dict.fromkeys((DEDICATED, SHARED)),
     "controller": dict.fromkeys((DEDICATED, SHARED), Goal(0.25, trials=100)),
 }
 """By what is measured and the kind of machine; None: to be reported without a goal."""
@@ -122,16 +123,22 @@ def agreement(name: str, kind: str, what: str, found: Comparison, detail: str = 
     return deviation(name, kind, what, ratio, found.pairs, detail, room)
 
 
-def amount(name: str, kind: str, what: str, value: float, jobs: int, unit: str = "", detail: str = "") -> Row:
-    """A cost of a sweep, which has no interval; a sweep of fewer jobs than the goal is set for cannot miss it, because
-    what it costs to start is shared by fewer."""
+def amount(
+    name: str, kind: str, what: str, values: Sequence[float], jobs: int, unit: str = "", detail: str = ""
+) -> Row:
+    """A cost of each of some equal sweeps: their mean, with Student's interval from two on. Sweeps of fewer jobs than the goal
+    is set for cannot miss it, because what it costs to start is shared by fewer."""
     goal = GOALS[name][kind]
-    verdict = judge(goal, value, value, value, jobs)
-    if goal is not None and verdict == MISSED and jobs < goal.trials:
+    found = mean_interval(values, CONFIDENCE) if len(values) > 1 else Interval(values[0], values[0], values[0], 0.0)
+    value, low, high = found.estimate, max(0.0, found.low), found.high
+    verdict = judge(goal, value, low, high, jobs)
+    if verdict == NOT_SHOWN or (goal is not None and verdict == MISSED and jobs < goal.trials):
         verdict = f"{NOT_SHOWN} with n={jobs}"
-    shown = f"{value:.3g} {unit}" if unit else percent(value)
+    shown, *bounds = (f"{one:.3g} {unit}" if unit else percent(one) for one in (value, low, high))
+    shown += f" [{', '.join(bounds)}]" if len(values) > 1 else ""
     bound = "" if goal is None else (f"≤ {goal.bound:g} {unit}" if unit else str(goal))
-    return Row(what, bound, shown, verdict, detail, {"value": value, "n": jobs})
+    numbers = {"value": value, "low": low, "high": high, "n": jobs, "sweeps": len(values)}
+    return Row(what, bound, shown, verdict, detail, numbers)
 
 
 def different_by_test(found: Sequence[Comparison]) -> int:

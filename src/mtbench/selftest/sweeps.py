@@ -46,6 +46,11 @@ class Costs:
         return 1 - (self.timed_s + self.warm_s) / self.wall_s
 
     @property
+    def checks(self) -> float:
+        """The share of the sweep that went into the checks that follow the blocks: of answers, and of honesty."""
+        return self.waiting_s.get("finish", 0.0) / self.wall_s
+
+    @property
     def controller_s(self) -> float:
         """What the controller itself took for each job: all the time in which it did not wait for a worker."""
         return (self.wall_s - sum(self.waiting_s.values())) / self.jobs

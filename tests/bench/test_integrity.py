@@ -59,7 +59,8 @@ def judge(workers, peaks):
             started = process.ask(start, 60)
             assert isinstance(started, wire.Started), started
             measured = process.ask(wire.MeasurePeaks("float32"), 60)  # refused where the framework is seen not to wait
-            peaks[framework, mode] = measured if isinstance(measured, Rates) else Rates()
+            rates = measured if isinstance(measured, Rates) else Rates()
+            peaks[framework, mode] = rates.doubted() if is_busy() else rates
         process = workers[framework, mode]
         file = str(USER / "operator" / f"{operator}.py")
         prepared = process.ask(
@@ -74,10 +75,14 @@ def judge(workers, peaks):
         process.ask(wire.TimeCanary(), 60)  # whose own first call may compile
         call_ns = min(process.ask(wire.TimeThroughput(), 60).call_ns for _ in range(3))  # as in a sweep, its shortest
         roofs = roofs or peaks[framework, mode].at(prepared.bytes_moved, beyond=True)
-        busy = contention(Watch().sample()) is not None  # as in a sweep
-        return process.ask(wire.Finish(thorough=True, call_ns=call_ns, roofs=roofs, busy=busy), 60)
+        return process.ask(wire.Finish(thorough=True, call_ns=call_ns, roofs=roofs, busy=is_busy()), 60)
 
     return run
+
+
+def is_busy() -> bool:
+    """Whether peaks that are measured now are doubted, as in a sweep."""
+    return contention(Watch().sample()) is not None
 
 
 HAS_JAX = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")

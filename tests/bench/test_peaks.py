@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import roofs_under_load
 
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
@@ -29,6 +30,7 @@ from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Arm, Task, job
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
+from mtbench.results import limits
 from mtbench.results import record as records
 from mtbench.results.limits import limit_ns
 
@@ -395,6 +397,27 @@ def test_what_was_measured_on_a_busy_machine_is_not_kept_and_the_record_says_so(
     (record,) = measure([misbehaving("well")], brief, host=Reaching(SLOW).host).records
     assert not any(warning.startswith("roof unsure") for warning in record.warnings)
     assert store.folder.exists()
+
+
+def test_sweeps_beside_load_and_without_agree_once_the_roof_is_known(store, misbehaving, brief, measure):
+    """Beside other work a roof is unsure and not kept; measured without, it holds for later sweeps, whatever is beside them."""
+    told = []
+    for rates, busy in ((SLOW, True), (FAST, False), (SLOW, True)):
+        (record,) = measure([misbehaving("well")], brief, host=Reaching(rates, busy=busy).host).records
+        told.append((record.peak_flops_per_s, limits.sure(vars(record))))
+    assert told == [(SLOW.flops_per_s, False), (FAST.flops_per_s, True), (FAST.flops_per_s, True)]
+
+
+def test_roofs_side_by_side_agree_where_both_are_sure():
+    idle = {"products": (100.0, True), "moving": (50.0, True)}
+    beside = {"products": (40.0, False), "moving": (46.0, True)}
+    lines, agree = roofs_under_load.told(beside, idle, idle)
+    assert agree
+    assert lines[2:] == [
+        "| products | 40, -60% (unsure) | 100 | 100, +0% |",
+        "| moving | 46, -8% | 50 | 50, +0% |",
+    ]
+    assert not roofs_under_load.told(beside | {"moving": (44.0, True)}, idle, idle)[1]
 
 
 def test_what_was_kept_and_has_been_raised_is_no_younger_for_that(store, misbehaving):

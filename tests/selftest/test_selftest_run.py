@@ -149,7 +149,7 @@ def test_where_time_goes_is_what_the_records_say():
     assert cost.outside == pytest.approx(1 - 2.5 / 4)
     assert cost.controller_s == pytest.approx(0.4)
     assert cost.checks == 0
-    assert sweeps.costs([row], 4.0, {"finish": 0.6}).checks == pytest.approx(0.15)
+    assert sweeps.costs([one], 4.0, {"finish": 0.6}).checks == pytest.approx(0.15)
     assert (
         str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
     )  # 2.6 s asked, 2.5 s of it measured

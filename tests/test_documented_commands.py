@@ -41,12 +41,15 @@ NOT_RUN = {
     r"mtbench which": "measures: tests/launch/",
     r"glob\(": "hundreds of jobs; tests/launch/test_expand.py",
     r"framework\.python=|framework\.requirement=": "needs another interpreter, or makes an environment: tests/bench/",
+    r"tests/pictures\.py": "needs a browser, and somebody who looks; tests/test_pictures.py",
     r"tests/fastest\.py": "measures each form on a machine; tests/operators/test_alternatives.py",
     r"operator=relu2": "needs the two files of the example",
     r"checkpoint=FOLDER|=DIR|=NAME|\bDIR\b|<\w+>": "names a place of the reader's",
     r"llama-bench|llama\.cpp/": "another program",
     r"^slurm|^ray |sbatch|engine=|mtbench status": "needs a cluster: tests/engines/",
-    r"^mtbench completion|mtbench completion": "of the shell",
+    r"mtbench completion": "of the shell: tests/launch/test_completion.py",
+    r"^mtbench (help|version|run)\b|^mtbench$": "tests/launch/test_commands.py",
+    r"^eval ": "of the shell",
 }
 """Commands, by a pattern, that are not executed here, each with the reason."""
 

@@ -1,4 +1,4 @@
-"""What is said to run is what the code has: against the worker's own way of building, the libraries, and the README."""
+"""What is said to run is what the code has: against the worker's own way of building, the libraries, and the documentation."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from mtbench.launch.commands import app
 from mtbench.operators.base import Operator
 from mtbench.report import pages
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/support.md"
 MATRIX = support.matrix()
 
 
@@ -68,8 +68,8 @@ def test_the_worker_builds_what_is_said(one: support.Support, monkeypatch: pytes
         forms.build(framework, problem, "nonsense", None)  # type: ignore[arg-type]
 
 
-def test_the_readme_holds_the_matrix() -> None:
-    text = README.read_text()
+def test_the_documentation_holds_the_matrix() -> None:
+    text = PAGE.read_text()
     written = text.partition("<!-- support:begin -->")[2].partition("<!-- support:end -->")[0].strip()
     assert written == support.markdown(MATRIX), "renew it with: python -m mtbench list --support --format markdown"
 

@@ -24,7 +24,7 @@ from mtbench.plain import to_json
 from mtbench.results.comparison import Timing, between_sessions
 from mtbench.results.record import Record, write
 from mtbench.results.samples import blocks
-from record_builder import START, with_blocks
+from record_builder import START, with_blocks, with_samples
 
 MACHINE = {"chip": "Apple M3 Pro", "os_version": "15.5", "power_source": "mains"}
 
@@ -308,7 +308,7 @@ def test_equal_things_in_two_sessions_differ_in_their_descriptive_intervals_rare
 
 
 def _bounds(restarts: list[list[float]]) -> tuple[float, float]:
-    one = with_blocks(record("torch"), restarts)
+    one = with_samples(record("torch"), [[[round(ns)] for ns in rounds] for rounds in restarts], [])
     found = between_sessions(Timing.of(vars(one), "latency", blocks(one, "latency")))
     assert found is not None
     return found.low, found.high

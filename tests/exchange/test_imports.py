@@ -19,7 +19,7 @@ from published_files import (
 )
 
 from mtbench.errors import ConfigError
-from mtbench.exchange import presets
+from mtbench.exchange import presets, pyperf
 from mtbench.exchange.imports import import_files
 from mtbench.launch import commands
 from mtbench.launch.compose import plan_of
@@ -162,9 +162,9 @@ def test_llmfit_gives_the_extremes_of_its_runs_what_they_are_worth(tmp_path: Pat
 
 
 def test_pyperf_as_pyperf_writes_it(tmp_path: Path) -> None:
-    pyperf = pytest.importorskip("pyperf")
-    runs = [pyperf.Run([0.011, 0.012, 0.013], collect_metadata=False, metadata={"name": "sort"}) for _ in range(3)]
-    pyperf.Benchmark(runs).dump(str(tmp_path / "sort.json"))
+    theirs = pytest.importorskip("pyperf")
+    runs = [theirs.Run([0.011, 0.012, 0.013], collect_metadata=False, metadata={"name": "sort"}) for _ in range(3)]
+    theirs.Benchmark(runs).dump(str(tmp_path / "sort.json"))
     (one,) = imported(tmp_path, (tmp_path / "sort.json").read_text(), "again/sort.json")
     assert (one.operator, one.source, one.restarts, one.rounds) == ("sort", "pyperf", 3, 9)
     assert one.latency_ns == pytest.approx(12e6)
@@ -194,6 +194,16 @@ def test_a_presets_configuration_is_that_of_a_plan() -> None:
 )
 def test_published_names_of_presets(name: str, preset: str | None) -> None:
     assert presets.language_model(name, phase="decode")[0] == (preset or name)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../..", "/", "...", "x" * 300])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    told = {"name": name} | {f"{pyperf.OURS}{field}": name for field in ("framework", "dtype")}
+    benchmark = {"metadata": told, "runs": [{"values": [0.01, 0.012]}]}
+    (one,) = imported(tmp_path, json.dumps({"version": "1.0", "benchmarks": [benchmark]}), "sort.json")
+    assert one.operator == name
+    (file,) = tmp_path.rglob(record.FILE_NAME)
+    assert len(file.relative_to(tmp_path / "out").parts) == 6
 
 
 def test_importing_again_replaces(measurements: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`mtbench import`: files of other tools as records, which say where they come from and are never in a verdict."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from mtbench.errors import ConfigError
 from mtbench.exchange import ancestor, llama_bench, llmfit, pyperf
 from mtbench.exchange.published import File, Unreadable
+from mtbench.paths import folder_name
 from mtbench.results import record
 from mtbench.results.record import Record
 
@@ -74,4 +74,4 @@ def _files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 def _folder(one: Record) -> Path:
     shape = f"b{one.batch_size}_s{one.seq_len}" + ("" if one.kv_len is None else f"_k{one.kv_len}")
     parts = (one.sweep_id, one.operator, one.arm, one.dtype, f"{shape}-{one.job_id[:DIGITS]}")
-    return Path(*(re.sub(r"[^\w.+=-]+", "_", part) for part in parts))
+    return Path(*map(folder_name, parts))

@@ -21,6 +21,8 @@ LAYOUT = 1
 KEY = "mtbench"
 """Of the file's own metadata."""
 
+LONGEST_CHIP = 100  # characters of a chip's and a GPU's names in a folder's
+
 ORDER = ("sweep_id", "job_id", "finished_at")
 
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{10})\.parquet")
@@ -76,8 +78,11 @@ def contents(path: Path) -> Contents:
 
 
 def folder_name(machine: Mapping[str, Any], machine_id: str) -> str:
-    """Of a machine in `measurements/`: its chip and its identity, `apple-m4-pro-5f0c1d2e3a`."""
+    """Of a machine in `measurements/`: its chip and its identity, `apple-m4-pro-5f0c1d2e3a`; the fingerprint of an identity
+    that could lead to another folder."""
     gpus = machine.get("gpus") or []
     own = [str(gpu.get("name")) for gpu in gpus if str(machine.get("chip")) not in str(gpu.get("name"))]
     words = " ".join([str(machine.get("chip") or "machine"), *own[:1]])
-    return f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}-{machine_id}"
+    name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:LONGEST_CHIP]
+    identity = machine_id if re.fullmatch(r"[\w-]{1,64}", machine_id, re.ASCII) else plain.fingerprint(machine_id, 10)
+    return f"{name}-{identity}"

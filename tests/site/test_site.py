@@ -5,17 +5,19 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
+import polars as pl
 import pytest
 import yaml
 
 from mtbench.errors import ConfigError
-from mtbench.exchange import share
+from mtbench.exchange import package, share
 from mtbench.exchange.imports import import_files
 from mtbench.launch import commands
 from mtbench.plain import to_json
 from mtbench.report import build as build_report
+from mtbench.results.merging import merge
 from mtbench.results.private import Private
-from mtbench.results.record import write
+from mtbench.results.record import FILE_NAME, write
 from mtbench.site import build
 from record_builder import MACHINE, START, record, with_blocks
 
@@ -52,7 +54,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = next((folder / "measurements").rglob("*.parquet"))
     (good.parent / "2026-01-01-0123456789.parquet").write_bytes(good.read_bytes()[:500])
     write(record("mlx", warnings=["not steady: /home/ada/run.log"]), folder / "measurements" / "own")
-    import_files([PUBLISHED / "layers.csv", PUBLISHED / "llama_bench.json"], folder / "measurements" / "published")
+    import_files([PUBLISHED / "layers.csv", PUBLISHED / "llama_bench.json"], folder / "imported")
+    merge([folder / "imported"], folder / "measurements" / "published" / FILE_NAME)  # of two machines in one file
     return folder
 
 
@@ -98,6 +101,20 @@ def test_the_site_has_a_page_for_each_chip_and_one_across(site: Path) -> None:
     assert "9 figures of mlx_transformers_benchmark, unverified" in index
     assert "6 jobs, verified" in index
     assert "mlx" in re.sub(r"<[^>]+>", "", index.partition("Apple M3 Pro</a>")[2].partition("<dl>")[0])  # its headline
+
+
+def test_a_file_of_several_machines_is_parted(site: Path) -> None:
+    sources = [set(pl.read_csv(file)["source"].drop_nulls()) for file in (site / "chips").glob("*/results.csv")]
+    assert sorted(map(len, sources)) == [0, 0, 1, 1]
+    assert set.union(*sources) == {"mlx_transformers_benchmark", "llama-bench"}
+
+
+def test_a_machine_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
+    for name in ("..", "/", "../../elsewhere", "a/b", ""):
+        folder = tmp_path / package.folder_name({"chip": name}, name)
+        assert folder.parent.resolve() == tmp_path.resolve()
+        assert folder.resolve() != tmp_path.resolve()
+    assert package.folder_name({"chip": "M4"}, "a/b") != package.folder_name({"chip": "M4"}, "a_b")
 
 
 def test_what_is_refused_is_left_out_and_named(site: Path) -> None:

@@ -24,8 +24,9 @@ class Merged:
     problems: list[str]
 
 
-def merge(sources: Sequence[Path], out: Path) -> Merged:
-    """Writes the records below `sources`, which are folders or merged files, to the file `out`, all or nothing.
+def merge(sources: Sequence[Path], out: Path, machine_id: str | None = None) -> Merged:
+    """Writes the records below `sources`, which are folders or merged files, to the file `out`, all or nothing; those of one
+    machine where it is given.
 
     Raises ConfigError where a source does not exist, none holds a record, or `out` cannot be written.
     """
@@ -38,7 +39,8 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     files = [file for file in record.find(sources) if file != out.resolve()]
     for start in range(0, len(files), AT_ONCE):
         frame, unreadable = record.read(files[start : start + AT_ONCE])
-        frames.append(frame.drop("path"))
+        kept = frame if machine_id is None else frame.filter(pl.col("machine_id").fill_null("") == machine_id)
+        frames.append(kept.drop("path"))
         problems += unreadable
     found = pl.concat(frames) if frames else pl.DataFrame()
     if found.is_empty():

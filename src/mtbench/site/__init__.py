@@ -75,7 +75,7 @@ def build(sources: Sequence[Path], out: Path, docs: Path | None = None) -> Path:
     with published(out) as building, tempfile.TemporaryDirectory() as scratch:
         chips = _chips(read, Path(scratch), building)
         if chips:
-            build_report([_merged(read.good, Path(scratch), "all")], building / "across")
+            build_report([_merged(read.good, Path(scratch), "all", None)], building / "across")
         if docs is not None:
             shutil.copytree(docs, building / "docs")
         (building / "assets").mkdir()
@@ -136,7 +136,7 @@ def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:
         records = [one for one, _ in members]
         files = sorted({Path(path) for _, path in members})
         slug = package.folder_name(json.loads(records[0].machine), machine_id)
-        build_report([_merged(files, scratch, slug)], building / "chips" / slug)
+        build_report([_merged(files, scratch, slug, machine_id)], building / "chips" / slug)
         selftests = sorted(
             {read.selftests[path.resolve()].summary for path in files if path.resolve() in read.selftests}
         )
@@ -144,10 +144,11 @@ def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:
     return sorted(found, key=lambda one: (one.verified == 0, one.name, one.page))
 
 
-def _merged(files: Sequence[Path], scratch: Path, name: str) -> Path:
-    """A folder with one file of all records: pages then name records without the folders of whoever builds the site."""
+def _merged(files: Sequence[Path], scratch: Path, name: str, machine_id: str | None) -> Path:
+    """A folder with one file of all records, or of those of one machine: pages then name records without the folders of whoever
+    builds the site. A file of figures that others published may hold those of several machines."""
     folder = scratch / name
-    merging.merge(files, folder / record.FILE_NAME)
+    merging.merge(files, folder / record.FILE_NAME, machine_id)
     return folder
 
 

@@ -52,6 +52,18 @@ def test_each_device_dtype_and_precision_has_roofs_of_its_own(tmp_path: Path) ->
     assert len({ground.stem for ground in found}) == 4
 
 
+def test_each_gpu_of_a_host_has_roofs_of_its_own(tmp_path: Path) -> None:
+    one, two = (
+        with_limit(timed(device="gpu", device_index=index, seq_len=32 + index), 1000, 100, rate, 1e10)
+        for index, rate in ((0, 2e10), (1, 4e10))
+    )
+    found = grounds(tmp_path, one, two)
+    assert {ground.heading: ground.roofs.flops_per_s for ground in found if ground.roofs} == {
+        "gpu 0, float32": 2e10,
+        "gpu 1, float32": 4e10,
+    }
+
+
 def test_memory_has_the_roof_of_the_largest_calls_and_the_highest_one(tmp_path: Path) -> None:
     cells = ((1 << 16, 3e10), (1 << 20, 9e10), (1 << 30, 2e10))
     found = grounds(

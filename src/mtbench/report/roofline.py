@@ -17,9 +17,6 @@ from mtbench.results.format import percent
 
 Row = dict[str, Any]
 
-ALIKE = ("machine_id", "device", "dtype", "matmul_precision")
-"""The columns of what shares its roofs."""
-
 SAME_ROOF = 1.1
 """Memory roofs that differ by less are drawn as one."""
 
@@ -28,6 +25,11 @@ MANY = 2000
 
 POINT = ("label", "operator", "hollow", "intensity", "flops_per_s", "limit_fraction")
 POINT_WORDS = ("params", "shape", "work", "per_call", "limit")
+USED = (
+    "page", "params", "model", "kv_len", "dtype", "batch_size", "seq_len", "bytes_per_s", THROUGHPUT.ns, "limit_ns", "flops",
+    "peak_flops_per_s",
+)  # fmt: skip
+"""The columns of a record, beside those of POINT, that a point tells."""
 BAR_WORDS = ("text", "cells", "range", "bound")
 
 
@@ -59,20 +61,30 @@ def grounds(drawn: pl.DataFrame) -> list[Ground]:
         intensity=pl.when(pl.col("bytes_moved") > 0).then(pl.col("flops") / pl.col("bytes_moved"))
     )
     several = known["machine_id"].n_unique() > 1
+    devices = known.select("machine_id", "device", "device_index").unique()
+    numbered = set(devices.group_by("machine_id", "device").len().filter(pl.col("len") > 1).drop("len").iter_rows())
     found = []
-    for number, (_, own) in enumerate(known.sort(ALIKE).group_by(ALIKE, maintain_order=True), 1):
+    for number, (_, own) in enumerate(known.sort(limits.ALIKE).group_by(limits.ALIKE, maintain_order=True), 1):
         first = own.row(0, named=True)
         parts = [machine_name(first["machine"], first["machine_id"])] if several else []
-        parts += [first["device"], first["dtype"]] + ([] if first["matmul_precision"] == "highest" else ["TF32"])
+        parts += [_device(first, (first["machine_id"], first["device"]) in numbered), first["dtype"]]
+        parts += [] if first["matmul_precision"] == "highest" else ["TF32"]
         heading, stem = ", ".join(parts), f"roofline-{number}"
         checked = own.filter("charted")
         found.append(Ground(heading, stem, own, _roofs(own), _points(own), bars(checked)))
     return found
 
 
+def _device(row: Row, numbered: bool) -> str:
+    """`gpu`, or `gpu 1` where a machine has records of several: each has its own roofs."""
+    index = row["device_index"]
+    return f"{row['device']} {index}" if numbered and index is not None else str(row["device"])
+
+
 def bars(known: pl.DataFrame) -> pl.DataFrame:
     """The median fraction of the limit over the cells of each operator and contender, nearest operator first."""
-    bounds = pl.Series("bound", [bound(row) for row in known.iter_rows(named=True)], dtype=pl.String)
+    limited = known.select("limit_ns", "flops", "peak_flops_per_s")
+    bounds = pl.Series("bound", [bound(row) for row in limited.iter_rows(named=True)], dtype=pl.String)
     by_arm = (
         known.with_columns(bounds)
         .group_by("operator", "page", "label")
@@ -117,7 +129,7 @@ def _roofs(own: pl.DataFrame) -> Roofs | None:
 
 def _points(own: pl.DataFrame) -> pl.DataFrame:
     """One row per record that computes and moves something; without either it has no place between logarithmic axes."""
-    placed = own.filter(pl.col("intensity") > 0, pl.col("flops_per_s") > 0)
+    placed = own.filter(pl.col("intensity") > 0, pl.col("flops_per_s") > 0).select(*POINT, *USED)
     told = telling(placed) if placed.height > MANY else None
     rows = [{name: _short(row[name]) for name in POINT} | _words(row, told) for row in placed.iter_rows(named=True)]
     types: dict[str, Any] = {"hollow": pl.Boolean} | dict.fromkeys(POINT[3:], pl.Float64)

@@ -1,7 +1,7 @@
 """How long 10,000 records take: a benchmark to run by hand, `python tests/scale.py [RECORDS]`; nothing here is asserted.
 
-Builds synthetic records, each in a folder of its own, then the report, and prints processor time (user and system), memory and
-the weight of what a reader loads first.
+Builds synthetic records, each in a folder of its own, reads and compares them, builds the report, and prints processor time
+(user and system), memory and the weight of what a reader loads first.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ DTYPES = ("float32", "bfloat16")
 BATCH_SIZES = (1, 2, 4, 8, 16)
 SEQ_LENS = (32, 64, 128, 256, 512)
 
+ESTIMATES = tuple(f"{metric}{end}_ns" for metric in ("latency", "throughput") for end in ("", "_low", "_high"))
+
 
 def synthetic(count: int, restarts: int = 3, rounds: int = 8) -> Iterator[Record]:
     """So many records of as many operators as it takes; the samples of each arm and shape are drawn once."""
@@ -38,7 +40,11 @@ def synthetic(count: int, restarts: int = 3, rounds: int = 8) -> Iterator[Record
     for number in range(count):
         model, operator = models[number % len(models)], f"operator_{number // len(models) + 1:03}"
         cell = {"operator": operator, "dtype": model.dtype, "batch": model.batch_size, "length": model.seq_len}
-        yield replace(model, operator=operator, cell_id=to_json(cell), job_id=to_json(cell | {"arm": model.arm}))
+        factor = 1 + number // len(models) / 1000  # no time is told twice
+        times = {name: getattr(model, name) * factor for name in ESTIMATES}
+        yield replace(
+            model, operator=operator, cell_id=to_json(cell), job_id=to_json(cell | {"arm": model.arm}), **times
+        )
 
 
 def write(count: int, folder: Path) -> None:
@@ -50,6 +56,24 @@ def write(count: int, folder: Path) -> None:
         row = asdict(one)
         frame = pl.DataFrame({name: [row[name]] for name in schema}, schema=schema, strict=True)
         frame.write_parquet(own / records.FILE_NAME, compression="zstd")
+
+
+def timed(name: str, work: Callable[[], object]) -> None:
+    """Prints the processor time of some work, and the most memory that this process has had until its end."""
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    work()
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+    memory = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(
+        f"{name}: {user:.1f} s user, {system:.1f} s system, {wall:.1f} s in all, {memory / 2**20:.0f} MiB", flush=True
+    )
+
+
+def read(source: Path) -> None:
+    files = records.find([source])
+    for start in range(0, len(files), 500):
+        records.read(files[start : start + 500])
 
 
 def main() -> None:
@@ -66,20 +90,18 @@ def main() -> None:
         if chosen.merged:
             from mtbench.results.merging import merge
 
-            merge([source], folder / "all.parquet")
+            if not (folder / "all.parquet").exists():
+                merge([source], folder / "all.parquet")
             source = folder / "all.parquet"
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        started = time.perf_counter()
+        from mtbench import compare
+        from mtbench.compare import formats
         from mtbench.report import build
 
-        build([source], out)
-        wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-        user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
-        memory = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        print(f"report: {user:.1f} s user, {system:.1f} s system, {wall:.1f} s in all, {memory / 2**20:.0f} MiB")
+        timed("reading", lambda: read(source))
+        timed("compare", lambda: formats.as_json(compare.compare(f"{source}:torch", f"{source}:mlx")))
+        timed("report", lambda: build([source], out))
         files = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
-        page_names = ("index", "operator_001", "roofline", "job")
-        for name in page_names:
+        for name in ("index", "operator_001", "roofline", "job"):
             loaded = [
                 f"{name}.html",
                 *(f"assets/{one}" for one in ("report.js", "report.css", "vega.js", f"charts-{name}.js")),

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mtbench.report.packed import unpacked
+
 
 def charts(page: Path) -> dict[str, dict[str, Any]]:
     """The specifications of a page's charts by name, those alone that the page has a place for."""
@@ -14,6 +16,7 @@ def charts(page: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = json.loads(
         script.read_text().removeprefix("mtbenchCharts(").removesuffix(");\n")
     )
+    found = {name: unpacked(spec) for name, spec in found.items()}
     assert list(found) == re.findall(r'<div class="drawing" id="([\w.-]+)">', page.read_text())
     return found
 

@@ -13,7 +13,7 @@ from mtbench.compare import by
 from mtbench.compare.differences import Difference, differences
 from mtbench.compare.gate import gated
 from mtbench.compare.row import Row, compared
-from mtbench.compare.sides import Measured, Side, read
+from mtbench.compare.sides import Measured, Side, read, read_two
 from mtbench.errors import ConfigError, unknown
 from mtbench.results import cells, comparison
 from mtbench.results.answers.regimes import regime
@@ -58,7 +58,7 @@ def compare(
     """
     if metric not in METRICS:
         raise ConfigError(unknown("metric", metric, METRICS))
-    return compare_sides(read(a, metric), read(b, metric), metric, threshold, limit)
+    return compare_sides(*read_two(a, b, metric), metric, threshold, limit)
 
 
 def compare_sides(
@@ -67,7 +67,7 @@ def compare_sides(
     """As `compare`, of two selections that were read."""
     matched, notes = _matched(one, other)
     held = _held([*one.measured, *other.measured])
-    rows = [_row(pair, held, threshold) for pair in matched]
+    rows = compared([_row(pair, held) for pair in matched], threshold)
     if not any(row.comparison for row in rows) and all(_both_ok(row) for row in rows if row.a and row.b):
         raise ConfigError(f"No cell has a {metric} time on both sides.")
     return table(one, other, metric, rows, notes, limit)
@@ -111,11 +111,11 @@ def _held(measured: Iterable[Measured]) -> dict[str, Held]:
     return {cell: cells.held([vars(one.record) for one in members]) for cell, members in found.items()}
 
 
-def _row(pair: tuple[Measured | None, Measured | None], held: dict[str, Held], threshold: float | None) -> Row:
+def _row(pair: tuple[Measured | None, Measured | None], held: dict[str, Held]) -> Row:
     a, b = pair
     cell = next(side.record.cell_id for side in pair if side is not None)
     names = (None if a is None else a.record.arm), (None if b is None else b.record.arm)
-    return Row(a, b, held[cell], names, compared(a, b, threshold))
+    return Row(a, b, held[cell], names)
 
 
 def _matched(a: Side, b: Side) -> tuple[list[tuple[Measured | None, Measured | None]], list[str]]:

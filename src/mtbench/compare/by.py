@@ -46,14 +46,14 @@ def rows(measured: Sequence[Measured], axis: str, threshold: float | None) -> tu
         if value is not None:
             alike.setdefault(_rest(one.record, axis), {})[value] = one
     found = [
-        _row(by_value[values[0]], by_value[value], axis, (values[0], value), threshold)
+        _row(by_value[values[0]], by_value[value], axis, (values[0], value))
         for by_value in alike.values()
         for value in values[1:]
         if values[0] in by_value and value in by_value
     ]
     if not found:
         raise ConfigError(f"No two records differ in {axis} alone.")
-    return found, values
+    return compared(found, threshold), values
 
 
 def axes(records: Iterable[Record]) -> list[str]:
@@ -66,10 +66,10 @@ def axes(records: Iterable[Record]) -> list[str]:
     ]
 
 
-def _row(a: Measured, b: Measured, axis: str, values: tuple[str, str], threshold: float | None) -> Row:
+def _row(a: Measured, b: Measured, axis: str, values: tuple[str, str]) -> Row:
     arm = _arm(a.record, axis)
     names = (values[0], values[1]) if axis == "framework" else (f"{arm}: {values[0]}", values[1])
-    return Row(a, b, _held(a.record, axis), names, compared(a, b, threshold))
+    return Row(a, b, _held(a.record, axis), names)
 
 
 def _arm(record: Record, axis: str) -> str:

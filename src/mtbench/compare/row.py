@@ -1,6 +1,7 @@
 """One line of a comparison: one arm, or a pair of arms, in one cell."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mtbench.compare.sides import Measured
 from mtbench.results import comparison
@@ -47,8 +48,12 @@ class Row:
         return "not compared" if self.comparison is None else self.comparison.verdict
 
 
-def compared(a: Measured | None, b: Measured | None, threshold: float | None) -> Comparison | None:
-    """The two by the rule of every display; None where one of them has no time."""
-    if a is None or b is None or a.timing is None or b.timing is None:
-        return None
-    return comparison.against(a.timing, b.timing, threshold)
+def compared(rows: Sequence[Row], threshold: float | None) -> list[Row]:
+    """The rows, each with its two sides compared by the rule of every display, where both have a time."""
+    timed = [
+        (row.a.timing, row.b.timing) if row.a and row.b and row.a.timing and row.b.timing else None for row in rows
+    ]
+    found = iter(comparison.against_all([pair for pair in timed if pair is not None], threshold))
+    return [
+        row if pair is None else replace(row, comparison=next(found)) for row, pair in zip(rows, timed, strict=True)
+    ]

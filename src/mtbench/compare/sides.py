@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import ConfigError, unknown
 from mtbench.results import record, samples
 from mtbench.results.comparison import Timing
+from mtbench.results.memory import uncollected
 from mtbench.results.record import Record
 from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
 
-_FILES_AT_ONCE = 100
+_FILES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class Side:
     def arms(self) -> list[str]:
         return sorted({one.record.arm for one in self.measured})
 
+    def of_arm(self, text: str, arm: str | None) -> "Side":
+        """The records of one arm, or all; `text` is what a comparison calls them. Raises ConfigError where there is no such
+        arm."""
+        if arm is None:
+            return replace(self, text=text)
+        if arm not in self.arms:
+            raise ConfigError(f"{self.folder}: {unknown('arm', arm, self.arms)}")
+        return replace(self, text=text, arm=arm, measured=[one for one in self.measured if one.record.arm == arm])
+
 
 def read(text: str, metric: str) -> Side:
     """Reads the records that `FOLDER` or `FOLDER:ARM` means, recursively.
@@ -69,6 +79,15 @@ def read(text: str, metric: str) -> Side:
     """
     folder, arm = _split(text)
     return of([folder], text, arm, metric)
+
+
+def read_two(a: str, b: str, metric: str) -> tuple[Side, Side]:
+    """`read` of two selections; a folder that both name is read once."""
+    (folder, arm), (other_folder, other_arm) = _split(a), _split(b)
+    with uncollected():
+        one = of([folder], a, None, metric)
+        other = one if other_folder == folder else of([other_folder], b, None, metric)
+    return one.of_arm(a, arm), other.of_arm(b, other_arm)
 
 
 def of(folders: Sequence[Path], text: str, arm: str | None, metric: str) -> Side:
@@ -85,12 +104,7 @@ def of(folders: Sequence[Path], text: str, arm: str | None, metric: str) -> Side
     where = ", ".join(map(str, folders))
     if not measured:
         raise ConfigError(problems[0] if problems else f"No records under {where}.")
-    side = Side(text, folders[0], arm, measured, problems)
-    if arm is None:
-        return side
-    if arm not in side.arms:
-        raise ConfigError(f"{where}: {unknown('arm', arm, side.arms)}")
-    return Side(text, folders[0], arm, [one for one in measured if one.record.arm == arm], problems)
+    return Side(text, folders[0], None, measured, problems).of_arm(text, arm)
 
 
 def _split(text: str) -> tuple[Path, str | None]:

@@ -26,12 +26,14 @@ from mtbench.report import front, history, jobs, pages, rows, tables
 from mtbench.report.charts import Chart, theme
 from mtbench.report.contents import Contents, Operator, contents, where
 from mtbench.report.history import History
+from mtbench.report.packed import packed
 from mtbench.report.publish import published
 from mtbench.report.tables import LATENCY, METRICS, Tables
 from mtbench.results import selftest as outcome
 from mtbench.results.answers import sentences
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
 from mtbench.results.format import CONFIDENCE, percent
+from mtbench.results.memory import uncollected
 from mtbench.results.version import __version__
 
 FORMATS = ("svg", "png")
@@ -57,6 +59,11 @@ def build(folders: Sequence[Path], out: Path, chart_format: str | None = None, p
     """
     if chart_format is not None and chart_format not in FORMATS:
         raise ConfigError(unknown("chart format", chart_format, FORMATS))
+    with uncollected():
+        return _build(folders, out, chart_format, pictures)
+
+
+def _build(folders: Sequence[Path], out: Path, chart_format: str | None, pictures: bool) -> Path:
     read = tables.load(folders)
     selftests, unreadable = outcome.newest(folders)
     read.problems.extend(tables.relative(problem, folders) for problem in unreadable)
@@ -159,7 +166,7 @@ def _write_pages(
 
 
 def _specs(charts: Sequence[Chart]) -> dict[str, Any]:
-    return {chart.name: chart.spec for chart in charts}
+    return {chart.name: packed(chart.spec) for chart in charts}
 
 
 def _job_table(first: Sequence[Markup], records: pl.DataFrame, stems: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -133,6 +134,7 @@ def _by_mode(contender: Contender) -> tuple[bool, bool, str]:
     return mode != "eager", mode != "compiled", mode
 
 
+@lru_cache(maxsize=1024)
 def machine_name(machine: str | None, machine_id: str | None) -> str:
     """A machine in words: its chip, or failing that the beginning of its identity."""
     chip = json.loads(machine or "{}").get("chip")

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtbench.report.tables import Tables
-from mtbench.results import samples
+from mtbench.report.tables import LATENCY, Tables
 from mtbench.results.answers import BITS, COMPILE, FASTEST, PRECISION, Answer, Answers, Measured, answers, sentences
 from mtbench.results.answers.contests import Contest, Form, Group, Round, told_params
 from mtbench.results.answers.regimes import REGIMES
@@ -33,7 +32,7 @@ class Card:
 
 def answered(read: Tables) -> Answers:
     """What the records of a report answer."""
-    blocks = samples.by_row(read.blocks.filter(metric="latency"))
+    blocks = read.blocks_by_row[LATENCY.name]
     rows = read.records.to_dicts()
     folders = {row["sweep_id"]: folder for row in rows if (folder := _sweep_folder(row)) is not None}
     timed = [Measured(row, Timing.of(row, "latency", blocks.get(row["row"], {}))) for row in rows]

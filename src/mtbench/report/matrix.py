@@ -10,11 +10,15 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.charts.ratio import rows
-from mtbench.report.tables import ALL_DTYPES, Metric
+from mtbench.report.tables import ALL_DTYPES, SPEEDS, Metric
 from mtbench.report.views import SectionView
 from mtbench.results import format
 
 Row = dict[str, Any]
+
+
+USED = ("row", "dtype", "status", "reason", "charted", "hollow", "finished_at", *SPEEDS, "confidence")
+"""The columns of a record, beside those of its cell, that an entry tells."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def reasons(records: pl.DataFrame) -> list[Reason]:
 def _newest(records: pl.DataFrame) -> pl.DataFrame:
     """Of each contender in each cell the record that counts, else the newest."""
     place = ["held_dtype", "batch_size", "seq_len", "label"]
-    ordered = records.sort(pl.col("charted") | pl.col("hollow"), "finished_at", "row", nulls_last=False)
+    ordered = records.select(*place, *USED).sort(
+        pl.col("charted") | pl.col("hollow"), "finished_at", "row", nulls_last=False
+    )
     return ordered.unique(place, keep="last", maintain_order=True)
 
 

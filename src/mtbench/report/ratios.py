@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.tables import CELL, MACHINE, SECTION, Metric, Tables
-from mtbench.results import certainty, comparison, samples
+from mtbench.results import certainty, comparison
 from mtbench.results.comparison import Timing
 from mtbench.results.verdicts import Comparison
 
@@ -48,7 +48,7 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     Of several records of a contender in a cell, those of the newest sweep that measured both are compared. Verdicts hold
     after the correction over the cells of one pair in one section, which is the table that a heatmap shows.
     """
-    blocks = samples.by_row(tables.blocks.filter(metric=metric.name))
+    blocks = tables.blocks_by_row[metric.name]
     identities: list[tuple[Any, ...]] = []
     families: list[object] = []
     pairs: list[tuple[Timing, Timing]] = []

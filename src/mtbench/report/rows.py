@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from mtbench.report.arms import Style
 from mtbench.report.pages import as_yaml, script_json, summary
-from mtbench.report.tables import METRICS, parameters, telling
+from mtbench.report.tables import METRICS, SPEEDS, parameters, telling
 from mtbench.results import format
 
 Row = dict[str, Any]
@@ -24,6 +24,14 @@ IN_A_PAGE = 200
 
 MOST_TEXTS = 10
 """Reason and warnings in a row: a hundred long ones, as a foreign record may have, would be megabytes of the first page."""
+
+
+USED = (
+    "row", "page", "label", "operator", "dtype", "batch_size", "seq_len", "params", "model", "kv_len", "status", "repeated",
+    "converged", *SPEEDS, "confidence", "limit_fraction", "tokens_per_s", "time_to_first_token_ns", "first_call_ns",
+    "peak_bytes", "reason", "warnings",
+)  # fmt: skip
+"""The columns that a row shows: a record has a hundred more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ HEADINGS = (
 def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> list[Markup]:
     """The rows of an operator's records, in their order; `page` is its file."""
     told = telling(records)
-    return [_row(row, told[row["page"]], page, styles) for row in records.iter_rows(named=True)]
+    return [_row(row, told[row["page"]], page, styles) for row in records.select(USED).iter_rows(named=True)]
 
 
 def columns(records: pl.DataFrame) -> str:

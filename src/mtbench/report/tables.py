@@ -5,9 +5,9 @@ Samples are most of a record, so they are reduced to one number per block while 
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,11 @@ class Tables:
         """Those, and unverified ones, which are drawn hollow beside them and take part in no comparison."""
         return self.records.filter(pl.col("charted") | pl.col("hollow"))
 
+    @cached_property
+    def blocks_by_row(self) -> dict[str, Mapping[int, samples.Blocks]]:
+        """The blocks of each record, by metric."""
+        return {metric.name: samples.by_row(self.blocks.filter(metric=metric.name)) for metric in METRICS}
+
 
 def load(folders: Sequence[Path]) -> Tables:
     """Reads every record below these folders. Raises ConfigError where a folder does not exist or none holds a record."""
@@ -172,12 +177,12 @@ def parameters(row: dict[str, Any]) -> dict[str, Any]:
 
     The model's name stands for its configuration where that is a parameter as a whole.
     """
-    return _parameters(row["params"], row)
+    return dict(_parameters(row["params"], row["model"], row["kv_len"]))
 
 
 def held_parameters(section: dict[str, Any]) -> dict[str, Any]:
     """Likewise of a section: what is held equal in it."""
-    return _parameters(section["held_params"], section)
+    return dict(_parameters(section["held_params"], section["model"], section["kv_len"]))
 
 
 def telling(records: pl.DataFrame) -> dict[str, list[str]]:
@@ -189,9 +194,10 @@ def telling(records: pl.DataFrame) -> dict[str, list[str]]:
     }
 
 
-def _parameters(params: str, row: dict[str, Any]) -> dict[str, Any]:
-    found = cells.named(dict(json.loads(params)), row["model"])
-    return found if row["kv_len"] is None else found | {"kv_len": row["kv_len"]}
+@lru_cache(maxsize=4096)
+def _parameters(params: str, model: str | None, kv_len: int | None) -> dict[str, Any]:
+    found = cells.named(dict(json.loads(params)), model)
+    return found if kv_len is None else found | {"kv_len": kv_len}
 
 
 def shape(row: dict[str, Any]) -> str:

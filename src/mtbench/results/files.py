@@ -19,21 +19,29 @@ def find(sources: Iterable[Path]) -> list[Path]:
 
     A folder that cannot be listed is among them, so that `read` says so.
     """
-    found: set[Path] = set()
+    found: set[str] = set()
     for source in sources:
+        pending, seen = [os.path.realpath(source)], set()
         if not source.is_dir():
-            found.add(source.resolve())
-            continue
-        seen: set[str] = set()  # a link may lead back up
-        for folder, below, files in os.walk(source, followlinks=True, onerror=lambda e: found.add(Path(e.filename))):
-            real = os.path.realpath(folder)
-            if real in seen:
-                below.clear()
+            found.add(pending.pop())
+        while pending:
+            folder = pending.pop()
+            if folder in seen:  # a link may lead back up
                 continue
-            seen.add(real)
-            if FILE_NAME in files:
-                found.add(Path(real, FILE_NAME).resolve())
-    return sorted(found)
+            seen.add(folder)
+            try:
+                with os.scandir(folder) as listed:
+                    entries = list(listed)
+            except OSError:
+                found.add(folder)
+                continue
+            for entry in entries:
+                real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                if entry.is_dir():
+                    pending.append(real)
+                elif entry.name == FILE_NAME:
+                    found.add(real)
+    return sorted(map(Path, found))
 
 
 def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
@@ -77,20 +85,23 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
             glob=False,  # a folder may be called run[1]
         ).collect()
 
-    nothing = pl.DataFrame(schema={**schema, "path": pl.String})
     # Of flipped bytes Polars may also panic, which is no PolarsError.
     broken = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-    try:
-        return (read(good) if good else nothing), problems
-    except broken:
-        frames = [nothing]
-        for path in good:
-            try:
-                frames.append(read([path]))
-            except broken as error:
+
+    def read_what_can_be(sources: list[Path]) -> list[pl.DataFrame]:
+        """Together, which is fast; by halves where one is broken, so that it alone is left out."""
+        try:
+            return [read(sources)] if sources else []
+        except broken as error:
+            if len(sources) == 1:
                 first = next(iter(str(error).splitlines()), type(error).__name__)
-                problems.append(f"{path}: left out, not a readable record ({first[:200]})")
-        return pl.concat(frames), problems
+                problems.append(f"{sources[0]}: left out, not a readable record ({first[:200]})")
+                return []
+        half = len(sources) // 2
+        return [*read_what_can_be(sources[:half]), *read_what_can_be(sources[half:])]
+
+    nothing = pl.DataFrame(schema={**schema, "path": pl.String})
+    return pl.concat([nothing, *read_what_can_be(good)]), problems
 
 
 def _unfit(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from mtbench.plain import to_json
@@ -15,6 +16,9 @@ _SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 CONFIDENCE = 0.95
 """Of every interval that does not name its own."""
 
+MANY = 1 << 16
+"""Texts that are kept: a report says the same time of a job in its matrix, its chart, its row and on its own page."""
+
 NOTHING = "–"
 """What stands where nothing was measured."""
 
@@ -25,6 +29,7 @@ OPEN_BOUND = 100
 """A bound of a ratio that is so many times away from it says no more than that there is none."""
 
 
+@lru_cache(MANY)
 def duration(ns: float | None) -> str:
     """Nanoseconds in the unit that fits: `41.2 µs`."""
     return _scaled(ns, _TIMES)
@@ -39,6 +44,7 @@ def durations(ns: Sequence[float]) -> str:
     return f"{', '.join([f'{one / scale:.{decimals}f}' for one in ns])} {unit}"
 
 
+@lru_cache(MANY)
 def interval(ns: float | None, low_ns: float | None, high_ns: float | None, confidence: float | None = None) -> str:
     """A time with its bounds in the same unit and to the same decimals, and its confidence where that is low:
     `41.2 µs [40.9, 41.7]`."""
@@ -85,6 +91,7 @@ def span(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+@lru_cache(MANY)
 def percent(fraction: float | None, digits: int = 2) -> str:
     """A fraction in per cent, to so many significant digits or whole per cents: `104 %`, `7.1 %`, `0.032 %`."""
     if fraction is None:
@@ -92,7 +99,7 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     value = 100 * fraction
     if value == 0 or not math.isfinite(value):
         return f"{value:g} %"
-    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))  # 9.96 counts as 10
+    exponent = _exponent(value, digits)
     text = f"{value:.{max(0, digits - 1 - exponent)}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
@@ -140,7 +147,8 @@ def significant(value: float) -> str:
     """Three significant digits, without an exponent and without trailing zeros that say nothing."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    return f"{float(f'{value:.2e}'):.{_decimals(value)}f}"  # rounded first: 0.9996 is 1.00
+    text = f"{value:.2e}"  # rounded first: 0.9996 is 1.00
+    return f"{float(text):.{max(0, 2 - int(text.partition('e')[2]))}f}"
 
 
 def time_unit(ns: float) -> tuple[float, str]:
@@ -177,9 +185,12 @@ def one_line(message: str) -> str:
 
 def _decimals(value: float) -> int:
     """Decimals that show three significant digits of a value."""
-    if value == 0 or not math.isfinite(value):
-        return 0
-    return max(0, 2 - math.floor(math.log10(float(f"{abs(value):.2e}"))))  # 9.996 counts as 10.0
+    return 0 if value == 0 or not math.isfinite(value) else max(0, 2 - _exponent(value, 3))
+
+
+def _exponent(value: float, digits: int) -> int:
+    """The power of ten of a value that is rounded to so many digits: 9.996 counts as 10.0."""
+    return int(f"{value:.{digits - 1}e}".partition("e")[2])
 
 
 def _decimals_beside(value: float, other: float, least: int) -> int:
@@ -189,7 +200,11 @@ def _decimals_beside(value: float, other: float, least: int) -> int:
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
     # 999.6 is written as 1000 with three digits, so it belongs to the next unit.
-    return next((unit for unit in units if abs(value) >= 0.9995 * unit[0]), units[-1])
+    value = abs(value)
+    for unit in units:
+        if value >= 0.9995 * unit[0]:
+            return unit
+    return units[-1]
 
 
 def _scaled(value: float | None, units: tuple[tuple[float, str], ...], suffix: str = "") -> str:

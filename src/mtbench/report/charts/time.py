@@ -22,7 +22,7 @@ from mtbench.report.charts._spec import (
     tooltip,
     with_rows,
 )
-from mtbench.report.tables import ALL_DTYPES, LATENCY, THROUGHPUT, Metric, shape
+from mtbench.report.tables import ALL_DTYPES, LATENCY, SPEEDS, THROUGHPUT, Metric, shape
 from mtbench.report.views import SectionView
 from mtbench.results import format
 from mtbench.results.limits import per_second
@@ -52,6 +52,13 @@ TOOLTIP = {
     "versions": "versions",
     "machine": "machine",
 }
+USED = (
+    "label", "hollow", "batch_size", "seq_len", "kv_len", "dtype", "held_dtype", *SPEEDS, "confidence", "flops", "bytes_moved",
+    "tokens", "rounds", "restarts", "status", "converged", "framework", "library_version", "mtbench_version", "machine",
+    "machine_id", "device", "device_kind", "device_name",
+)  # fmt: skip
+"""The columns of a record that a point tells."""
+
 _POINT: dict[str, Any] = {
     "label": pl.String,
     "hollow": pl.Boolean,
@@ -76,7 +83,7 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
 
 def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     """One row per contender and cell that has this metric. Takes charted and hollow records only."""
-    timed = charted.filter(pl.col(metric.ns).is_not_null())
+    timed = charted.filter(pl.col(metric.ns).is_not_null()).select(USED)
     found = [
         {name: row[name] for name in ("label", "hollow", "batch_size", "seq_len")}
         | {"dtype": row["held_dtype"] or ALL_DTYPES}

@@ -10,7 +10,19 @@
   const views = new Map(); // figure -> what vega-embed returned
   const MANY = 2000; // marks that a browser draws quickly as elements; more are painted
 
-  window.mtbenchCharts = (found) => Object.assign(specs, found);
+  // Rows come a column at a time, and each text once (mtbench.report.packed).
+  function unpacked(found) {
+    if (Array.isArray(found)) return found;
+    const columns = Object.entries(found).map(([name, column]) =>
+      [name, Array.isArray(column) ? column : column.at.map((place) => column.texts[place])]);
+    return columns[0][1].map((_, row) => Object.fromEntries(columns.map(([name, values]) => [name, values[row]])));
+  }
+  window.mtbenchCharts = (found) => {
+    for (const [name, spec] of Object.entries(found)) {
+      for (const [data, rows] of Object.entries(spec.datasets || {})) spec.datasets[data] = unpacked(rows);
+      specs[name] = spec;
+    }
+  };
 
   // What is chosen, as #anchor&name=value: a page that is opened from a folder may change no other part of its address.
 

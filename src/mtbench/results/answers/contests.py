@@ -5,9 +5,9 @@ So float32 and bfloat16 never mix, and neither do decode and prefill, nor two ma
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from mtbench.plain import to_json
@@ -187,19 +187,27 @@ def rounds(measured: Sequence[Measured], group_by: Callable[[Row], Group] | None
             forms.setdefault(names[_identity(one.row)], []).append(one)
         elif one.row["status"] not in ("ok", "interrupted"):
             failed.setdefault(group, []).append(one.row)
-    return [
-        Round(group, _contests(group, shapes), failed.get(group, []))
-        for group, shapes in sorted(groups.items(), key=lambda each: each[0].place)
-    ]
+    ordered = sorted(groups, key=lambda group: group.place)
+    contests = _contests({group: groups[group] for group in ordered})
+    return [Round(group, contests[group], failed.get(group, [])) for group in ordered]
 
 
 def group_of(row: Row) -> Group:
     """Where a record belongs."""
-    params = json.loads(row["params"])
-    kept = {name: value for name, value in named(params, row["model"]).items() if name not in ("model", *PHASE)}
-    machine = json.loads(row["machine"] or "{}").get("chip") or f"machine {(row['machine_id'] or 'unknown')[:6]}"
-    identity = (row["machine_id"] or "", str(machine), regime(row), row["operator"], row["model"])
-    return Group(*identity, to_json(kept), row["dtype"])
+    machine = _machine_name(row["machine"], row["machine_id"])
+    identity = (row["machine_id"] or "", machine, regime(row), row["operator"], row["model"])
+    return Group(*identity, _kept_params(row["params"], row["model"]), row["dtype"])
+
+
+@lru_cache(maxsize=1024)
+def _machine_name(machine: str | None, machine_id: str | None) -> str:
+    return str(json.loads(machine or "{}").get("chip") or f"machine {(machine_id or 'unknown')[:6]}")
+
+
+@lru_cache(maxsize=1024)
+def _kept_params(params: str, model: str | None) -> str:
+    told = named(json.loads(params), model)
+    return to_json({name: value for name, value in told.items() if name not in ("model", *PHASE)})
 
 
 def told_params(groups: Iterable[Group]) -> dict[str, list[str]]:
@@ -233,20 +241,25 @@ def _age(one: Measured) -> tuple[bool, Any]:
     return finished is not None, finished
 
 
-def _contests(group: Group, shapes: Mapping[Shape, Mapping[str, Sequence[Measured]]]) -> list[Contest]:
-    drawn: list[tuple[Shape, Form, list[Form]]] = []
-    for shape, by_name in sorted(shapes.items(), key=lambda each: (each[0][:2], each[0][2] or 0)):
-        forms = sorted((_form(name, found) for name, found in by_name.items()), key=lambda form: form.ns)
-        if forms:
-            drawn.append((shape, _chosen_from(forms)[0], forms))
-    pairs = [(index, form) for index, (_, winner, forms) in enumerate(drawn) for form in forms if form is not winner]
-    found = comparison.judged((group, _against(drawn[index][1], form)) for index, form in pairs)
+def _contests(
+    groups: Mapping[Group, Mapping[Shape, Mapping[str, Sequence[Measured]]]],
+) -> dict[Group, list[Contest]]:
+    """The contests of every group; all that are set against winners are compared at once, since each alone takes long."""
+    drawn: list[tuple[Group, Shape, Form, list[Form]]] = []
+    for group, shapes in groups.items():
+        for shape, by_name in sorted(shapes.items(), key=lambda each: (each[0][:2], each[0][2] or 0)):
+            forms = sorted((_form(name, found) for name, found in by_name.items()), key=lambda form: form.ns)
+            if forms:
+                drawn.append((group, shape, _chosen_from(forms)[0], forms))
+    pairs = [(index, form) for index, (*_, winner, forms) in enumerate(drawn) for form in forms if form is not winner]
+    found = compared((drawn[index][0], drawn[index][2], form) for index, form in pairs)
     over: list[dict[str, Comparison]] = [{} for _ in drawn]
     for (index, form), one in zip(pairs, found, strict=True):
         over[index][form.name] = one
-    return [
-        Contest(group, shape, winner, tuple(forms), over[index]) for index, (shape, winner, forms) in enumerate(drawn)
-    ]
+    contests: dict[Group, list[Contest]] = {group: [] for group in groups}
+    for (group, shape, winner, forms), beaten in zip(drawn, over, strict=True):
+        contests[group].append(Contest(group, shape, winner, tuple(forms), beaten))
+    return contests
 
 
 def _chosen_from(forms: Sequence[Form]) -> Sequence[Form]:
@@ -261,14 +274,12 @@ def _form(name: str, found: Sequence[Measured]) -> Form:
     return Form(name, row["framework"], row["mode"] not in ("eager", None), row, timings)
 
 
-def _against(a: Form, b: Form) -> Comparison:
-    """B's time over A's, of their newest interleaved measurements."""
-    return comparison.against(*comparison.newest_pair(a.timings, b.timings))
-
-
-def pair(a: Form, b: Form) -> Comparison:
-    """B's time over A's, not yet corrected for what else is compared."""
-    return _against(a, b)
+def compared(pairs: Iterable[tuple[Hashable, Form, Form]]) -> list[Comparison]:
+    """B's time over A's of each (family, A, B), by their newest interleaved measurements. The verdicts of a family are
+    corrected together."""
+    pairs = list(pairs)
+    found = comparison.against_all([comparison.newest_pair(a.timings, b.timings) for _, a, b in pairs])
+    return comparison.judged(zip((family for family, _, _ in pairs), found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -302,7 +313,7 @@ def duels(found: Iterable[Round]) -> list[Duel]:
         if other != reference and reference in contest.chosen_from
     ]
     left = [(group, a, b) for group, contest, a, b in drawn if contest.winner not in (a, b)]
-    others = iter(comparison.judged((group, _against(a, b)) for group, a, b in left))
+    others = iter(compared(left))
     made = []
     for group, contest, a, b in drawn:
         if contest.winner is a:

@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any
 
 from mtbench.plain import to_json
-from mtbench.results import comparison, limits
+from mtbench.results import limits
 from mtbench.results.answers import stored_weights
-from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, pair
+from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, compared
 from mtbench.results.certainty import Certainty, certainty
 from mtbench.results.verdicts import Comparison
 
@@ -50,11 +50,25 @@ class Change:
     steps: tuple[Step, ...]
 
 
+Pairs = list[tuple[Shape, Form, Form]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A change before its forms are compared: all are compared at once, since each alone takes long."""
+
+    group: Group
+    library: str
+    what: str
+    than: str
+    pairs: Pairs
+
+
 def compiling(rounds: Iterable[Round]) -> list[Change]:
     """Each library's fastest compiled form against its fastest eager one, in each group that has both."""
     found = []
     for one in rounds:
-        by_library: dict[str, list[tuple[Shape, Form, Form]]] = {}
+        by_library: dict[str, Pairs] = {}
         for contest in one.contests:
             for library in contest.libraries:
                 forms = [form for form in contest.forms if form.library == library]
@@ -63,8 +77,8 @@ def compiling(rounds: Iterable[Round]) -> list[Change]:
                 if eager is not None and compiled is not None:
                     by_library.setdefault(library, []).append((contest.shape, eager, compiled))
         for library, pairs in sorted(by_library.items()):
-            found.append(Change(one.group, library, "compiled", "eager", _steps((one.group, library), pairs)))
-    return found
+            found.append(_Asked(one.group, library, "compiled", "eager", pairs))
+    return _answered(found)
 
 
 def precisions(rounds: Sequence[Round]) -> list[Change]:
@@ -77,11 +91,11 @@ def precisions(rounds: Sequence[Round]) -> list[Change]:
     for dtypes in by_work.values():
         full = dtypes.get(FULL)
         others = [one for dtype, one in dtypes.items() if dtype != FULL]
-        found += [change for one in others if full is not None for change in _changes(full, one, one.group.dtype, FULL)]
-    return [*found, *_bits(rounds), *_weights(rounds)]
+        found += [asked for one in others if full is not None for asked in _changes(full, one, one.group.dtype, FULL)]
+    return _answered([*found, *_bits(rounds), *_weights(rounds)])
 
 
-def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
+def _bits(rounds: Sequence[Round]) -> Iterator[_Asked]:
     plain = {_product(one.group): one for one in rounds if one.group.operator == PLAIN_PRODUCT}
     for one in rounds:
         if one.group.operator == QUANTISED:
@@ -94,7 +108,7 @@ def _bits(rounds: Sequence[Round]) -> Iterator[Change]:
                 yield from _changes(usual, one, what, f"plain {usual.group.dtype}")
 
 
-def _weights(rounds: Sequence[Round]) -> Iterator[Change]:
+def _weights(rounds: Sequence[Round]) -> Iterator[_Asked]:
     """Of whole models: each library's quantised weights against its own in the dtype."""
     by_work: dict[Group, list[tuple[str, Round]]] = {}
     for one in rounds:
@@ -114,9 +128,9 @@ def _product(group: Group) -> Group:
     return replace(group, operator=PLAIN_PRODUCT, params=to_json(params))
 
 
-def _changes(before: Round, after: Round, what: str, than: str) -> Iterator[Change]:
+def _changes(before: Round, after: Round, what: str, than: str) -> Iterator[_Asked]:
     ours = {contest.shape: contest for contest in before.contests}
-    by_library: dict[str, list[tuple[Shape, Form, Form]]] = {}
+    by_library: dict[str, Pairs] = {}
     for contest in after.contests:
         usual = ours.get(contest.shape)
         for library in contest.chosen_from:
@@ -124,12 +138,18 @@ def _changes(before: Round, after: Round, what: str, than: str) -> Iterator[Chan
                 pairs = by_library.setdefault(library, [])
                 pairs.append((contest.shape, usual.best(library), contest.best(library)))
     for library, pairs in sorted(by_library.items()):
-        yield Change(after.group, library, what, than, _steps((after.group, library, what), pairs))
+        yield _Asked(after.group, library, what, than, pairs)
 
 
-def _steps(family: Any, pairs: Sequence[tuple[Shape, Form, Form]]) -> tuple[Step, ...]:
-    judged = comparison.judged((family, pair(before, after)) for _, before, after in pairs)
-    return tuple(Step(*each, one) for each, one in zip(pairs, judged, strict=True))
+def _answered(asked: Sequence[_Asked]) -> list[Change]:
+    """The changes with their comparisons; those of one change are a family."""
+    judged = iter(
+        compared((number, before, after) for number, one in enumerate(asked) for _, before, after in one.pairs)
+    )
+    return [
+        Change(one.group, one.library, one.what, one.than, tuple(Step(*pair, next(judged)) for pair in one.pairs))
+        for one in asked
+    ]
 
 
 @dataclass(frozen=True)

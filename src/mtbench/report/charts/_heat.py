@@ -7,6 +7,9 @@ import polars as pl
 from mtbench.report.charts._spec import Spec, channel, tooltip
 
 REACH = 2  # octaves to either side of 1: a colour means the same ratio in every chart, and beyond 4x all are alike
+NOT_PROVED = 0.22
+"""How strongly a cell is coloured whose ratio no verdict stands for."""
+
 RATIO_LABEL = f"format(pow(2, datum.value), '.3~r') + 'x' + (abs(datum.value) < {REACH} ? '' : ' and beyond')"
 
 _TOOLTIP = {
@@ -37,12 +40,14 @@ def layers(cells: pl.DataFrame, rule: str, note: str, **axes: Any) -> list[Spec]
         },
     )
     # On a strong fill the page's own ink is not readable.
-    ink = {"condition": [{"test": f"abs(datum.log2_ratio) > {0.75 * REACH}", "value": "white"}]}
+    proved = "datum.verdict === 'faster' || datum.verdict === 'slower'"
+    ink = {"condition": [{"test": f"abs(datum.log2_ratio) > {0.75 * REACH} && ({proved})", "value": "white"}]}
+    strength = {"condition": [{"test": proved, "value": 1}], "value": NOT_PROVED}
     chosen = [{"filter": rule}, {"calculate": "log(datum.ratio) / LN2", "as": "log2_ratio"}]
     # The number covers its cell, so it tells the same as the cell where a pointer or a finger meets it.
     words = {"tooltip": tooltip(cells, _TOOLTIP)}
     marks: list[tuple[Spec, Spec]] = [
-        ({"type": "rect"}, words | {"color": fill}),
+        ({"type": "rect"}, words | {"color": fill, "opacity": strength}),
         (
             {"type": "text", "dy": -6, "fontSize": 12, "fontWeight": 600},
             words | {"text": channel("ratio_text", "nominal"), "color": ink},

@@ -33,7 +33,7 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
     order = bars["operator"].unique(maintain_order=True).to_list()
     ends = [10.0 ** math.floor(math.log10(min(bars["low"]) * 0.9)), max(1.0, *bars["high"]) * 1.15]
     decades = [10.0**power for power in range(math.floor(math.log10(ends[0])), 1)]
-    title = "part of the limit reached: the dot is the median over cells, the line spans all of them"
+    title = "part of the limit reached"
     y = channel("operator", "nominal", title=None, sort=order, axis=flat(labelLimit=170, grid=True))
     names = legend(styles, PAGE_WIDTH - 300)
     colour = by_contender(styles, [style.colour for style in styles], names)
@@ -57,7 +57,10 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         },
     ]
     heading = f"Distance from the limit, {view.ground.heading}"
-    text = f"Nearest operator first; 100 % is what the measured roofs allow. {view.where}"
+    text = (
+        "Nearest operator first; 100 % is what the measured roofs allow. A dot is the median over cells, its line spans all of "
+        f"them. {view.where}"
+    )
     spec = {
         "title": {"text": heading, "subtitle": text},
         "description": f"{heading}. {text}",

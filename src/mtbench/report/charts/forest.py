@@ -68,6 +68,7 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
     )
     place = {"y": y, "yOffset": offset, "color": colour}
     bounds = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    outline = {"stroke": {**colour, "legend": None}}  # a hollow point is its outline alone
     fill = {"condition": {"test": "datum.sure === 'sure'", "value": 1}, "value": 0}
     point = {"type": "point", "size": 70, "filled": True, "strokeWidth": 1.5, "strokeOpacity": 1}
     layer: list[Spec] = [
@@ -83,7 +84,7 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
         },
         {
             "mark": point,
-            "encoding": place | {"x": x, "fillOpacity": fill, "tooltip": tooltip(points, TOOLTIP)},
+            "encoding": place | outline | {"x": x, "fillOpacity": fill, "tooltip": tooltip(points, TOOLTIP)},
         },
     ]
     text = (

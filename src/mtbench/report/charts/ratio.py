@@ -35,7 +35,7 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
         x=channel("seq_len", "ordinal", title="sequence length", scale={"domain": lengths}, axis=axis),
         y=channel("batch_size", "ordinal", title="batch size", scale={"domain": batches}, axis=axis),
     )
-    subtitle = f"{view.title}, {view.metric.title.lower()}. Below 1 the first is faster. {view.where}"
+    subtitle = f"{view.title}, {view.metric.title.lower()}. Below 1 the first is faster. Pale: not proved. {view.where}"
     spec = {
         "title": {"text": {"expr": "'Time of ' + arm_b + ' ÷ time of ' + arm_a"}, "subtitle": subtitle},
         "data": {"name": "cells"},
@@ -43,7 +43,7 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
         "facet": channel("dtype", "nominal", title=None),
         "columns": beside,
         "spacing": 18,
-        "usermeta": fit(46, 76, 90, dtypes, len(lengths)) | {"caption": "Time of {arm_b} ÷ time of {arm_a}"},
+        "usermeta": fit(56, 76, 70, dtypes, len(lengths)) | {"caption": "Time of {arm_b} ÷ time of {arm_a}"},
         "spec": {"width": {"step": step}, "height": {"step": 42}, "layer": layers},
     }
     return f"{view.name}-ratio", with_rows(spec, "cells", cells)

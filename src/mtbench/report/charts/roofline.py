@@ -68,7 +68,10 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         "tooltip": tooltip(points, TOOLTIP),
     }
     placed = {axis: channel(axis, "quantitative", title=encoding[axis]["title"]) for axis in ("x", "y")}
-    text, angle = channel("text", "nominal"), channel("angle", "quantitative", scale=None)
+    text = channel("text", "nominal")
+    # Proportionality is a line of one slope between logarithmic axes, however wide the page draws them.
+    slope = f"-atan2(height / {math.log(y[1] / y[0])}, width / {math.log(x[1] / x[0])}) * 180 / PI"
+    name = {"type": "text", "fontSize": 12, "fontWeight": 600}
     layer = [
         {
             "name": "points_layer",
@@ -90,9 +93,19 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
         },
         {
             "data": {"name": "names"},
-            "mark": {"type": "text", "dy": -9, "fontSize": 12, "fontWeight": 600},
-            "encoding": placed | {"text": text, "angle": angle},
+            "transform": [{"filter": "!datum.memory"}],
+            "mark": name | {"dy": -9},
+            "encoding": placed | {"text": text},
         },
+        *(
+            {
+                "data": {"name": "names"},
+                "transform": [{"filter": f"datum.memory === '{which}'"}],
+                "mark": name | {"dy": dy, "angle": {"expr": slope}},
+                "encoding": placed | {"text": text},
+            }
+            for which, dy in (("highest", -9), ("lower", 13))
+        ),
     ]
     title = f"Roofline, {view.ground.heading}"
     subtitle = f"The roofs are measured. Each point is a contender in one cell, in queued calls. {view.where}"
@@ -111,16 +124,16 @@ def draw(view: LimitsView) -> tuple[str, Spec] | None:
 
 def _roofs(roofs: Roofs, ridges: list[float], x: list[float], y: list[float]) -> tuple[list[Spec], list[Spec]]:
     """The roofs as lines, and their names along them."""
-    # Proportionality is a line of one slope between logarithmic axes.
-    slope = -math.degrees(math.atan2(HEIGHT / math.log(y[1] / y[0]), WIDTH / math.log(x[1] / x[0])))
     lines, names = [], []
+    highest = max(rate for rate, _ in roofs.memory)
     for (rate, working_set), ridge in zip(roofs.memory, ridges, strict=True):
         start = max(x[0], y[0] / rate)
         lines.append({"x": start, "y": start * rate, "x2": ridge, "y2": roofs.flops_per_s})
         middle = math.sqrt(start * ridge)
         text = f"{format.rate(rate, 'B/s')} at {format.size(working_set)}"
-        names.append({"x": middle, "y": middle * rate, "text": text, "angle": slope})
+        memory = "highest" if rate == highest else "lower"  # above its line, or below, so that none covers the other
+        names.append({"x": middle, "y": middle * rate, "text": text, "memory": memory})
     lines.append({"x": min(ridges), "y": roofs.flops_per_s, "x2": x[1], "y2": roofs.flops_per_s})
     flat = math.sqrt(ridges[0] * x[1])
-    names.append({"x": flat, "y": roofs.flops_per_s, "text": format.rate(roofs.flops_per_s, "FLOP/s"), "angle": 0.0})
+    names.append({"x": flat, "y": roofs.flops_per_s, "text": format.rate(roofs.flops_per_s, "FLOP/s"), "memory": None})
     return lines, names

@@ -74,12 +74,14 @@
     return config;
   }
 
-  // Of a legend's own number of columns, the one that fits here is the one that counts.
-  function withoutColumns(value) {
-    if (Array.isArray(value)) value.forEach(withoutColumns);
+  // Of a legend's own number of columns, the one that fits here is the one that counts; a scale of colours that lies below a
+  // narrow chart needs room for its words.
+  function fitLegends(value, width) {
+    if (Array.isArray(value)) for (const inner of value) fitLegends(inner, width);
     else if (value && typeof value === "object") {
       if (value.legend) delete value.legend.columns;
-      for (const [key, inner] of Object.entries(value)) if (key !== "datasets") withoutColumns(inner);
+      if (value.legend?.gradientLength && width && width < 600) value.legend.gradientLength = Math.min(300, width - 60);
+      for (const [key, inner] of Object.entries(value)) if (key !== "datasets") fitLegends(inner, width);
     }
     return value;
   }
@@ -87,7 +89,7 @@
   async function draw(figure) {
     const theme = themeName();
     const width = figure.clientWidth;
-    const spec = withoutColumns(specification(figure, width));
+    const spec = fitLegends(specification(figure, width), width);
     const rows = Object.values(spec.datasets || {}).reduce((sum, data) => sum + data.length, 0);
     const drawn = await vegaEmbed(one(".drawing", figure), spec, {
       renderer: rows > MANY ? "canvas" : "svg",

@@ -107,15 +107,23 @@ class Results:
             for (cell, first, next_one, ns), one in zip(found, compared, strict=True)
         ]
 
-    def answers(self) -> "Answers":
+    def answers(self, metric: str = "latency") -> "Answers":
         """Who is fastest in each regime, operator and dtype, by how much, how sure; what pays; what limits it; what
-        would settle it. Its str is the sentences that end a sweep and open the report."""
+        would settle it. Its str is the sentences that end a sweep and open the report.
+
+        With `metric="throughput"` all of it is about queued calls; else it tells where these have another winner. Raises
+        ConfigError for any other metric.
+        """
         from mtbench.results import answers
         from mtbench.results.answers.contests import of_records
+        from mtbench.results.samples import COLUMNS
 
         sweeps = {one.sweep_id for one in self.rows}
         folders = {sweep: str(self.folders[0]) for sweep in sweeps} if len(self.folders) == len(sweeps) == 1 else {}
-        return answers.answers(of_records(self.rows), folders)
+        if metric not in COLUMNS:
+            raise ConfigError(unknown("metric", metric, COLUMNS))
+        beside = of_records(self.rows, "throughput") if metric == "latency" else []
+        return answers.answers(of_records(self.rows, metric), folders, beside)
 
     def chart(self, kind: str = "time", metric: str = "latency", operator: str | None = None) -> "alt.TopLevelMixin":
         """A chart of the report as an Altair chart. `kind` is `forest`, `time`, `ratio`, `roofline`, `distance` or `heat`.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from mtbench.console.styles import STYLES
-from mtbench.results.answers import BITS, COMPILE, FASTEST, LIMIT, PRECISION, Answers, answers
+from mtbench.results.answers import BITS, COMPILE, ENERGY, FASTEST, LIMIT, PRECISION, QUEUED, Answers, answers
 from mtbench.results.answers.contests import of_records
 from mtbench.results.answers.sentences import settle
 from mtbench.results.format import plural
@@ -19,6 +19,8 @@ SHOWN_CAVEATS = 3
 QUESTIONS = {
     FASTEST: "Who is fastest?",
     BITS: "At how many bits?",
+    QUEUED: "And in queued calls?",
+    ENERGY: "And in energy?",
     COMPILE: "Does compiling pay?",
     PRECISION: "Do fewer bits pay?",
     LIMIT: "How near the limit?",
@@ -27,7 +29,7 @@ QUESTIONS = {
 
 def of_records_in(records: Sequence[Record], folders: Mapping[str, str]) -> Answers:
     """The answers of records with their samples; `folders` has that of each sweep."""
-    return answers(of_records(records), folders)
+    return answers(of_records(records), folders, of_records(records, "throughput"))
 
 
 def lines(found: Answers, brief: bool = False) -> Iterator[Text]:

@@ -4,8 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtbench.report.tables import LATENCY, Tables
-from mtbench.results.answers import BITS, COMPILE, FASTEST, PRECISION, Answer, Answers, Measured, answers, sentences
+from mtbench.report.tables import LATENCY, THROUGHPUT, Tables
+from mtbench.results.answers import (
+    BITS,
+    COMPILE,
+    ENERGY,
+    FASTEST,
+    PRECISION,
+    QUEUED,
+    Answer,
+    Answers,
+    Measured,
+    answers,
+    words,
+)
 from mtbench.results.answers.contests import Contest, Form, Group, Round, told_params
 from mtbench.results.answers.regimes import REGIMES
 from mtbench.results.certainty import OPEN, SURE, certainty
@@ -32,11 +44,14 @@ class Card:
 
 def answered(read: Tables) -> Answers:
     """What the records of a report answer."""
-    blocks = read.blocks_by_row[LATENCY.name]
+    blocks = read.blocks_by_row
     rows = read.records.to_dicts()
     folders = {row["sweep_id"]: folder for row in rows if (folder := _sweep_folder(row)) is not None}
-    timed = [Measured(row, Timing.of(row, "latency", blocks.get(row["row"], {}))) for row in rows]
-    return answers(timed, folders)
+    timed, queued = (
+        [Measured(row, Timing.of(row, metric.name, blocks[metric.name].get(row["row"], {}))) for row in rows]
+        for metric in (LATENCY, THROUGHPUT)
+    )
+    return answers(timed, folders, queued)
 
 
 def _sweep_folder(row: Row) -> str | None:
@@ -46,10 +61,16 @@ def _sweep_folder(row: Row) -> str | None:
 
 
 def cards(found: Answers) -> list[Card]:
-    """A card for each regime that was measured, one for compiling and one for dtypes."""
+    """A card for each regime that was measured, one for what queued calls or energy answer otherwise, for compiling and for
+    dtypes."""
     fastest = [*found.of(BITS), *found.of(FASTEST)]
     by_regime = [(regime.capitalize(), [one for one in fastest if one.group.regime == regime]) for regime in REGIMES]
-    others = [("Compile", found.of(COMPILE)), ("Dtype", found.of(PRECISION))]
+    others = [
+        ("Queued calls", found.of(QUEUED)),
+        ("Energy", found.of(ENERGY)),
+        ("Compile", found.of(COMPILE)),
+        ("Dtype", found.of(PRECISION)),
+    ]
     named = {one.group for one in fastest if str(one) in found.headline}
     ordered = [(heading, _first(told, named)) for heading, told in (*by_regime, *others)]
     return [Card(heading, told[:SHOWN], told[SHOWN:]) for heading, told in ordered if told]
@@ -79,7 +100,7 @@ def matrix(found: Answers, page_names: dict[str, str]) -> tuple[list[Row], int]:
             table = tables.setdefault(
                 (one.group.machine_id, one.group.regime), {"heading": heading, "rows": [], "arms": []}
             )
-            table["rows"].append(_row(one, contest, sentences.shape_words(contest.shape, shapes), told, page_names))
+            table["rows"].append(_row(one, contest, words.shape_words(contest.shape, shapes), told, page_names))
             table["arms"] += [form.name for form in contest.forms if form.name not in table["arms"]]
     for table in tables.values():
         table["arms"].sort()

@@ -7,7 +7,7 @@ import polars as pl
 
 from mtbench.report.charts._spec import Spec, channel, logarithmic, tooltip, with_rows
 from mtbench.report.views import FrontView
-from mtbench.results.answers import sentences
+from mtbench.results.answers import sentences, words
 from mtbench.results.answers.contests import Duel
 from mtbench.results.certainty import OPEN, SURE, certainty
 from mtbench.results.format import times
@@ -121,7 +121,7 @@ def _row(one: Duel, view: FrontView) -> dict[str, Any]:
     ahead = speed if speed.ratio >= 1 else one.comparison
     word = "faster" if speed.ratio >= 1 else "slower"
     return {
-        "cell": f"{told}, {sentences.shape_words(one.shape, view.shapes)}",
+        "cell": f"{told}, {words.shape_words(one.shape, view.shapes)}",
         "library": one.b.library,
         "speed": speed.ratio,
         "low": speed.low if bounded else speed.ratio,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mtbench.results.answers import bits, contests, questions, sentences
+from mtbench.results.answers import bits, contests, otherwise, questions, sentences
 from mtbench.results.answers.caveats import Caveat, caveats
 from mtbench.results.answers.contests import Group, Measured, Round
 from mtbench.results.answers.questions import Settle
@@ -17,7 +17,8 @@ from mtbench.results.certainty import LEVELS, OPEN, SURE
 from mtbench.results.certainty import equal as is_equal
 from mtbench.results.format import plural
 
-FASTEST, BITS, COMPILE, PRECISION, LIMIT = "fastest", "bits", "compile", "dtype", "limit"
+FASTEST, BITS, QUEUED, ENERGY = "fastest", "bits", "queued", "energy"
+COMPILE, PRECISION, LIMIT = "compile", "dtype", "limit"
 
 HEADLINES = 3
 """Groups of one regime that a headline names; more are counted."""
@@ -25,8 +26,8 @@ HEADLINES = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence. `question` is `fastest`, `bits`, `compile`, `dtype` or `limit`; `certainty` one of `certainty.LEVELS`;
-    `title` says what it is about, `text` the rest."""
+    """One sentence. `question` is `fastest`, `bits`, `queued`, `energy`, `compile`, `dtype` or `limit`; `certainty` one of
+    `certainty.LEVELS`; `title` says what it is about, `text` the rest."""
 
     question: str
     group: Group
@@ -66,8 +67,14 @@ class Answers:
         printer.text(str(self))  # type: ignore[attr-defined]
 
 
-def answers(measured: Sequence[Measured], folders: Mapping[str, str] | None = None) -> Answers:
-    """What these records answer. `folders` has the folder of each sweep, for the command that would settle what is open."""
+def answers(
+    measured: Sequence[Measured], folders: Mapping[str, str] | None = None, beside: Sequence[Measured] = ()
+) -> Answers:
+    """What these records answer. `folders` has the folder of each sweep, for the command that would settle what is open.
+
+    `measured` are the records in the metric that is asked for, `beside` those in throughput where that is latency: what these
+    answer otherwise is told.
+    """
     rounds = contests.rounds(measured)
     told = contests.told_params(one.group for one in rounds)
     several = len({one.group.machine_id for one in rounds}) > 1
@@ -82,6 +89,13 @@ def answers(measured: Sequence[Measured], folders: Mapping[str, str] | None = No
     for one in bits.rounds(measured):
         text, level = bits.fastest(one)
         found.append(Answer(BITS, one.group, level, f"{named(one.group)}, at any bits", text))
+    by_group = {one.group: one for one in contests.rounds(beside)}
+    for one in rounds:
+        others = {QUEUED: otherwise.queued(one, by_group[one.group]) if one.group in by_group else None}
+        for question, told_otherwise in (others | {ENERGY: otherwise.energy(one)}).items():
+            if told_otherwise is not None:
+                text, level = told_otherwise
+                found.append(Answer(question, one.group, level, named(one.group), text))
     for question, changes in ((COMPILE, questions.compiling(rounds)), (PRECISION, questions.precisions(rounds))):
         for change in changes:
             text, level = sentences.change(change)
@@ -166,4 +180,17 @@ def _counted(own: Sequence[Round], here: Sequence[Answer], several: bool) -> str
     return f"{where}, {cells} {plural(cells, 'cell')}: {', '.join(clauses) or 'no time'}."
 
 
-__all__ = ["BITS", "COMPILE", "FASTEST", "LEVELS", "LIMIT", "PRECISION", "Answer", "Answers", "Measured", "answers"]
+__all__ = [
+    "BITS",
+    "COMPILE",
+    "ENERGY",
+    "FASTEST",
+    "LEVELS",
+    "LIMIT",
+    "PRECISION",
+    "QUEUED",
+    "Answer",
+    "Answers",
+    "Measured",
+    "answers",
+]

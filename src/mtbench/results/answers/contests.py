@@ -40,12 +40,9 @@ class Measured:
     timing: Timing | None
 
 
-def of_records(records: Iterable[Record]) -> list[Measured]:
-    """Records with their samples, in latency."""
-    return [
-        Measured(vars(one), Timing.of(vars(one), "latency", samples.blocks(one, "latency")))  #
-        for one in records
-    ]
+def of_records(records: Iterable[Record], metric: str = "latency") -> list[Measured]:
+    """Records with their samples, in latency or throughput."""
+    return [Measured(vars(one), Timing.of(vars(one), metric, samples.blocks(one, metric))) for one in records]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from statistics import median
-from typing import Any
 
 from mtbench.plain import to_json
 from mtbench.results import limits

@@ -10,13 +10,11 @@ from collections.abc import Iterable, Sequence
 from mtbench.results.answers import stored_weights
 from mtbench.results.answers.contests import Group, Rival, Round, Row, Shape
 from mtbench.results.answers.questions import Change, Distance, Settle, Step
+from mtbench.results.answers.words import and_, from_to, listed, or_
 from mtbench.results.certainty import LEVELS, LIKELY, OPEN, SURE, Certainty, certainty
 from mtbench.results.certainty import equal as is_equal
 from mtbench.results.format import duration, one_line, percent, plural, span, times
 from mtbench.results.verdicts import Comparison
-
-NAMED_SHAPES = 3
-"""More are counted."""
 
 
 def title(group: Group, told: Sequence[str] = (), machine: bool = False, dtype: bool = True) -> str:
@@ -41,14 +39,10 @@ def fastest(one: Round, by_arm: bool = False) -> tuple[str, str]:
         only = ", ".join(dict.fromkeys(contest.winner.name for contest in one.contests))
         ns = [contest.winner.ns for contest in one.contests]
         lost = f" ({failures(one.failed)})" if one.failed else ""
-        return f"only {only} was timed, {_range(duration(min(ns)), duration(max(ns)))} a call{lost}.", OPEN
+        return f"only {only} was timed, {from_to(duration(min(ns)), duration(max(ns)))} a call{lost}.", OPEN
     shapes = list(rivals)
-    decided = {shape: rival for shape, rival in rivals.items() if _differs(rival)}
-
-    def winner(rival: Rival) -> str:
-        return rival.winner.name if by_arm else rival.winner.library
-
-    winners = Counter(winner(rival) for rival in decided.values())
+    decided = {shape: rival for shape, rival in rivals.items() if differs(rival)}
+    winners = {winner_of(rival, by_arm) for rival in decided.values()}
     equal = [shape for shape, rival in rivals.items() if is_equal(rival.comparison) and rival.certainty.level != OPEN]
     unclear = [shape for shape in shapes if shape not in decided and shape not in equal]
     if len(shapes) == 1:
@@ -56,30 +50,43 @@ def fastest(one: Round, by_arm: bool = False) -> tuple[str, str]:
     if not winners:
         return _undecided(one, rivals, equal, unclear)
     libraries = {form.library for rival in rivals.values() for form in (rival.winner, rival.form)}
-    clauses = []
-    for name in winners:
-        won = {shape: rival for shape, rival in decided.items() if winner(rival) == name}
-        where = "" if len(won) == len(shapes) else f" at {_listed(list(won), shapes)}"
-        clauses.append(_won(won, len(libraries) > 1) + where + _how_sure(won.values()))
+    clauses = clauses_of(decided, shapes, len(libraries) > 1, by_arm)
     if equal:
-        clauses.append(f"equally fast at {_listed(equal, shapes)}")
+        clauses.append(f"equally fast at {listed(equal, shapes)}")
     if unclear:
-        clauses.append(f"open at {_listed(unclear, shapes)}")
+        clauses.append(f"open at {listed(unclear, shapes)}")
     depends = "it depends on the shape: " if len(winners) > 1 else ""
     every = [rival.certainty for contest in one.contests for rival in contest.rivals]
-    level = _together([*every, *[Certainty(OPEN)] * len(unclear)])
+    level = together([*every, *[Certainty(OPEN)] * len(unclear)])
     lost = _lost(one)
     return f"{depends}{'; '.join(clauses)}{lost}.", level
+
+
+def clauses_of(
+    decided: dict[Shape, Rival], shapes: Sequence[Shape], libraries: bool = True, by_arm: bool = False
+) -> list[str]:
+    """For each library that wins, or each arm, how it wins, at which of these shapes and how sure that is."""
+    found = []
+    for name in dict.fromkeys(winner_of(rival, by_arm) for rival in decided.values()):
+        won = {shape: rival for shape, rival in decided.items() if winner_of(rival, by_arm) == name}
+        where = "" if len(won) == len(shapes) else f" at {listed(list(won), shapes)}"
+        found.append(_won(won, libraries) + where + _how_sure(won.values()))
+    return found
+
+
+def winner_of(rival: Rival, by_arm: bool = False) -> str:
+    """The winner's library, or its arm."""
+    return rival.winner.name if by_arm else rival.winner.library
 
 
 def _alone(one: Round, rival: Rival) -> tuple[str, str]:
     """The sentence for a single shape."""
     others = [each for each in one.contests[0].rivals if each is not rival]
-    level = _together([each.certainty for each in one.contests[0].rivals])
+    level = together([each.certainty for each in one.contests[0].rivals])
     winner, other, found, sure = rival.winner.name, rival.form.name, rival.comparison, rival.certainty
     lost = _lost(one)
     closer = "".join(
-        f"; {winner} is {_beats(each)}" for each in others if _differs(each) and each.comparison.ratio < found.ratio
+        f"; {winner} is {_beats(each)}" for each in others if differs(each) and each.comparison.ratio < found.ratio
     )
     if is_equal(found) and sure.level != OPEN:
         return (
@@ -91,7 +98,7 @@ def _alone(one: Round, rival: Rival) -> tuple[str, str]:
         return f"open between {winner} and {rival.form.library}: {but}{closer}{lost}.", OPEN
     if sure.level == OPEN or found.ratio < 1:
         return f"open between {winner} and {other}: {either(found)} ({sure.why}){closer}{lost}.", OPEN
-    beaten = [each for each in others if _differs(each)]
+    beaten = [each for each in others if differs(each)]
     alike = [each for each in beaten if each.certainty.level == sure.level]
     text = f"{winner} is {'likely ' * (sure.level == LIKELY)}{_faster(rival)} than {other}"
     text += "".join(f", {_faster(each)} than {each.form.name}" for each in alike)
@@ -110,10 +117,10 @@ def _undecided(
     )
     if len(names) == 1:
         names = sorted({form.name for contest in one.contests for form in contest.forms})
-    who = _and(names)
+    who = and_(names)
     lost = _lost(one)
     if not unclear:
-        level = _together([rivals[shape].certainty for shape in equal])
+        level = together([rivals[shape].certainty for shape in equal])
         return f"{who} are equally fast at all {len(equal)} shapes ({level}){lost}.", level
     why = _most([rivals[shape].certainty.why for shape in unclear])
     widest = max((rivals[shape] for shape in unclear), key=lambda rival: rival.comparison.ratio)
@@ -128,12 +135,12 @@ def _won(won: dict[Shape, Rival], libraries: bool) -> str:
     others = {rival.form.name for rival in won.values()}
     who = winners.pop() if len(winners) == 1 else next(iter(won.values())).winner.library
     rest = {rival.form.library for rival in won.values()}
-    than = others.pop() if len(others) == 1 else _or(sorted(rest)) if libraries else "its other forms"
+    than = others.pop() if len(others) == 1 else or_(sorted(rest)) if libraries else "its other forms"
     likely = all(rival.certainty.level == LIKELY for rival in won.values())
     if len(won) == 1:
         return f"{who} is {'likely ' * likely}{_faster(next(iter(won.values())))} than {than}"
     ratios = [rival.comparison.ratio for rival in won.values()]
-    return f"{who} is {'likely ' * likely}{_range(times(min(ratios)), times(max(ratios)))} faster than {than}"
+    return f"{who} is {'likely ' * likely}{from_to(times(min(ratios)), times(max(ratios)))} faster than {than}"
 
 
 def _beats(rival: Rival) -> str:
@@ -196,7 +203,7 @@ def change(one: Change) -> tuple[str, str]:
     cost = (
         first_call(one.steps) if one.what == "compiled" else stored_weights.cost([step.after.row for step in one.steps])
     )
-    level = _together([step.certainty for step in one.steps])
+    level = together([step.certainty for step in one.steps])
     return f"{who} {', '.join(clauses)}{f'; {cost}' if cost else ''}.", level
 
 
@@ -206,13 +213,13 @@ def first_call(steps: Sequence[Step]) -> str:
     if not known:
         return "its first call was not timed"
     costs = [step.after.row["first_call_ns"] for step in known]
-    text = f"the first call takes {_range(duration(min(costs)), duration(max(costs)))}"
+    text = f"the first call takes {from_to(duration(min(costs)), duration(max(costs)))}"
     calls = [_won_back(step) for step in known]
     back = [count for count in calls if count is not None]
     if not back:
         return text
     few, many = _rounded(min(back)), _rounded(max(back))
-    return f"{text}, won back after {_range(few, many)} calls" if many != "1" else text
+    return f"{text}, won back after {from_to(few, many)} calls" if many != "1" else text
 
 
 def _won_back(step: Step) -> float | None:
@@ -231,7 +238,7 @@ def _by(steps: Sequence[Step], shapes: Sequence[Shape], word: str, than: str) ->
         text = f"{ratio} {word}{f' {bounds}' if bounds else ''}"
     else:
         ratios = [one.ratio for one in oriented]
-        text = f"{_range(times(min(ratios)), times(max(ratios)))} {word}"
+        text = f"{from_to(times(min(ratios)), times(max(ratios)))} {word}"
     levels = {step.certainty.level for step in steps}
     why = _most([step.certainty.why for step in steps])
     sure = (levels.pop() + (f": {why}" if why else "")) if len(levels) == 1 else "some likely, some sure"
@@ -239,7 +246,7 @@ def _by(steps: Sequence[Step], shapes: Sequence[Shape], word: str, than: str) ->
 
 
 def _at(steps: Sequence[Step], shapes: Sequence[Shape]) -> str:
-    return "" if len(steps) == len(shapes) else f" at {_listed([step.shape for step in steps], shapes)}"
+    return "" if len(steps) == len(shapes) else f" at {listed([step.shape for step in steps], shapes)}"
 
 
 def distance(found: Sequence[Distance]) -> tuple[str, str]:
@@ -249,11 +256,11 @@ def distance(found: Sequence[Distance]) -> tuple[str, str]:
     most = "at most " if len(unsure) == len(found) else ""
     where = f" at {len(unsure)} of {len(found)} shapes" if 0 < len(unsure) < len(found) else ""
     doubt = f" ({LIKELY}: roof unsure{where})" if unsure else ""
-    who = _and(sorted({one.contest.winner.name for one in found}))
+    who = and_(sorted({one.contest.winner.name for one in found}))
     by = sorted({one.set_by for one in found if one.set_by})
-    told = f", as {_and(by)} set it" if by else ""
+    told = f", as {and_(by)} set it" if by else ""
     reach = "reaches" if len({one.contest.winner.name for one in found}) == 1 else "reach"
-    share = _range(percent(min(fractions)), percent(max(fractions)))
+    share = from_to(percent(min(fractions)), percent(max(fractions)))
     text = f"{who} {reach} {most}{share} of what this machine can do{told}{doubt}."
     return text, LIKELY if unsure else SURE
 
@@ -286,7 +293,8 @@ def _lost(one: Round) -> str:
     return f"; {', '.join(lost)}" if lost else ""
 
 
-def _differs(rival: Rival) -> bool:
+def differs(rival: Rival) -> bool:
+    """Whether the winner is shown to beat this rival, at least likely."""
     return rival.certainty.level != OPEN and not is_equal(rival.comparison) and rival.comparison.ratio > 1
 
 
@@ -299,29 +307,12 @@ def _apart(one: Comparison) -> float:
 
 
 def _level(steps: Sequence[Step]) -> str:
-    return _together([step.certainty for step in steps])
+    return together([step.certainty for step in steps])
 
 
-def _together(found: Sequence[Certainty]) -> str:
+def together(found: Sequence[Certainty]) -> str:
+    """The level of several: that of the least sure."""
     return max((one.level for one in found), key=LEVELS.index, default=OPEN)
-
-
-def _listed(some: Sequence[Shape], of: Sequence[Shape]) -> str:
-    """Shapes in words, of which only what differs among all is said."""
-    if len(some) > NAMED_SHAPES:
-        return f"{len(some)} of {len(of)} shapes"
-    return _and([shape_words(shape, of) for shape in some])
-
-
-def shape_words(shape: Shape, of: Sequence[Shape] = ()) -> str:
-    """`batch 8 seq 64`, without what is the same in all of these shapes."""
-    names = ("batch", "seq", "kv")
-    differing = [index for index in range(3) if len({one[index] for one in of}) > 1] or list(range(3))
-    return " ".join(f"{names[index]} {shape[index]}" for index in differing if shape[index] is not None)
-
-
-def _range(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
 
 
 def _rounded(count: float) -> str:
@@ -333,15 +324,3 @@ def _most(reasons: Sequence[str | None]) -> str | None:
     """The most frequent reason."""
     known = Counter(reason for reason in reasons if reason)
     return known.most_common(1)[0][0] if known else None
-
-
-def _and(names: Sequence[str]) -> str:
-    return _joined(names, "and")
-
-
-def _or(names: Sequence[str]) -> str:
-    return _joined(names, "or")
-
-
-def _joined(names: Sequence[str], word: str) -> str:
-    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -68,9 +68,6 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
     )
     place = {"y": y, "yOffset": offset, "color": colour}
     bounds = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    outline = {"stroke": {**colour, "legend": None}}  # a hollow point is its outline alone
-    fill = {"condition": {"test": "datum.sure === 'sure'", "value": 1}, "value": 0}
-    point = {"type": "point", "size": 70, "filled": True, "strokeWidth": 1.5, "strokeOpacity": 1}
     layer: list[Spec] = [
         {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": {"datum": 1}}, "data": {"values": [{}]}},
         {
@@ -82,10 +79,14 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
             "mark": {"type": "text", "align": "left", "baseline": "top", "fontSize": 11, "x": 4, "dy": 4},
             "encoding": {"y": {**y, "bandPosition": 0}, "text": channel("cell", "nominal")},
         },
-        {
-            "mark": point,
-            "encoding": place | outline | {"x": x, "fillOpacity": fill, "tooltip": tooltip(points, TOOLTIP)},
-        },
+        *(
+            {
+                "mark": {"type": "point", "size": 70, "filled": filled, "strokeWidth": 1.5, "opacity": 1},
+                "encoding": place | {"x": x, "tooltip": tooltip(points, TOOLTIP)},
+                "transform": [{"filter": f"datum.sure {'===' if filled else '!=='} '{SURE}'"}],
+            }
+            for filled in (True, False)
+        ),
     ]
     text = (
         f"The fastest form of each library against that of {reference}, by latency, to the right of the line faster. Bars are "

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from mtbench.report.charts._spec import PAGE_WIDTH, SCHEMA, Spec, channel, logarithmic, padded, ticks
+from mtbench.report.charts._spec import PAGE_WIDTH, SCHEMA, Spec, channel, fit, logarithmic, padded, ticks
 from mtbench.report.charts.time import TIME_LABEL
 from mtbench.report.views import HistoryView
 
 OF = HistoryView
 ORDER = 1
+
+LEAST_WIDTH = 210
+"""Pixels of a panel that can still be read."""
 
 COLUMNS = 3
 
@@ -79,6 +82,7 @@ def draw(view: HistoryView) -> tuple[str, Spec] | None:
         "columns": columns,
         "spacing": 22,
         "spec": {"width": width, "height": HEIGHT, "layer": layer},
+        "usermeta": fit(LEAST_WIDTH, width, 90, len(cells), beside=columns),
     }
     return view.name, {"$schema": SCHEMA, **spec, "datasets": {"points": points}}
 

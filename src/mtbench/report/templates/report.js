@@ -69,7 +69,7 @@
   function configuration(spec, width, theme) {
     const config = structuredClone(themes[theme]);
     if (width && width < 600) Object.assign(config.legend, { orient: "bottom", direction: "horizontal" });
-    if (width) config.legend.labelLimit = Math.max(120, width - 60);
+    if (width) config.legend.labelLimit = Math.max(120, width - 90);
     const longest = spec.usermeta?.fit?.legend;
     if (longest && width) config.legend.columns = Math.max(1, Math.floor(width / longest));
     return config;

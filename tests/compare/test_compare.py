@@ -753,7 +753,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, what in (("slowed", slowed), ("once", steady), ("again", steady)):
         command = ["--config-dir", "mine", *brief, *what, f"hydra.sweep.dir={name}", "-m"]
         done = subprocess.run(
-            [sys.executable, "-m", "mtbench", *command], cwd=folder, capture_output=True, text=True, timeout=120
+            [sys.executable, "-m", "mtbench", *command], cwd=folder, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -761,7 +761,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mtbench", "compare", *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "mtbench", "compare", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
 
 

@@ -518,7 +518,7 @@ class Screen:
         self.file.write(mark)
         self.file.flush()
         with self._changed:
-            assert self._changed.wait_for(lambda: self.received.endswith(mark.encode()), timeout=60)
+            assert self._changed.wait_for(lambda: self.received.endswith(mark.encode()), timeout=240)
             return len(self.received)
 
     def lines(self) -> list[str]:
@@ -650,7 +650,7 @@ def test_a_process_that_ends_in_the_middle_leaves_the_terminal_sane() -> None:
             stdout=screen.file,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"TERM": "xterm-256color"},
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert screen.cursor_is_visible
@@ -671,5 +671,5 @@ def test_lines_reach_a_pipe_at_once() -> None:
 
 def test_watching_imports_neither_scipy_nor_polars() -> None:
     program = PROGRAM.replace("raise SystemExit(130)", "import sys; print(*sys.modules, sep='\\n')")
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert not {"scipy", "polars", "torch", "mlx", "altair"} & set(printed.stdout.splitlines())

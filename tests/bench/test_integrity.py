@@ -303,6 +303,18 @@ def test_a_peak_of_a_busy_machine_accuses_nobody_of_what_is_possible():
         rates.check("float32", 2.93, 1.0, 1.0, measured.at(1.0), busy=True)
 
 
+def test_a_job_is_not_accused_of_what_a_busy_machine_does_to_the_peaks():
+    def measure(dtype: str) -> Rates:
+        raise Mismatch("queued calls took 1e+03 µs each, waited ones 2e+04 µs: work is not done")
+
+    rates = integrity.RateCheck(measure)
+    again, warnings = rates.check("float32", 1.05, 1.0, 1.0, Roofs(1e9, 1e12))
+    assert again is None
+    assert [warning.partition(":")[0] for warning in warnings] == ["the peak rates could not be measured again"]
+    with pytest.raises(Mismatch, match="not done"):
+        rates.check("float32", 2.5, 1.0, 1.0, Roofs(1e9, 1e12))
+
+
 @pytest.mark.parametrize("framework", ["numpy", "torch", "mlx", pytest.param("jax", marks=HAS_JAX)])
 def test_a_mask_is_a_mask_in_every_library(judge, framework):
     answer = judge(framework, "", operator="masked", roofs=Roofs())

@@ -51,6 +51,9 @@ class Workers:
         self.waiting_s: dict[str, float] = defaultdict(float)
         self._caches: tempfile.TemporaryDirectory[str] | None = None  # removed with this object
         self._cache_of: dict[Arm, str] = {}
+        self.guests: dict[
+            Arm, str | None
+        ] = {}  # the file of the operator that a worker has run, where it is the user's
         self.fallen: list[Arm] | None = None  # whose workers died while they started, where they get a second try
 
     def start(self, arms: Sequence[Arm]) -> None:
@@ -65,6 +68,7 @@ class Workers:
     def _start_all(self, arms: Sequence[Arm]) -> None:
         requests: dict[Arm, wire.Start] = {}
         for arm in arms:
+            self.guests.pop(arm, None)
             with self._failing(arm):
                 process = self.alive[arm] = self.start_process(
                     environment=arm.variables, python=self._interpreter(arm), waiting_s=self.waiting_s
@@ -88,7 +92,12 @@ class Workers:
                     state.floor_ns = None if floor is None else floor.floor_ns
 
     def start_missing(self, states: Sequence[JobState]) -> None:
-        """Starts the workers of arms whose last one died, one after the other."""
+        """Starts the workers of arms whose last one died, one after the other; and those anew that have run another operator of
+        the user's own, which may have left anything behind: a thread, an alarm, a limit."""
+        for state in states:
+            guest = self.guests.get(state.job.arm)
+            if guest is not None and guest != state.job.task.operator_file:
+                self._dismiss(state.job.arm)
         for arm in [state.job.arm for state in states if state.job.arm not in self.alive]:
             self.start([arm])
 
@@ -101,6 +110,8 @@ class Workers:
         if state.failed:
             return None
         arm = state.job.arm
+        if isinstance(request, wire.Prepare):
+            self.guests[arm] = state.job.task.operator_file
         try:
             answer = self.alive[arm].ask(request, self.protocol.timeout_s)
         except Died as death:
@@ -110,6 +121,8 @@ class Workers:
             return None
         if isinstance(answer, wire.Refused):
             state.fail(answer.status, answer.reason, answer.errors)
+            if isinstance(request, wire.Finish) and answer.status == "mismatch":
+                self._dismiss(arm)  # it may still be computing, and would be taken for the next job's work
             self.ask_aside(state, wire.Release())  # what it holds would be missing to the other arms
             return None
         return answer
@@ -180,8 +193,7 @@ class Workers:
             if self.fallen is not None and death.status == "crashed":
                 self.fallen.append(arm)
                 self.progress.note(f"the worker of {arm.name} died while it started; it is started again")
-                if arm in self.alive:
-                    self.alive.pop(arm).end()
+                self._dismiss(arm)
             else:
                 self._give_up(arm, death.status, str(death))
         except Unsupported as error:
@@ -193,6 +205,10 @@ class Workers:
         for state in self._unfailed(arm):
             state.fail(status, reason)
             self.record(state)
+        self._dismiss(arm)
+
+    def _dismiss(self, arm: Arm) -> None:
+        """Ends an arm's worker, if there is one."""
         if arm in self.alive:
             self.alive.pop(arm).end()
 

@@ -7,7 +7,7 @@ import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from mtbench import paths
 from mtbench.errors import ConfigError
@@ -71,15 +71,17 @@ def test_the_jobs_of_every_experiment_are_composed_as_hydra_does(loader, name):
 def test_settings_of_every_kind_are_composed_as_hydra_does(loader, tmp_path, asked):
     config, jobs = composed(loader, asked)
     composer = Composer(config, loader)
-    for number, job in enumerate(jobs):
-        composer.compose(number, job)
+    files = hydra_files.HydraFiles(".hydra")
+    kept = [composer.compose(number, job).composed() for number, job in enumerate(jobs)]
     for number, job in list(enumerate(jobs))[:SHOWN]:  # each made of another
         family = composer.compose(number, job)
         hydras = loader.load_sweep_config(config, job)
         same(family.config, hydras, number)
         assert family.typed() == typed(hydras)
         assert str(family.config.hydra.sweep.subdir) == str(hydras.hydra.sweep.subdir)
-        hydra_files.write(family, tmp_path, ".hydra")
+        with open_dict(hydras.hydra.runtime):
+            hydras.hydra.runtime.output_dir = str(tmp_path)
+        files.write(kept[number], tmp_path)
         read = {name: OmegaConf.load(tmp_path / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")}
         as_given = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(hydras)), resolve=False)
         written = {

@@ -8,16 +8,16 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from mtbench import paths
 from mtbench.engines.settings import EngineSettings
 from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
-from mtbench.launch import hydra_files
 from mtbench.launch.expand import expand, quoted
-from mtbench.launch.families import Composer
+from mtbench.launch.families import Composed, Composer
+from mtbench.launch.hydra_files import HydraFiles
 from mtbench.launch.usage_errors import explain, for_hydra
 from mtbench.plan.jobs import Job, Plan, plan
 from mtbench.plan.protocol import Protocol
@@ -28,23 +28,20 @@ Announce = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan, the engine that is to run it, and what composed it: the number and the overrides of each of its jobs. `report`:
-    its report is to be built when it has ended. `dry_run`: it is not to be measured."""
+    """A plan, the engine that is to run it, and what each of its jobs was made of. `report`: its report is to be built when it
+    has ended. `dry_run`: it is not to be measured."""
 
     plan: Plan
     engine: EngineSettings
-    composer: Composer
-    composed_of: Sequence[tuple[int, Sequence[str]]]
+    composed: Sequence[Composed]
     report: bool = False
     dry_run: bool = False
 
     def write_hydra_files(self, folder: Path, subfolder: str, announce: Announce) -> None:
         """Writes what Hydra's own launchers write for each job. Raises OSError."""
-        for number, (job, (place, overrides)) in enumerate(zip(self.plan.jobs, self.composed_of, strict=True)):
-            family = self.composer.compose(place, overrides)
-            with open_dict(family.config.hydra.runtime):
-                family.config.hydra.runtime.output_dir = str((folder / job.folder).absolute())
-            hydra_files.write(family, folder / job.folder, subfolder)
+        files = HydraFiles(subfolder)
+        for number, (job, composed) in enumerate(zip(self.plan.jobs, self.composed, strict=True)):
+            files.write(composed, folder / job.folder)
             announce(number + 1, len(self.plan.jobs))
 
 
@@ -56,7 +53,7 @@ def compose(
 ) -> Sweep:
     """The plan of a sweep from the overrides of each job. Raises ConfigError where a job cannot be measured."""
     composer = Composer(config, loader)
-    number_of: dict[str, int] = {}
+    made_of: dict[str, Composed] = {}
     jobs: list[Job] = []
     protocol: Protocol | None = None
     engine: EngineSettings | None = None
@@ -72,15 +69,15 @@ def compose(
             raise ConfigError("All jobs of a sweep run by one engine; write lists in brackets: engine.gpus=[0,1].")
         report, dry_run = composed.report, composed.dry_run
         job = configuration.job_of(composed, family.user_folders)
-        number_of.setdefault(job.id, number)
+        made_of.setdefault(job.id, family.composed())
         jobs.append(
             job if family.has_usual_folder else replace(job, folder=Path(str(family.config.hydra.sweep.subdir)))
         )
         announce(number + 1, len(job_overrides))
     made = plan(jobs, protocol or Protocol())
     _check_folders(made.jobs)
-    composed_of = [(number_of[job.id], job_overrides[number_of[job.id]]) for job in made.jobs]
-    return Sweep(made, check_engine(engine or EngineSettings()), composer, composed_of, report, dry_run)
+    of_jobs = [made_of[job.id] for job in made.jobs]
+    return Sweep(made, check_engine(engine or EngineSettings()), of_jobs, report, dry_run)
 
 
 def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:

@@ -5,8 +5,8 @@ A family is the jobs that differ in the values of the same settings alone. The r
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,11 @@ class Parsed:
 
 @dataclass
 class Family:
-    """`config` is that of one job at a time, made by `overrides`. `varying` are the keys in which it differs from the others';
-    `texts` keep what does not differ as YAML, by key."""
+    """`config` is that of one job at a time, made by `overrides`. `varying` are the keys in which it differs from others'."""
 
     config: DictConfig
     overrides: list[str]
     varying: frozenset[str]
-    texts: dict[str, str] = field(default_factory=dict)
 
     def typed(self) -> schema.Config:
         """The job's configuration as typed data."""
@@ -74,6 +72,10 @@ class Family:
                 "=", separator, between.join(sorted(one.line for one in told if one.key not in left_out))
             )
         return True
+
+    def composed(self) -> "Composed":
+        """The current job, to be kept when the next one is composed."""
+        return Composed(self, {key: _given(self.config, key) for key in self.varying})
 
     @cached_property
     def job(self) -> DictConfig:
@@ -125,6 +127,14 @@ class Family:
         return not found or (one_model and all(text.startswith(configuration.OF_THE_MODEL) for text in found))
 
 
+@dataclass(frozen=True)
+class Composed:
+    """A job of a family: the values, as they were given, of what varies in it."""
+
+    family: Family
+    values: Mapping[str, Any]
+
+
 class Composer:
     """Composes jobs, one after the other."""
 
@@ -154,6 +164,16 @@ class Composer:
             value = override.value() if is_setting else None
             self._parsed[line] = Parsed(line, override.key_or_group, value, is_setting, override.is_hydra_override())
         return self._parsed[line]
+
+
+def _given(config: DictConfig, key: str) -> Any:
+    """A setting's value as it was given, interpolations and all."""
+    node: Any = config
+    for name in key.split("."):
+        node = None if node is None else node._get_node(name)
+    if isinstance(node, DictConfig | ListConfig):
+        return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+    return None if node is None else node._value()
 
 
 def _interpolations(value: Any) -> list[str]:

@@ -9,7 +9,8 @@ from typing import BinaryIO
 import pytest
 
 from mtbench import paths
-from mtbench.paths import write_atomically
+from mtbench.paths import exists, write_atomically
+from mtbench.results.files import find
 
 
 def names(folder: Path) -> list[str]:
@@ -103,3 +104,11 @@ def test_a_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> 
     with paths.building(tmp_path / "model"):
         assert len(names(tmp_path)) == 1
     assert names(tmp_path) == []
+
+
+def test_of_a_name_that_cannot_be_there_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    assert exists(tmp_path / "there")
+    assert not exists(tmp_path / ("a" * 300))
+    assert not exists(tmp_path / "null\0byte")
+    assert find([tmp_path / ("a" * 300)]) == [tmp_path / ("a" * 300)]  # whoever reads it says what is wrong

@@ -43,6 +43,14 @@ def folder_name(text: str) -> str:
     return f"{kept}_{plain.fingerprint_of_bytes(text.encode(errors='surrogatepass'), 10)}"
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; there is none of a name that cannot be one, such as one that is too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Writes a file, in a folder that is made if need be: a reader sees the old file or the new one, never half.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import ConfigError, unknown
+from mtbench.paths import exists
 from mtbench.results import record, samples
 from mtbench.results.comparison import Timing
 from mtbench.results.memory import uncollected
@@ -109,11 +110,11 @@ def of(folders: Sequence[Path], text: str, arm: str | None, metric: str) -> Side
 
 def _split(text: str) -> tuple[Path, str | None]:
     """The folder and the arm; a folder may itself have a colon in its name."""
-    if Path(text).exists():
+    if exists(Path(text)):
         return Path(text), None
     colons = [place for place, character in enumerate(text) if character == ":"]
     for colon in reversed(colons):
-        if Path(text[:colon]).exists():
+        if exists(Path(text[:colon])):
             return Path(text[:colon]), text[colon + 1 :]
     folder = text[: colons[-1]] if colons else text
     raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or FOLDER:ARM for one arm of it.")

@@ -61,9 +61,9 @@ class Rest:
 def read_plan(folder: Path) -> Plan:
     """The plan of the sweep in a folder. Raises ConfigError where there is none."""
     file = folder / plans.FILE_NAME
-    if not file.is_file():
-        raise ConfigError(f"{folder} is no folder of a sweep: it has no {plans.FILE_NAME}.")
     try:
+        if not file.is_file():
+            raise ConfigError(f"{folder} is no folder of a sweep: it has no {plans.FILE_NAME}.")
         return Plan.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error

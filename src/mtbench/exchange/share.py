@@ -11,7 +11,7 @@ from typing import Any
 from mtbench.errors import ConfigError
 from mtbench.exchange import check, package
 from mtbench.exchange.package import Contents, Selftest
-from mtbench.paths import write_atomically
+from mtbench.paths import exists, write_atomically
 from mtbench.plain import to_json
 from mtbench.results import record
 from mtbench.results.format import plural, size
@@ -38,7 +38,7 @@ def prepare(
     source does not exist, nothing can be shared, or the self-test of a machine failed.
     """
     for source in sources:
-        if not source.exists():
+        if not exists(source):
             raise ConfigError(f"There is no folder {source}.")
     here = here or Private.here()
     frame, problems = record.read(record.find(sources))

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from mtbench.errors import ConfigError
+from mtbench.paths import exists
 from mtbench.report.arms import labelled
 from mtbench.results import cells, format, limits, record, samples
 
@@ -112,7 +113,7 @@ class Tables:
 def load(folders: Sequence[Path]) -> Tables:
     """Reads every record below these folders. Raises ConfigError where a folder does not exist or none holds a record."""
     for folder in folders:
-        if not folder.exists():
+        if not exists(folder):
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
     problems: list[str] = []
 

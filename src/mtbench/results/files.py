@@ -8,6 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtbench.paths import exists
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -22,7 +24,7 @@ def find(sources: Iterable[Path]) -> list[Path]:
     found: set[str] = set()
     for source in sources:
         pending, seen = [os.path.realpath(source)], set()
-        if not source.is_dir():
+        if not (exists(source) and source.is_dir()):
             found.add(pending.pop())
         while pending:
             folder = pending.pop()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtbench.errors import ConfigError
-from mtbench.paths import write_atomically
+from mtbench.paths import exists, write_atomically
 from mtbench.results import record
 
 AT_ONCE = 500
@@ -33,7 +33,7 @@ def merge(sources: Sequence[Path], out: Path, machine_id: str | None = None) -> 
     import polars as pl
 
     for source in sources:
-        if not source.exists():
+        if not exists(source):
             raise ConfigError(f"There is no folder {source}.")
     frames, problems = [], []
     files = [file for file in record.find(sources) if file != out.resolve()]

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 BUSY = 2
 AGREE = 0.1
@@ -35,15 +36,22 @@ def load(processes: int) -> Iterator[None]:
 def roofs(framework: str, folder: str) -> Roofs:
     """Those that a sweep measures, or takes from the cache."""
     import mtbench
-    from mtbench.results import limits
 
     brief = {"restarts": 1, "looks": [3], "block_ms": 5}
-    results = mtbench.measure(
-        operator=["linear", "copy"], framework=framework, shape={"batch_size": 64, "seq_len": list(SIZES)},
-        protocol=brief, folder=folder,
-    )  # fmt: skip
     found: Roofs = {}
-    for row in results.records.sort("operator", "bytes_moved").to_dicts():
+    for operator, lengths in (("linear", SIZES[:1]), ("copy", SIZES)):
+        asked = {"operator": operator, "shape": {"batch_size": 64, "seq_len": list(lengths)}, "protocol": brief}
+        results = mtbench.measure(framework=framework, folder=f"{folder}/{operator}", **asked)
+        found |= _roofs_of(results.records.sort("bytes_moved").to_dicts())
+    return found
+
+
+def _roofs_of(rows: Sequence[dict[str, Any]]) -> Roofs:
+    """Those that set the limits of records."""
+    from mtbench.results import limits
+
+    found: Roofs = {}
+    for row in rows:
         if row["status"] != "ok" or row["limit_ns"] is None:
             print(f"{row['operator']} {row['seq_len']}: {row['status']} {row['reason'] or 'no roof'}", file=sys.stderr)
         elif limits.by_flops(row):

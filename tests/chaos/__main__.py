@@ -23,8 +23,8 @@ from trials import Run, Tally, table
 
 SEED = 16
 COUNTS = {
-    "kills": 200, "forty": 10, "disks": 100, "operators": 100, "messages": 1_000, "settings": 200, "command_lines": 1_000,
-    "records": 1_000,
+    "kills": 200, "forty": 10, "sharpen": 12, "disks": 100, "operators": 100, "messages": 1_000, "settings": 200,
+    "command_lines": 1_000, "records": 1_000,
 }  # fmt: skip
 """How many trials the full form has, by kind."""
 
@@ -35,6 +35,7 @@ def break_it(kind: str, count: int, seed: int, folder: Path) -> Tally:
     kinds: dict[str, Callable[[], Tally]] = {
         "kills": lambda: processes.kills(count, rng, folder / kind),
         "forty": lambda: processes.forty(rng, folder / kind, count),
+        "sharpen": lambda: processes.sharpen(count, rng, folder / kind),
         "disks": lambda: processes.disks(count, rng, folder / kind),
         "operators": lambda: processes.operators(count, rng, folder / kind),
         "messages": lambda: in_process.messages(count, rng),

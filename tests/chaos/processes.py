@@ -16,19 +16,25 @@ from typing import Any
 import psutil
 from trials import BRIEF, Run, Tally, states
 
+from mtbench.results import record as records
+
 SWEEP = ("operator=softmax", "framework=numpy", *BRIEF)
 FORTY = (*SWEEP, "shape.seq_len=" + ",".join(map(str, range(1, 41))), "hydra.sweep.dir=out", "-m")
 SIX = (*SWEEP, "shape.seq_len=1,2,3,4,5,6", "hydra.sweep.dir=out", "-m")
 
 ENDINGS = ("controller -9", "Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP")
 PASSING = ("worker -9", "worker stopped", "controller stopped")
+KILLS = (*ENDINGS, "worker -9")
+
+BEGINNING = 0.2
+"""The part of the kills of a controller that come while it starts."""
 
 
 # kills
 
 
 def kills(count: int, rng: random.Random, folder: Path) -> Tally:
-    """Kills at random moments of a sweep of forty jobs, which is gone on with until it is whole, and then begun anew."""
+    """So many kills at random moments of a sweep of forty jobs; it is resumed until it is whole, and then begun anew."""
     tally = Tally("kills")
     sweep = 0
     while tally.tried < count:
@@ -37,7 +43,7 @@ def kills(count: int, rng: random.Random, folder: Path) -> Tally:
         command = FORTY
         while tally.tried < count:
             before = states(home / "out") if (home / "out").exists() else {}
-            finished = _one_life(command, rng, home, before, tally, count)
+            finished = _one_life(command, rng, home, before, tally)
             command = ("resume", "out") if (home / "out" / "plan.json").exists() else FORTY
             if finished:
                 break
@@ -46,21 +52,20 @@ def kills(count: int, rng: random.Random, folder: Path) -> Tally:
 
 
 def _one_life(
-    command: tuple[str, ...],
-    rng: random.Random,
-    home: Path,
-    before: dict[Path, tuple[int, str]],
-    tally: Tally,
-    count: int,
+    command: tuple[str, ...], rng: random.Random, home: Path, before: dict[Path, tuple[int, str]], tally: Tally
 ) -> bool:
-    """A run of a sweep in which workers are killed and all is stopped now and then, until it is ended. Whether it was whole
-    before that."""
+    """A run of a sweep in which workers are killed and all is stopped now and then, until it is ended: while it starts, or
+    after some of its cells. Whether it was whole before that."""
     run = Run(*command, cwd=home)
     done: list[str] = []
-    time.sleep(rng.uniform(0, 4))
-    for _ in range(rng.randrange(6)):
-        done += _passing(run, rng)
-        time.sleep(rng.uniform(0, 0.5))
+    if rng.random() < BEGINNING:
+        time.sleep(rng.uniform(0, 2))
+    else:
+        wanted = _count(home / "out") + rng.randrange(6)
+        run.until(lambda: bool(run.workers()) and _count(home / "out") >= wanted)
+        for _ in range(rng.randrange(6)):
+            done += _passing(run, rng)
+            time.sleep(rng.uniform(0, 0.3))
     ending = rng.choice(ENDINGS)
     alive = run.process.poll() is None
     if ending == "controller -9":
@@ -72,30 +77,26 @@ def _one_life(
             time.sleep(0.05)
     code, _, faults = run.ended()
     faults += _records_broken(home, before)
-    for what in done:
-        tally.note(what)
-    tally.note(ending if alive else "was over", *faults)
+    for what in [*done, ending if alive else "was over"]:
+        (tally.note if what in KILLS else tally.note_beside)(what)
+    tally.blame(*faults)
     return not alive and code == 0
 
 
 def _passing(run: Run, rng: random.Random) -> list[str]:
-    """Something that a sweep survives."""
+    """Something that a sweep survives, if it could be done."""
     what = rng.choice(PASSING)
     workers = run.workers()
+    if run.process.poll() is not None or not workers:
+        return []
     with suppress(psutil.Error, ProcessLookupError):
-        if what == "controller stopped" and run.process.poll() is None:
-            run.kill(signal.SIGSTOP)
-            time.sleep(rng.uniform(0, 0.3))
-            run.kill(signal.SIGCONT)
-        elif workers and what == "worker stopped":
-            worker = rng.choice(workers)
-            worker.suspend()
-            time.sleep(rng.uniform(0, 0.3))
-            worker.resume()
-        elif workers and what == "worker -9":
+        if what == "worker -9":
             rng.choice(workers).kill()
         else:
-            return []
+            stopped = rng.choice(workers) if what == "worker stopped" else psutil.Process(run.process.pid)
+            stopped.suspend()
+            time.sleep(rng.uniform(0, 0.3))
+            stopped.resume()
         return [what]
     return []
 
@@ -125,8 +126,7 @@ def forty(rng: random.Random, folder: Path, kills: int = 10) -> Tally:
     for life in range(kills + 1):
         run = Run(*command, cwd=folder)
         wanted = min(len(kept) + rng.randint(1, 4), 40) if life < kills else 41
-        while run.process.poll() is None and _count(folder / "out") < wanted:
-            time.sleep(0.02)
+        run.until(lambda wanted=wanted: _count(folder / "out") >= wanted)  # type: ignore[misc]
         if life < kills:
             time.sleep(rng.uniform(0, 0.3))
             run.kill(signal.SIGKILL)
@@ -139,7 +139,42 @@ def forty(rng: random.Random, folder: Path, kills: int = 10) -> Tally:
         tally.note("killed" if code == -signal.SIGKILL else f"exit {code}", *faults)
         command = ("resume", "out")
     if len(kept) != 40:
-        tally.faults.append(f"{len(kept)} of 40 are ok")
+        frame, _ = records.read(records.find([folder / "out"]))
+        others = [f"{record.status}: {record.reason}" for record in records.of_rows(frame) if record.status != "ok"]
+        tally.blame(f"{len(kept)} of 40 are ok; {others}")
+    return tally
+
+
+def sharpen(cells: int, rng: random.Random, folder: Path) -> Tally:
+    """A sweep of three restarts, sharpened to six: those that were there stay as they are, and intervals get narrower."""
+    tally = Tally("sharpened from 3 to 6 restarts, intervals")
+    folder.mkdir(parents=True)
+    lengths = ",".join(str(rng.randrange(8, 4096)) for _ in range(cells))
+    arguments = (
+        *SWEEP,
+        "protocol.restarts=3",
+        "protocol.looks=[8]",
+        f"shape.seq_len={lengths}",
+        "hydra.sweep.dir=out",
+        "-m",
+    )
+    found = []
+    for command in (arguments, ("resume", "out", "protocol.restarts=6")):
+        code, said, faults = Run(*command, cwd=folder).ended()
+        tally.blame(*faults, *([f"exit {code}: {said[-200:]!r}"] if code else []))
+        frame, _ = records.read(records.find([folder / "out"]))
+        found.append({record.job_id: record for record in records.of_rows(frame)})
+    narrowed = []
+    for job, before in found[0].items():
+        after = found[1][job]
+        if after.latency_samples_ns[:3] != before.latency_samples_ns or (after.status, after.restarts) != ("ok", 6):
+            tally.blame(f"{job}: {after.status}, {after.restarts} restarts")
+        widths = [(one.latency_high_ns or 0.0) / (one.latency_low_ns or 1.0) - 1 for one in (before, after)]
+        narrowed.append(widths[1] / widths[0] if widths[0] else 1.0)
+        tally.note("narrower" if widths[1] < widths[0] else "not narrower")
+    print(
+        f"widths after sharpening, of those before: {', '.join(f'{one:.2f}' for one in sorted(narrowed))}", flush=True
+    )
     return tally
 
 
@@ -260,6 +295,7 @@ def disk_faults(
         ("a FIFO as multirun.yaml", lambda: fifo("multirun.yaml")),
         ("a FIFO as the plan", lambda: fifo("plan.json")),
         ("a FIFO as timing.json", lambda: fifo("timing.json")),
+        ("a FIFO as the lock", lambda: fifo("running.lock")),
         ("the folder vanishes", lambda: vanishing(out)),
         ("the working folder vanishes", lambda: vanishing(home)),
         ("the reader goes away at once", head),
@@ -317,9 +353,7 @@ def disks(count: int, rng: random.Random, folder: Path) -> Tally:
             place = bring_about()
             run = Run(*place.arguments, cwd=home, environment=place.environment, **place.options)
             if place.meanwhile is not None:
-                deadline = time.monotonic() + 120
-                while not _count(home / "out") and run.process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.02)
+                run.until(lambda out=home / "out": _count(out) > 0)  # type: ignore[misc]
                 place.meanwhile()
             code, said, faults = run.ended()
             if code not in place.codes:

@@ -1,4 +1,4 @@
-"""The short form of `just chaos`: trials of the kinds that need no process, always the same. The whole is in __main__.py."""
+"""The short form of `just chaos`: some trials of each kind, always the same. The whole is in __main__.py."""
 
 import importlib.util
 from pathlib import Path
@@ -20,8 +20,13 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
+        ("kills", 2),
+        ("disks", 2),
+        ("operators", 2),
         ("messages", 500),
         ("settings", 15),
+        ("command_lines", 40),
+        ("records", 25),
     ],
 )
 def test_nothing_breaks_it(kind, count, folder):
@@ -33,5 +38,6 @@ def test_nothing_breaks_it(kind, count, folder):
 def test_a_fault_is_counted_and_stands_in_the_table():
     tally = chaos.Tally("kills")
     tally.note("killed")
+    tally.note_beside("stopped")
     tally.note("killed", "a torn record")
-    assert chaos.table([tally], 3).splitlines()[2] == "| kills | 2 | killed 2 | 1 |"
+    assert chaos.table([tally], 3).splitlines()[2] == "| kills | 2 | killed 2 (beside: stopped 1) | 1 |"

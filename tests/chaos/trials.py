@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Tally:
 
     kind: str
     outcomes: Counter[str] = field(default_factory=Counter)
+    beside: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -51,12 +52,21 @@ class Tally:
 
     def note(self, outcome: str, *faults: str) -> None:
         self.outcomes[outcome] += 1
+        self.blame(*faults)
+
+    def note_beside(self, what: str) -> None:
+        """What happened as well, and is no trial of its own."""
+        self.beside[what] += 1
+
+    def blame(self, *faults: str) -> None:
         self.faults += faults
         for fault in faults:
             print(f"FAULT {self.kind}: {fault}", file=sys.stderr, flush=True)
 
     def row(self) -> str:
         told = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(self.outcomes.items()))
+        if self.beside:
+            told += f" (beside: {', '.join(f'{what} {count:,}' for what, count in sorted(self.beside.items()))})"
         return f"| {self.kind} | {self.tried:,} | {told} | {len(self.faults)} |"
 
 
@@ -90,6 +100,12 @@ class Run:
             return psutil.Process(self.process.pid).children()
         except psutil.Error:
             return []
+
+    def until(self, happens: Callable[[], bool], timeout_s: float = HANGS_AFTER_S) -> None:
+        """Waits until something happens, or the run ends."""
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None and time.monotonic() < deadline and not happens():
+            time.sleep(0.02)
 
     def kill(self, number: signal.Signals) -> None:
         """Sends a signal; one that can be handled not before the program has begun, since Python itself answers until then."""

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from mtbench.engines import shards
 from mtbench.engines.settings import EngineSettings
 from mtbench.engines.side_by_side import cut, end, gpus, own_processors
 from mtbench.errors import ConfigError
+from mtbench.launch.commands import app
 from mtbench.launch.compose import plan_of
 from mtbench.machine import processors
 from mtbench.plan.jobs import Plan
@@ -42,6 +44,12 @@ def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out + err
+
+
+def status(folder: Path) -> tuple[int, str]:
+    """Of `mtbench status`, which needs no process of its own."""
+    shown = CliRunner().invoke(app, ["status", str(folder)])
+    return shown.exit_code, shown.output
 
 
 def read(folder: Path) -> pl.DataFrame:
@@ -83,7 +91,7 @@ def test_the_end_shows_all_cells_and_status_shows_the_shards(side_by_side):
     folder, said = side_by_side
     assert "4 records in" in said
     assert "GPU 5" in said
-    code, shown = finish(start("status", "out", cwd=folder.parent))
+    code, shown = status(folder)
     assert code == 0
     assert "all 4 jobs are done; nothing is left" in shown
     assert [line.split()[1:5] for line in shown.splitlines()[2:] if " of " in line] == [["done", "2", "of", "2"]] * 2
@@ -121,9 +129,9 @@ def test_shards_end_with_whoever_started_them_and_are_gone_on_with(tmp_path):
     while states(out) != ["interrupted"] * 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert states(out) == ["interrupted"] * 2
-    code, shown = finish(start("status", "out", cwd=tmp_path))
+    code, shown = status(out)
     assert code == 1
-    assert "Go on: python -m mtbench resume out" in shown
+    assert f"Go on: python -m mtbench resume {out}" in shown
     again = start("resume", "out", cwd=tmp_path)
     while states(out) != ["running"] * 2 and again.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -90,11 +90,12 @@ def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) ->
         (folder / "config.json").write_text(text)
         _write_drawn(folder / WEIGHTS_FILE, tensors, np.random.default_rng([seed, 2]))
 
-    return Checkpoint(kept(paths.cache() / "models" / f"{config['model_type']}-{name}", write))
+    return Checkpoint(kept(f"models/{config['model_type']}-{name}", write))
 
 
-def kept(folder: Path, write: Callable[[Path], None]) -> Path:
+def kept(place: str | Path, write: Callable[[Path], None]) -> Path:
     """A folder in the cache, written by whoever needs it first; a reader sees all of it or none."""
+    folder = paths.cache() / place
     if not folder.exists():
         with paths.building(folder) as building:
             write(building)

@@ -16,6 +16,7 @@ from mtbench.console.waiting import waiting
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
 from mtbench.launch.opening import show
+from mtbench.launch.refusing import refuse
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Commands beside measuring.", rich_markup_mode=None)
 exchange_commands.add(app)
@@ -48,8 +49,7 @@ def which(
             return
         index, code = question.measure(choice)
     except ConfigError as error:
-        typer.echo(f"mtbench which: {error}", err=True)
-        sys.exit(2)
+        refuse("which", error)
     if index is not None:
         show(index, open_report, "which")
     sys.exit(code)
@@ -64,11 +64,9 @@ def list_names(
 ) -> None:
     """Lists what can be measured, with one line on each name. --support shows what runs where, and how."""
     if output not in ("table", "markdown"):
-        typer.echo(f"mtbench list: {unknown('format', output, ('table', 'markdown'))}", err=True)
-        sys.exit(2)
+        refuse("list", unknown("format", output, ("table", "markdown")))
     if output != "table" and not of_support:
-        typer.echo(f"mtbench list: --format {output} goes with --support; give both.", err=True)
-        sys.exit(2)
+        refuse("list", f"--format {output} goes with --support; give both.")
     if of_support:
         from mtbench.catalogue import capability, support
 
@@ -116,8 +114,7 @@ def report(
 
             index = build(folders or [Path("multirun")], out, chart_format, pictures=True)
     except ConfigError as error:
-        typer.echo(f"mtbench report: {error}", err=True)
-        sys.exit(2)
+        refuse("report", error)
     show(index, open_report, "report")
 
 
@@ -165,8 +162,7 @@ def compare(
         formats.write(table, output)
         sys.stdout.flush()  # before what follows on the other stream
     except ConfigError as error:
-        typer.echo(f"mtbench compare: {error}", err=True)
-        sys.exit(2)
+        refuse("compare", error)
     except Exception:  # Python would end with 1, which to a build means that B is slower
         traceback.print_exc()
         sys.exit(3)
@@ -188,8 +184,7 @@ def merge(
         with waiting("Reading the records ..."):
             merged = merge(folders, out)
     except ConfigError as error:
-        typer.echo(f"mtbench merge: {error}", err=True)
-        sys.exit(2)
+        refuse("merge", error)
     for problem in merged.problems:
         typer.echo(f"mtbench merge: {problem}", err=True)
     doubles = f"; {merged.doubles} more were there twice" if merged.doubles else ""
@@ -232,8 +227,7 @@ def resume(
             if not dry_run:
                 run_rest(rest, folder, chosen)
     except ConfigError as error:
-        typer.echo(f"mtbench resume: {error}", err=True)
-        sys.exit(2)
+        refuse("resume", error)
 
 
 @app.command()
@@ -255,8 +249,7 @@ def status(
             rest = rest_of(plan, folder)
         typer.echo(f"{folder}: {rest}.")
     except ConfigError as error:
-        typer.echo(f"mtbench status: {error}", err=True)
-        sys.exit(2)
+        refuse("status", error)
     if found:
         Console().print(overview(found))
     if any(one.status in ("lost", "failed", "interrupted") for one in found):
@@ -338,8 +331,7 @@ def selftest(
     try:
         outcome = run(device, quick, say=typer.echo, only=parts, keep=keep)
     except ConfigError as error:
-        typer.echo(f"mtbench selftest: {error}", err=True)
-        sys.exit(2)
+        refuse("selftest", error)
     except KeyboardInterrupt:
         finished = f"the finished parts are in {unfinished}" if kept else "no part was finished"
         typer.echo(f"Interrupted; {finished}.", err=True)

@@ -24,10 +24,9 @@ from mtbench.errors import ConfigError, unknown
 from mtbench.frameworks.base import CompileSettings
 from mtbench.launch.schema import Config, FrameworkConfig, typed
 from mtbench.operators.base import Operator, Shape
-from mtbench.plain import to_json
 from mtbench.plan.accuracy import Limits
 from mtbench.plan.jobs import Arm, Job, Task, job
-from mtbench.results import private
+from mtbench.results import format, private
 
 DEVICES = ("auto", "cpu", "gpu")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -63,7 +62,7 @@ def _model_resolver(dimension: str, default: Any, *, _root_: DictConfig) -> Any:
 
 def _model_config_resolver(*, _root_: DictConfig) -> str | None:
     """${mtbench.model_config:}: the chosen model's whole configuration as JSON, or null."""
-    return None if _root_.model.name is None else to_json(_model_config(_root_))
+    return None if _root_.model.name is None else format.value(_model_config(_root_))
 
 
 def _model_config(root: DictConfig) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def _job(config: Config, user: Sequence[Path]) -> Job:
     shape = Shape(config.shape.batch_size, config.shape.seq_len, config.shape.kv_len)
     if operator_file is not None:
         sizes = (shape.batch_size, shape.seq_len, shape.kv_len)
-        probe.try_task(operator_file, to_json(operator.params), sizes, dtype.name)
+        probe.try_task(operator_file, format.value(operator.params), sizes, dtype.name)
     params = operator_class.written_out(operator.params)
     operator_class.from_params(params)
     task = Task(

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from mtbench.console.waiting import waiting
 from mtbench.errors import ConfigError
+from mtbench.launch.refusing import refuse
 from mtbench.paths import write_atomically
 
 
@@ -34,7 +35,7 @@ def import_figures(
         with waiting("Reading the files ..."):
             found = import_files(files, out)
     except ConfigError as error:
-        _refuse("import", error)
+        refuse("import", error)
     for line in found.left_out:
         typer.echo(f"mtbench import: {line}", err=True)
     counts = ", ".join(f"{count:,} of {name}" for name, count in found.counts.items())
@@ -60,7 +61,7 @@ def export_records(
         if out is not None:
             _write(out, text)
     except ConfigError as error:
-        _refuse("export", error)
+        refuse("export", error)
     for line in problems:
         typer.echo(f"mtbench export: {line}", err=True)
     typer.echo(text if out is None else f"Written to {out}")
@@ -100,7 +101,7 @@ def share(
             sharing.write(one)
             typer.echo(f"Written to {one.path}. To publish it, send it as a pull request.")
     except ConfigError as error:
-        _refuse("share", error)
+        refuse("share", error)
 
 
 def site(
@@ -117,7 +118,7 @@ def site(
 
             index = build(sources, out, docs)
     except ConfigError as error:
-        _refuse("site", error)
+        refuse("site", error)
     typer.echo(f"The site is {index}")
 
 
@@ -126,8 +127,3 @@ def _write(file: Path, text: str) -> None:
         write_atomically(file, text + "\n")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written ({error.strerror}); give another --out.") from error
-
-
-def _refuse(command: str, error: ConfigError) -> NoReturn:
-    typer.echo(f"mtbench {command}: {error}", err=True)
-    sys.exit(2)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mtbench import paths
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.language_models import gguf, greedy
 from mtbench.language_models import llama_cpp as llama
@@ -280,7 +279,7 @@ class CausalLM(Operator):
             read, output = (stored.read, None) if held is None else (held.read, held.output)
             np.save(folder / REFERENCE_FILE, compute(read, output))
 
-        folder = kept(paths.cache() / "references" / digest.hexdigest()[:32], write)
+        folder = kept(f"references/{digest.hexdigest()[:32]}", write)
         return np.asarray(np.load(folder / REFERENCE_FILE))
 
     def _call(self, library: Any, model: Any) -> Call:

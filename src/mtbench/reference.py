@@ -71,7 +71,7 @@ def array_namespace() -> SimpleNamespace:
 def _erf(x: NDArray[Any]) -> Any:
     from scipy.special import erf
 
-    return erf(x)
+    return erf(x).astype(x.dtype, copy=False)  # of float16 it makes float64
 
 
 def round_to(values: NDArray[Any], dtype: str) -> NDArray[Any]:

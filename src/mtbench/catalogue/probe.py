@@ -7,6 +7,7 @@ Of an operator, everything is asked that the controller will ask, for each task.
 import json
 import math
 import os
+import re
 import select
 import subprocess
 import sys
@@ -17,12 +18,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mtbench.errors import ConfigError
+import numpy as np
+
+from mtbench.catalogue import registry
+from mtbench.errors import ConfigError, meant
+from mtbench.frameworks import base as frameworks
+from mtbench.operators import base as operators
+from mtbench.operators._inputs import sound_inputs
+from mtbench.operators.base import Shape
 
 TIMEOUT_S = 60.0
 """For the import, and again for each task."""
 
 SOUND = "sound"
+
+TRACEBACK = "MTBENCH_TRACEBACK"
+"""The environment variable that asks for the whole traceback of what a user's file raised, before the line that says it."""
+
+PACKAGES = ("numpy", "scipy", "torch", "mlx", "jax", "mtbench")
+
+LARGEST_TRIED = 1 << 26
+"""Bytes of inputs, in float64, that are drawn to be looked at; what is larger is looked at by the worker, which needs it."""
 
 
 class Probe:
@@ -37,7 +53,7 @@ class Probe:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=None if os.environ.get(TRACEBACK) else subprocess.DEVNULL,
             pass_fds=(theirs,),
             start_new_session=True,
         )
@@ -94,7 +110,6 @@ def try_task(file: str, params: str, sizes: tuple[int | None, ...], dtype: str) 
 
 
 def main(file: str, group: str, answers: str) -> None:
-    from mtbench.catalogue import registry
 
     def told(call: Any) -> str:
         try:
@@ -102,6 +117,8 @@ def main(file: str, group: str, answers: str) -> None:
         except ConfigError as error:
             return json.dumps(str(error))
         except BaseException as error:
+            if os.environ.get(TRACEBACK):
+                traceback.print_exception(error)
             return json.dumps(_said(error, file))
         return SOUND
 
@@ -110,31 +127,60 @@ def main(file: str, group: str, answers: str) -> None:
 
     answer(told(lambda: registry.load(group, Path(file).stem, file)))
     for line in sys.stdin.buffer:
-        answer(told(lambda line=line: _ask(registry.load(group, Path(file).stem, file), *json.loads(line))))
+        answer(told(lambda line=line: _ask(file, registry.load(group, Path(file).stem, file), *json.loads(line))))
 
 
 def _said(error: BaseException, file: str) -> str:
-    """The error and its place in the file, in one line."""
-    if isinstance(error, SyntaxError):
+    """The error, its place in the file, and what may have been meant, in one line."""
+    if isinstance(error, SyntaxError) and error.filename == file:
         return f"{file}, line {error.lineno}: {error.msg}."
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f", line {lines[-1]}" if lines else ""
     words = (str(error).splitlines() or [""])[0].encode("utf-8", "backslashreplace").decode()
-    return f"{file}{where}: {type(error).__name__}: {words}"
+    return f"{file}{where}: {type(error).__name__}: {words}{_remedy(error)}"
 
 
-def _ask(operator: Any, params: dict[str, Any], sizes: list[int | None], dtype: str) -> None:
+def _remedy(error: BaseException) -> str:
+    """What may have been meant by a name that is not there, and what a class lacks."""
+    if isinstance(error, ModuleNotFoundError):
+        near = meant(str(error.name), PACKAGES)
+    elif isinstance(error, ImportError):
+        source = sys.modules.get(str(error.name))
+        near = meant(_quoted(str(error)), [] if source is None else _public(source))
+    elif isinstance(error, NameError):
+        near = meant(str(error.name), [*_public(operators), *_public(frameworks)])
+    elif isinstance(error, TypeError) and "non-frozen dataclass" in str(error):
+        return "; write @dataclass(frozen=True)"
+    else:
+        return ""
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _quoted(text: str) -> str:
+    """The first name that stands in quotes."""
+    return next(iter(re.findall(r"'([^']*)'", text)), "")
+
+
+def _public(module: Any) -> list[str]:
+    return [name for name in vars(module) if not name.startswith("_")]
+
+
+def _ask(file: str, operator: Any, params: dict[str, Any], sizes: list[int | None], dtype: str) -> None:
     """Raises an error if an operator cannot be made of these parameters, or gives an impossible answer."""
-    from mtbench.operators.base import Shape
-
     problem, shape = operator.from_params(params), Shape(*sizes)  # type: ignore[arg-type]
     problem.check(shape)
+    if _finite(problem.host_bytes(shape)) and problem.host_bytes(shape) <= LARGEST_TRIED:
+        sound_inputs(f"{file}: {operator.__name__}", problem.inputs(np.random.default_rng(0), shape))
     for name, number in _numbers(problem, shape, dtype):
         whole = name == "tokens"
         if isinstance(number, bool) or not isinstance(number, int if whole else int | float):
-            raise ConfigError(f"{operator.__name__}.{name} gives {number!r:.40}, and not a number.")
+            raise ConfigError(f"{file}: {operator.__name__}.{name} gives {number!r:.40}, and not a number.")
         if not (0 < number < 1 << 62 if whole else math.isfinite(number) and number >= 0):
-            raise ConfigError(f"{operator.__name__}.{name} gives {number!r:.40}, which cannot be.")
+            raise ConfigError(f"{file}: {operator.__name__}.{name} gives {number!r:.40}, which cannot be.")
+
+
+def _finite(number: Any) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)
 
 
 def _numbers(problem: Any, shape: Any, dtype: str) -> Iterator[tuple[str, Any]]:

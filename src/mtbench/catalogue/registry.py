@@ -1,5 +1,6 @@
 """Finds operators and frameworks by name: the file's name is the name, in the package or beside a user's own YAML."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mtbench.errors import ConfigError, unknown
+from mtbench.errors import ConfigError, meant, unknown
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 
@@ -53,11 +54,32 @@ def _class_in(module: ModuleType, group: str) -> type[Any]:
         if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
+        others = {} if found else _classes(module)
+        told = "".join(f" {name} (line {line}) does not derive from it." for name, line in others.items())
         raise ConfigError(
             f"{module.__file__} must define one class that derives from {base.__module__}.{base.__name__}; "
-            f"it defines {len(found)}."
+            f"it defines {len(found)}.{told}"
         )
-    return found[0]
+    return _whole(found[0], module)
+
+
+def _whole(found: type[Any], module: ModuleType) -> type[Any]:
+    """A class that lacks nothing that each of its kind has. Raises ConfigError."""
+    where = f"{module.__file__}, line {_classes(module).get(found.__name__, 1)}: {found.__name__}"
+    if lacking := sorted(getattr(found, "__abstractmethods__", ())):
+        own = [name for name, value in vars(found).items() if callable(value)]
+        told = [f"{name} ({meant(name, own)[0]} is nearly so called)" if meant(name, own) else name for name in lacking]
+        base = _BASES["operator" if issubclass(found, Operator) else "framework"]
+        raise ConfigError(f"{where} has no method {' and no method '.join(told)}; {base.__module__} says what it does.")
+    if vars(found).get("__annotations__") and "__dataclass_params__" not in vars(found):
+        raise ConfigError(f"{where} is no dataclass, so it has no parameters; write @dataclass(frozen=True) above it.")
+    return found
+
+
+def _classes(module: ModuleType) -> dict[str, int]:
+    """The classes of a file by name, with the line of each."""
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    return {node.name: node.lineno for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 @cache

@@ -108,6 +108,8 @@ def _job(config: Config, user: Sequence[Path]) -> Job:
         )
     operator_file = _user_file(user, "operator", operator.name)
     framework_file = _user_file(user, "framework", config.framework.name)
+    if operator_file is None and operator.name not in registry.names("operator"):
+        _check_named(user, "operator", operator.name)
     if framework_file is None and config.framework.name not in registry.names("framework"):
         raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
     operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
@@ -267,6 +269,16 @@ def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     if found is not None:
         probe.of(found, group)
     return found
+
+
+def _check_named(folders: Sequence[Path], group: str, name: str) -> None:
+    """Raises ConfigError where a user's YAML gives a name that no Python file has."""
+    for folder in folders:
+        for file in sorted((folder / group).glob("*.yaml")):
+            if re.search(rf"^name: *{re.escape(name)} *(#.*)?$", file.read_text(errors="replace"), re.MULTILINE):
+                raise ConfigError(
+                    f"{file} has name: {name}, and there is no {name}.py beside it; name is that of the Python file."
+                )
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

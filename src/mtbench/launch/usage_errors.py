@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mtbench import paths
 from mtbench.catalogue import registry
@@ -172,6 +172,8 @@ def _check(
     if key in groups:
         if override.is_delete() or any(not _is_name(value) for value in values):
             raise ConfigError(f"{str(override.input_line)[:80]} chooses nothing; {_choices(groups[key])}")
+        for value in values:
+            _check_yaml(key, str(value), folders)
         return
     leaves = _leaves("", Config())
     if key.startswith(PARAMS):
@@ -186,6 +188,17 @@ def _check(
             raise ConfigError(f"{override.input_line}: {key} is of the whole sweep and takes one value.")
         for value in values:
             _check_type(key, value)
+
+
+def _check_yaml(group: str, name: str, folders: Sequence[Path]) -> None:
+    """Raises ConfigError where a user's Python file has no YAML beside it, without which Hydra does not know its name."""
+    if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
+        return
+    for folder in folders:
+        if (file := folder / group / f"{name}.py").is_file():
+            raise ConfigError(
+                f"{file} has no {name}.yaml beside it; write one with the line name: {name}, and its params:."
+            )
 
 
 def _is_name(value: Any) -> bool:
@@ -287,6 +300,9 @@ def explain(error: BaseException) -> str | None:
     if unread is not None:
         file = getattr(unread, "name", None) or "A YAML file"
         return f"{file} cannot be read: {str(unread).splitlines()[0]}."
+    unset = next((cause for cause in causes if isinstance(cause, MissingMandatoryValue)), None)
+    if unset is not None:
+        return f"{unset.full_key or unset.key} is not set; the YAML that is chosen needs it, such as name: softmax."
     root = causes[-1]
     if isinstance(root, SyntaxError) and root.filename:
         return f"{root.filename}, line {root.lineno}: {root.msg}."

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import ConfigError, Unsupported
+from mtbench.operators._inputs import sound_inputs
 from mtbench.operators.base import Host, Operator, Shape
 from mtbench.plan.accuracy import Errors, Limits
 from mtbench.reference import PART, Draws, array_namespace, round_to, wide
@@ -24,6 +25,13 @@ close to 0 now and then, by chance."""
 
 SMALL_ROW = 0.1
 """A row's error is relative to this part of the whole output's root mean square at least."""
+
+WRONG_RESULTS = {
+    "float32": ("float64", "float16", "bfloat16"),
+    "float16": ("float64", "bfloat16"),
+    "bfloat16": ("float64", "float16"),
+}
+"""Dtypes of results that tell of other work than the cell's."""
 
 SMALLEST_NORMAL = {"float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
 """A GPU may flush what is smaller to 0, where nothing else may change a value."""
@@ -58,7 +66,9 @@ def draw(problem: Operator, shape: Shape, dtype: str, seed: int, inputs_seed: in
     weights_rng = Draws([seed, 0], dtype)
     inputs_rng = Draws([seed if inputs_seed is None else inputs_seed, 1], dtype)
     weights = {name: round_to(values, dtype) for name, values in problem.weights(weights_rng).items()}
-    return Case(rounded(problem.inputs(inputs_rng, shape), dtype), weights)
+    drawn = problem.inputs(inputs_rng, shape)
+    sound_inputs(type(problem).__name__, drawn)
+    return Case(rounded(drawn, dtype), weights)
 
 
 def rounded(inputs: dict[str, Host], dtype: str) -> dict[str, Host]:
@@ -107,6 +117,15 @@ def reference(problem: Operator, case: Case) -> list[Host]:
     weights = {name: wide(each) if isinstance(each, np.ndarray) else each for name, each in case.weights.items()}
     out = problem.portable(array_namespace(), SimpleNamespace(**weights), *inputs)
     return [np.asarray(leaf) for leaf in (out if isinstance(out, (tuple, list)) else [out])]
+
+
+def check_dtype(found: str, dtype: str, computes_in_dtype: bool = True) -> None:
+    """Raises Mismatch where a result's dtype is not that of its cell: float64 is other work, and what is narrower is less.
+    A wider sum of half-precision values, as losses are, stays. `computes_in_dtype` is False of an operator whose narrower types
+    are its purpose."""
+    wrong = WRONG_RESULTS[dtype] if computes_in_dtype else ("float64",)
+    if found in wrong:
+        raise Mismatch(f"the result is in {found}, and the cell in {dtype}")
 
 
 def check_form(outputs: list[Host], shapes: list[tuple[int, ...]]) -> None:

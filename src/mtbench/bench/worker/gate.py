@@ -180,6 +180,9 @@ class Gate:
             leaves = self.framework.leaves(out)
         except TypeError as error:
             raise Mismatch(str(error)) from error
+        for leaf in leaves:
+            found = str(leaf.dtype).rpartition(".")[2]  # torch.float32, mlx.core.float32, float32
+            correctness.check_dtype(found, self.dtype, self.problem.computes_in_dtype)
         return [self._to_host(leaf) for leaf in leaves]
 
     def _to_host(self, leaf: Any) -> Host:

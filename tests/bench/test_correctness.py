@@ -283,7 +283,7 @@ class Rows(Operator):
         if self.how == "less their mean":
             return x - xp.mean(x, axis=0)
         if self.how == "by position":
-            return x + xp.reshape(xp.arange(8.0), (8, 1))
+            return x + xp.reshape(xp.arange(8.0, dtype=x.dtype), (8, 1))
         return x * table[0] if table else 2 * x
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from mtbench.errors import ConfigError
 
-KINDS = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+KINDS = (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)
+"""Large arrays are drawn in the narrowest type that has a dtype's values (mtbench.reference)."""
 
 
 def sound_inputs(operator: str, drawn: Any) -> None:

@@ -12,7 +12,7 @@ import typer
 from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.console.lines import say
-from mtbench.console.waiting import waiting
+from mtbench.console.waiting import counting, waiting
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
 from mtbench.launch.opening import show
@@ -74,11 +74,7 @@ def list_names(
         if output == "markdown":
             typer.echo(support.markdown(matrix))
             return
-        with waiting("Asking each library what it can do here ...") as spinner:
-
-            def told(done: int, of: int) -> None:
-                spinner.update(f"Asking each library what it can do here: {done} of {of} have answered ...")
-
+        with counting("Asking each library what it can do here") as told:
             answers = capability.ask(registry.names("framework"), thorough=True, told=told)
         typer.echo("\n".join(support.lines(matrix, answers)))
         return

@@ -1,4 +1,4 @@
-"""The two errors that are not defects: a wrong request, and something this machine cannot do."""
+"""The errors that are not defects: a wrong request, what this machine cannot do, and another program that failed."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -43,6 +43,15 @@ class ConfigError(Exception):
 
 class Unsupported(Exception):
     """An arm is not possible on this machine (no such GPU, library or dtype); the message says why and what would help."""
+
+
+class ServerFailed(Exception):
+    """Another program that was asked to do the work did not: `status` is that of the record (crashed, timeout, failed), and the
+    message says in a line what it did instead."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def unknown(kind: str, name: str, known: Iterable[str], more: Iterable[str] = ()) -> str:

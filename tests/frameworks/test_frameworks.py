@@ -23,7 +23,12 @@ from mtbench.reference import round_to
 OPTIONAL = {"jax", "llama_cpp"}
 """Frameworks whose library comes with an extra of its own."""
 
-FRAMEWORKS = [name for name in registry.names("framework") if name not in OPTIONAL or find_spec(name)]
+SERVERS = {"openai_server"}
+"""Frameworks that ask another program, which tests/servers/ starts."""
+
+FRAMEWORKS = [
+    name for name in registry.names("framework") if name not in SERVERS and (name not in OPTIONAL or find_spec(name))
+]
 DTYPES = ("float32", "float16", "bfloat16")
 
 

@@ -107,7 +107,8 @@ class CallTime:
 
 @dataclass(frozen=True)
 class Finished:
-    """What was found after the blocks. `peaks` where they were measured again; `growth`: bytes left behind by a call."""
+    """What was found after the blocks. `peaks` where they were measured again; `growth`: bytes left behind by a call; `tokens`:
+    how many came in a call, the mean, where that is counted and not known beforehand."""
 
     errors: Errors
     peak_kind: str
@@ -117,6 +118,7 @@ class Finished:
     warnings: list[str] = field(default_factory=list)
     divergence: Divergence | None = None
     growth: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from mtbench.results import cells
 from mtbench.results.answers.contests import form_names
 from mtbench.results.baseline import against_baseline
 from mtbench.results.certainty import doubt
-from mtbench.results.format import duration, interval, one_line, percent, plural, ratio
+from mtbench.results.format import duration, interval, one_line, percent, plural, ratio, tokens
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
 SHOWN_CELLS = 60  # a sweep of thousands belongs in the report
 
-COLUMNS = ("arm", "latency", "throughput", "% of limit", "ratio to the baseline", "")
-LIMIT, RATIO, DOUBT = 3, 4, 5  # the last one says why a verdict is inconclusive
-RIGHT = ("throughput", "% of limit")
+COLUMNS = ("arm", "latency", "throughput", "% of limit", "first token", "decoding", "ratio to the baseline", "")
+LIMIT, FIRST, DECODING, RATIO, DOUBT = 3, 4, 5, 6, 7  # the last one says why a verdict is inconclusive
+OFTEN_EMPTY = (LIMIT, FIRST, DECODING)  # left out where no row has them
+RIGHT = ("throughput", "% of limit", "first token", "decoding")
 INDENT = "   "
 
 Row = Sequence[Text]  # one text for each of COLUMNS
@@ -30,9 +31,10 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
     """Medians with intervals, sorted into cells, one row per arm in the order measured, each against the cell's baseline.
 
     Times are for one call; the limit is what the machine's measured peaks allow (`limit_fraction`), left out where it is
-    not known or the console too narrow. A row without a speed shows its status; `problems` gives the reasons. Ratios are
-    those of `comparison.between`, above 1 slower, with its verdict, and why there is none. Where a row does not fit on a line,
-    the ratio stands below it; where that does not fit either, so do the times.
+    not known. Of texts, there are the time to the first token and the rate of the others. A row without a speed shows its
+    status; `problems` gives the reasons. Ratios are those of `comparison.between`, above 1 slower, with its verdict, and why
+    there is none. Where a row does not fit on a line, the ratio stands below it; where that does not fit either, so do the
+    times.
     """
     every = cells.by_cell(records)
     shown = every[:SHOWN_CELLS]
@@ -50,17 +52,18 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
     ]
     heading = [Text(name, style="bold") for name in COLUMNS]
     rows = [row for _, cell_rows in tables for row in cell_rows]
-    draw = _layout(heading, rows, width, any(record.limit_fraction for _, cell in shown for record in cell))
+    draw = _layout(heading, rows, width)
     parts: list[RenderableType] = draw(heading)
     for title, cell_rows in tables:
         parts += [Text(""), Text(title, style="bold"), *(line for row in cell_rows for line in draw(row))]
     return Group(*parts)
 
 
-def _layout(heading: Row, rows: Sequence[Row], width: int, limit: bool) -> Callable[[Row], list[RenderableType]]:
+def _layout(heading: Row, rows: Sequence[Row], width: int) -> Callable[[Row], list[RenderableType]]:
     """How each row is drawn: the first way in which all of them fit."""
     widths = [max(row[column].cell_len for row in [heading, *rows]) for column in range(len(COLUMNS))]
-    every = [column for column in range(len(COLUMNS)) if limit or column != LIMIT]
+    told = {column for row in rows for column in range(len(COLUMNS)) if row[column].plain}
+    every = [column for column in range(len(COLUMNS)) if column in told or column not in OFTEN_EMPTY]
     for gap in (2, 1):
         for beside in (every, every[:-1], every[:-2]):
             gaps = gap * (sum(widths[column] > 0 for column in beside) - 1)
@@ -127,7 +130,7 @@ def problems(records: Sequence[Record]) -> list[Text]:
 def _row(arm: str, record: Record, found: Comparison | None) -> list[Text]:
     name = Text(f" {arm}")
     if record.latency_ns is None:
-        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), *[Text("")] * 4]
+        return [name, Text(record.status, style=STYLES.get(record.status, FAILURE)), *[Text("")] * (len(COLUMNS) - 2)]
     latency = _latency(record)
     throughput = "" if record.throughput_ns is None else duration(record.throughput_ns)
     compared, why = Text("baseline" if record.status == "ok" else record.status, style="dim"), Text("")
@@ -138,7 +141,10 @@ def _row(arm: str, record: Record, found: Comparison | None) -> list[Text]:
             Text(doubt(found), style),
         )
     limit = "" if record.limit_fraction is None else percent(record.limit_fraction)
-    return [name, Text(latency), Text(throughput), Text(limit), compared, why]
+    first, decoding = "", ""
+    if record.decode_tokens_per_s is not None:
+        first, decoding = duration(record.time_to_first_token_ns), tokens(record.decode_tokens_per_s)
+    return [name, *map(Text, (latency, throughput, limit, first, decoding)), compared, why]
 
 
 def _latency(record: Record) -> str:

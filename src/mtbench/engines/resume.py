@@ -19,7 +19,7 @@ from mtbench.plan.jobs import Job, Plan
 from mtbench.plan.protocol import Protocol
 from mtbench.results import record as records
 from mtbench.results.format import plural
-from mtbench.results.record import SCHEMA_VERSION, STATUSES, Record
+from mtbench.results.record import MEASURED, SCHEMA_VERSION, STATUSES, Record
 
 CHANGEABLE = ("restarts", "stop_after", "stop_when_hot")
 """Settings that a sweep may go on with another value of. Of any other, its samples would not be of one kind."""
@@ -47,7 +47,7 @@ class Rest:
     def __str__(self) -> str:
         """`9 of 12 jobs are done; 3 in 2 cells are left, 1 of these with restarts that stay`."""
         total, left = len(self.plan.jobs), len(self.jobs)
-        failed = sum(record.status not in ("ok", "unsupported") for record in self.begun.kept)
+        failed = sum(record.status not in (*MEASURED, "unsupported") for record in self.begun.kept)
         told = f" ({failed:,} without a result, which --retry measures again)" if failed else ""
         if not left:
             return f"all {total:,} {plural(total, 'job')} are done{told}; nothing is left"
@@ -170,7 +170,7 @@ def rest(
     staying = staying if elsewhere == "refuse" else [one for one in staying if not _elsewhere(one, here)]
     _check(protocol, staying)
     libraries = {
-        record.arm: (record.library_version, record.device_kind) for record in staying if record.status == "ok"
+        record.arm: (record.library_version, record.device_kind) for record in staying if record.status in MEASURED
     }
     order = tuple(job.id for job in plan.jobs)
     jobs = tuple(job for job in plan.jobs if job.id in measured)
@@ -190,16 +190,16 @@ def _left_of(
 ) -> tuple[list[Job], int]:
     """The arms of a cell that are to be measured, and how many restarts they have already."""
     outcomes = {job.id: _outcome(found.get(job.id)) for job in cell}
-    timed = [job for job in cell if job.id in found and found[job.id].status == "ok"]
+    timed = [job for job in cell if job.id in found and found[job.id].status in MEASURED]
     whole = [job for job in cell if job in timed or outcomes[job.id] in (*retry, "interrupted")]
     if any(outcomes[job.id] in (*retry, "interrupted") for job in cell):
         return whole, 0
-    sound = [found[job.id] for job in timed if outcomes[job.id] == "ok"]
-    ended = [found[job.id] for job in timed if outcomes[job.id] != "ok"]
+    sound = [found[job.id] for job in timed if outcomes[job.id] in MEASURED]
+    ended = [found[job.id] for job in timed if outcomes[job.id] not in MEASURED]
     if not sound or all(record.restarts >= restarts for record in sound):
         return [], restarts
     there = _restarts_together(sound, ended)
-    return (whole, 0) if there == 0 else ([job for job in timed if outcomes[job.id] == "ok"], there)
+    return (whole, 0) if there == 0 else ([job for job in timed if outcomes[job.id] in MEASURED], there)
 
 
 def _restarts_together(sound: Sequence[Record], ended: Sequence[Record]) -> int:
@@ -231,7 +231,7 @@ def _outcome(record: Record | None) -> str:
     if record is None:
         return "interrupted"
     early = [warning.removeprefix(ENDED_EARLY) for warning in record.warnings if warning.startswith(ENDED_EARLY)]
-    return early[0].split(" ")[0] if early and record.status == "ok" else record.status
+    return early[0].split(" ")[0] if early and record.status in MEASURED else record.status
 
 
 def _check(protocol: Protocol, staying: Sequence[Record]) -> None:

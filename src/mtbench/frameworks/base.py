@@ -106,6 +106,13 @@ class Framework(ABC):
     """What it runs, in words, where that is operators with a form of their own for it alone: it has no array functions with
     which to compute definitions."""
 
+    unverified: str | None = None
+    """Why no answer of its can be held against a reference, in words; None where it can. It is another program then, with a
+    model and memory of its own, of whose work nothing is known: it is timed, and its records are `unverified`."""
+
+    needs: Mapping[str, str] = MappingProxyType({})
+    """Settings of its own without which it cannot start, with an example of each."""
+
     measures_peaks: bool = True
     """Whether its `xp` computes on the device that its forms do, so that the best rates of products and copies tell of it."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
-from mtbench.frameworks._host_arrays import HostArrays
+from mtbench.frameworks._host_arrays import HostArray, HostArrays
 from mtbench.frameworks.base import Call, Description, Settings, process_peak_kind, refuse
 from mtbench.reference import array_namespace
 
@@ -37,17 +37,6 @@ class Setup:
     ubatch_size: int | None  # the most tokens that are computed at a time
 
 
-class Array(np.ndarray[Any, Any]):
-    """Values on the host, which know the dtype that they stand for (NumPy has no bfloat16) and the framework's setup."""
-
-    stands_for: str
-    setup: Setup
-
-    def __array_finalize__(self, obj: Any) -> None:
-        self.stands_for = getattr(obj, "stands_for", "float32")
-        self.setup = getattr(obj, "setup", None)  # type: ignore[assignment]
-
-
 class LlamaCpp(HostArrays):
     """llama.cpp's own models. It has no arrays of its own: tokens go in and logits come out in the host's memory.
 
@@ -55,7 +44,7 @@ class LlamaCpp(HostArrays):
     """
 
     library = "llama_cpp"
-    array_type = Array
+    array_type = HostArray
     own_settings = ("flash_attention", "ubatch_size")
     own_forms_only = "whole models alone: operator=causal_lm"
     measures_peaks = False
@@ -100,10 +89,7 @@ class LlamaCpp(HostArrays):
         self.wait = self.submit
 
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        floating = np.issubdtype(host.dtype, np.floating)
-        array = host.astype(np.float32 if floating else np.int32 if host.dtype != np.bool_ else np.bool_).view(Array)
-        array.stands_for, array.setup = dtype, self.setup
-        return array
+        return HostArray.of(host, dtype, self.setup)
 
     def compile(self, call: Call, **usual: Any) -> Call:
         raise Unsupported("llama.cpp has no compiler; its kernels were compiled when it was built.")

@@ -151,6 +151,7 @@ def run_rest(rest: "Rest", folder: Path, engine: EngineSettings, report: bool = 
     from mtbench.console.terminal import Terminal
     from mtbench.engines import local
     from mtbench.engines.run import run
+    from mtbench.results.record import MEASURED
 
     nothing = local.Outcome(rest.begun.kept, interrupted=False)
     outcome = run(rest, folder, engine, Terminal()) if rest.jobs else nothing
@@ -165,6 +166,6 @@ def run_rest(rest: "Rest", folder: Path, engine: EngineSettings, report: bool = 
     if (
         outcome.unwritten
         or outcome.unfinished
-        or any(record.status not in ("ok", "unsupported") for record in outcome.records)
+        or any(record.status not in (*MEASURED, "unsupported") for record in outcome.records)
     ):
         raise SystemExit(EXIT_FAILED)

@@ -16,12 +16,12 @@ from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from mtbench import paths
+from mtbench import address, paths
 from mtbench.catalogue import probe, registry
 from mtbench.engines.settings import EngineSettings
 from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError, unknown
-from mtbench.frameworks.base import CompileSettings
+from mtbench.frameworks.base import CompileSettings, Framework
 from mtbench.launch.schema import Config, FrameworkConfig, typed
 from mtbench.operators.base import Operator, Shape
 from mtbench.plan.accuracy import Limits
@@ -85,6 +85,7 @@ def job_of(config: Config, user: Sequence[Path]) -> Job:
     """The same of a configuration whose settings are known to be ours. Raises ConfigError."""
     made = _job(config, user)
     made.task.problem.check(made.task.shape)
+    made.task.problem.check_library(made.arm.framework)
     return made
 
 
@@ -144,8 +145,8 @@ def _job(config: Config, user: Sequence[Path]) -> Job:
         requirement=_requirement(config.framework.requirement),
         compile=_compile(config.framework),
         threads=_threads(config.framework.threads),
-        env=tuple((name, _text(value)) for name, value in _sorted(config.framework.env)),
-        own=_sorted(config.framework.settings),
+        env=_env(config.framework.env),
+        own=_own(config.framework, framework_file),
     )
     limits = limits_of(config)
     return job(task, arm, limits.row, tuple(config.contenders), norm_tolerance=limits.norm)
@@ -180,6 +181,32 @@ def _dotted(values: Mapping[str, Any], branch: str = "") -> Iterator[tuple[str, 
             yield from _dotted(value, f"{branch}{name}.")
         else:
             yield f"{branch}{name}", value
+
+
+def _env(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Raises ConfigError for a secret, which plans, folders and records would show."""
+    for name in values:
+        if private.SECRET_NAMES.search(name):
+            raise ConfigError(
+                f"framework.env.{name} would be written into records; set {name} in the shell instead: workers inherit it."
+            )
+    return tuple((name, _text(value)) for name, value in _sorted(values))
+
+
+def _own(framework: FrameworkConfig, file: str | None) -> tuple[tuple[str, Any], ...]:
+    """The settings that this library alone has. Raises ConfigError for a server's where it is none, and where one lacks."""
+    chosen: type[Framework] = registry.load("framework", framework.name, file)
+    of_a_server = {name: value for name in ("url", "model") if (value := getattr(framework, name)) is not None}
+    for name in of_a_server:
+        if name not in chosen.own_settings:
+            raise ConfigError(f"framework.{name} is of a server, which {framework.name} is not; leave it out.")
+    given = {**framework.settings, **of_a_server}
+    for name, example in chosen.needs.items():
+        if given.get(name) is None:
+            raise ConfigError(f"framework={framework.name} needs framework.{name}, such as framework.{name}={example}.")
+    if "url" in of_a_server:
+        address.parse(str(framework.url))
+    return _sorted(given)
 
 
 def _threads(threads: int | None) -> int | None:

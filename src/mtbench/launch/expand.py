@@ -1,7 +1,7 @@
 """From axes to jobs: expands a sweep's YAML and command line into one list of overrides per job."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from itertools import product
 from pathlib import Path
@@ -22,6 +22,8 @@ NOT_AXES = ("sweep", "experiment")
 VARIANT = "operator.variant"
 
 COMPILE = "framework.compile."
+
+OF_A_SERVER = ("framework.url=", "framework.model=")
 
 LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
@@ -106,7 +108,8 @@ def expand(
         jobs |= dict.fromkeys(product(*axes.values()))
     jobs = _with_variants(loader, jobs, given.get(VARIANT))
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
-    jobs = _without_idle_compilers(loader, jobs)
+    jobs = _without_idle_settings(loader, jobs, (COMPILE,), _takes_settings)
+    jobs = _without_idle_settings(loader, jobs, OF_A_SERVER, _asks_a_server)
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment contains {' '.join(arguments)}.")
     return [list(job) for job in jobs]
@@ -162,19 +165,32 @@ def _with_variants(
     return found
 
 
-def _without_idle_compilers(loader: ConfigLoader, jobs: Mapping[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
-    """The jobs without a compiler's settings where their framework takes none and another one of the sweep does."""
+def _without_idle_settings(
+    loader: ConfigLoader,
+    jobs: Mapping[tuple[str, ...], None],
+    settings: tuple[str, ...],
+    takes: Callable[[Mapping[str, Any]], bool],
+) -> dict[tuple[str, ...], None]:
+    """The jobs without settings that begin so, where their framework takes none and another one of the sweep does. `takes` says
+    of a framework's YAML whether it does."""
     folders = _folders(loader)
     chosen = {job: _chosen(job, "framework") for job in jobs}
-    takes = {name: _takes_settings(_declared("framework", name, folders)) for name in {*chosen.values()} if name}
-    if not any(takes.values()):
+    taking = {name: takes(_declared("framework", name, folders)) for name in {*chosen.values()} if name}
+    if not any(taking.values()):
         return dict(jobs)
 
     def kept(job: tuple[str, ...]) -> tuple[str, ...]:
-        idle = not takes.get(chosen[job] or "", True)
-        return tuple(each for each in job if not (idle and each.lstrip("+").startswith(COMPILE)))
+        idle = not taking.get(chosen[job] or "", True)
+        return tuple(each for each in job if not (idle and each.lstrip("+").startswith(settings)))
 
     return dict.fromkeys(map(kept, jobs))
+
+
+def _asks_a_server(declared: Mapping[str, Any]) -> bool:
+    """Whether a framework's YAML names a server; a user's own may."""
+    library = str(declared.get("name"))
+    ours = library in registry.names("framework")
+    return "url" in (registry.load("framework", library).own_settings if ours else declared)
 
 
 def _takes_settings(declared: Mapping[str, Any]) -> bool:

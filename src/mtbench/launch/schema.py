@@ -50,7 +50,7 @@ class CompileConfig:
 class FrameworkConfig:
     """`python` is another interpreter to run under, and `requirement` a version of a package (PEP 508, `mlx==0.31.0`)
     for which an environment is made; at most one of them. `threads` are the library's on the CPU, `env` environment variables
-    of its worker, and `settings` what this library alone has."""
+    of its worker, and `settings` what this library alone has. `url` and `model` say which server is asked for which model."""
 
     name: str = MISSING
     mode: str = "eager"
@@ -60,6 +60,8 @@ class FrameworkConfig:
     threads: int | None = None
     env: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    url: str | None = None
+    model: str | None = None
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """What an operator is: its maths once, portable; its best form in each library; its work in FLOPs and bytes.
 
-An operator file defines one class, a frozen dataclass that derives from `Operator` and whose fields are the operator's
-parameters. The file imports neither torch nor mlx at module level: the controller reads it too, to check parameters,
-and must start fast and work where a library is missing or broken.
+An operator file defines one class, a frozen dataclass that derives from `Operator` and whose fields are its parameters. The
+file imports no library at module level: the controller reads it too, and must start fast where one is missing or broken.
 
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
 weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed, which takes
@@ -132,6 +131,9 @@ class Operator(ABC):
     counts_tokens = False
     """Whether a call processes whole tokens, so that rates per token are meaningful."""
 
+    gives_first_token = False
+    """Whether a call ends with the first token of an answer, so that its latency is the time to first token."""
+
     def __post_init__(self) -> None:
         hints = _hints(type(self))
         for parameter in fields(self):
@@ -224,11 +226,6 @@ class Operator(ABC):
         """The number of tokens that one call processes."""
         return shape.batch_size * shape.seq_len
 
-    @property
-    def gives_first_token(self) -> bool:
-        """Whether a call ends with the first token of an answer, so that its latency is the time to first token."""
-        return False
-
     def caveats(self) -> list[str]:
         """Warnings for every record of this operator, in any library."""
         return []
@@ -258,6 +255,9 @@ class Operator(ABC):
         """Raises ConfigError if these parameters do not fit this shape."""
         if shape.kv_len is not None and not self.uses_kv_len:
             raise ConfigError(f"{type(self).__name__} has no key length of its own; leave shape.kv_len out.")
+
+    def check_library(self, library: str) -> None:  # noqa: B027
+        """Raises ConfigError if these parameters do not fit this library, whatever the machine."""
 
     @classmethod
     def variants(cls, library: str) -> tuple[str, ...]:

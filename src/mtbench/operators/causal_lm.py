@@ -1,29 +1,28 @@
 """A whole language model, as the libraries' own users run it: transformers on torch, mlx-lm on MLX."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 
 from mtbench.errors import ConfigError, Unsupported
-from mtbench.language_models import gguf, greedy
+from mtbench.language_models import gguf, greedy, kept_references
 from mtbench.language_models import llama_cpp as llama
 from mtbench.language_models import mlx as mlx_lm
+from mtbench.language_models import openai_server as server
 from mtbench.language_models import torch as transformers
-from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Held, drawn, kept
+from mtbench.language_models.checkpoint import ROWS_AT_ONCE, Held, drawn
 from mtbench.language_models.config import LanguageModel, parse
 from mtbench.language_models.definition import Read, last_logits
 from mtbench.language_models.given import Given, config_text, given
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Shape, Size
 from mtbench.reference import array_namespace
 
-REFERENCE_FILE = "logits.npy"
+NO_MODEL = "causal_lm runs a whole model; choose one, such as model=smollm2_135m."
 
 NEW_TOKENS = 32
 """Made by phase=generate, where operator.params.new_tokens does not say."""
@@ -52,7 +51,8 @@ class CausalLM(Operator):
     generate: `shape.seq_len` prompt tokens, then `new_tokens` ones, each the likeliest, without an early end, by the library's
     own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two right models part where two tokens are nearly
     equally likely, so each is held against the definition's logits for that very text: what is compared with 1 is 1 + the
-    largest logit less that of the token chosen, relative to the logits' root mean square.
+    largest logit less that of the token chosen, relative to the logits' root mean square. A server (openai_server) gives no
+    tokens but text, which is not checked; each call sends prompts of its own, and `config` may be left out.
 
     transformers: the model with SDPA and a `DynamicCache`, its default; compiled, one graph with a `StaticCache`, of a
     multiple of 64 positions behind a context. mlx-lm: the model with its own caches; compiled, they are explicit state. Both
@@ -85,8 +85,8 @@ class CausalLM(Operator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.given is None and self.config is None:
-            raise ConfigError("causal_lm runs a whole model; choose one, such as model=smollm2_135m.")
+        if not self.has_model and self.phase != "generate":
+            raise ConfigError(f"{NO_MODEL} A server has its own, for operator.params.phase=generate.")
         if self.given is not None and self.config is not None and parse(self.config) != self.given.model:
             raise ConfigError(f"operator.params.checkpoint={self.checkpoint} is of another model than the chosen one.")
         if self.given is not None and self.given.matrix_bytes is not None and self.weight_dtype is not None:
@@ -97,7 +97,16 @@ class CausalLM(Operator):
             raise ConfigError(
                 f"phase={self.phase} generates no text; leave operator.params.new_tokens out, or use phase=generate."
             )
-        self.model  # noqa: B018  raises where there is no such model
+        self.has_model and self.model  # noqa: B018  raises where there is no such model
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it is known which model is run; a server has its own, of which nothing but its name is."""
+        return self.config is not None or self.checkpoint is not None
+
+    def check_library(self, library: str) -> None:
+        if not self.has_model and library != "openai_server":
+            raise ConfigError(NO_MODEL)
 
     @classmethod
     def written_out(cls, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,11 +140,12 @@ class CausalLM(Operator):
     def model(self) -> LanguageModel:
         if self.config is not None:
             return parse(self.config)
-        assert self.given is not None
+        if self.given is None:
+            raise ConfigError(NO_MODEL)
         return self.given.model
 
     @property
-    def gives_first_token(self) -> bool:
+    def gives_first_token(self) -> bool:  # type: ignore[override]
         return self.phase == "prefill"
 
     @property
@@ -158,7 +168,8 @@ class CausalLM(Operator):
             raise ConfigError("decode goes through a cache that holds other tokens; give shape.kv_len, such as 128.")
 
     def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
-        tokens = rng.integers(self.model.vocab_size, size=(shape.batch_size, shape.seq_len))
+        vocabulary = self.model.vocab_size if self.has_model else 1
+        tokens = rng.integers(vocabulary, size=(shape.batch_size, shape.seq_len))
         if shape.kv_len is None:
             return {"tokens": tokens}
         return {"tokens": tokens} | {name: rng.standard_normal(self._cached(shape)) for name in self.kept_inputs}
@@ -190,10 +201,12 @@ class CausalLM(Operator):
         return sum(self._bytes_of_pass(one, dtype) for one in self._passes(shape))
 
     def touched_bytes(self, shape: Shape, dtype: str) -> float:
-        return max(self._bytes_of_pass(one, dtype) for one in self._passes(shape))
+        return max((self._bytes_of_pass(one, dtype) for one in self._passes(shape)), default=0.0)
 
     def _passes(self, shape: Shape) -> list[Shape]:
-        """The forward passes of a call: one, or to make a text the prompt's and one for each token but the last."""
+        """The forward passes of a call: one, or of a text the prompt's and each token's but the last; unknown of a server's."""
+        if not self.has_model:
+            return []
         return [shape, *(Shape(shape.batch_size, 1, shape.seq_len + made) for made in range(self.made - 1))]
 
     def _bytes_of_pass(self, shape: Shape, dtype: str) -> float:
@@ -268,19 +281,7 @@ class CausalLM(Operator):
 
     def _kept(self, w: SimpleNamespace, inputs: list[Host], compute: Callable[[Read, str | None], Host]) -> Host:
         """What is computed of these inputs and weights, or was before."""
-        stored = self.stored(int(w.seed[0]))
-        held: Held | None = getattr(w, "held", None)
-        identity = stored.identity if held is None else f"{stored.identity} {held.identity}"
-        digest = hashlib.sha256(f"{identity} {self.model}".encode())
-        for each in inputs:
-            digest.update(np.ascontiguousarray(each).tobytes() + str(each.shape).encode())
-
-        def write(folder: Path) -> None:
-            read, output = (stored.read, None) if held is None else (held.read, held.output)
-            np.save(folder / REFERENCE_FILE, compute(read, output))
-
-        folder = kept(f"references/{digest.hexdigest()[:32]}", write)
-        return np.asarray(np.load(folder / REFERENCE_FILE))
+        return kept_references.of(self.stored(int(w.seed[0])), getattr(w, "held", None), self.model, inputs, compute)
 
     def _call(self, library: Any, model: Any) -> Call:
         """The call of this phase, from one of the libraries' modules."""
@@ -324,6 +325,11 @@ class CausalLM(Operator):
         loaded = llama.Loaded(file, self.model, w.like)
         call = self._call(llama, loaded)
         return call if self.bits is None else _holding(call, Held(file.parent.name, gguf.read(file, self.model)))
+
+    def openai_server(self, w: SimpleNamespace) -> Call:
+        if self.phase != "generate":
+            raise Unsupported(f"A server gives whole texts, no phase={self.phase}: use operator.params.phase=generate.")
+        return self._call(server, w.like.setup)
 
     def _checked(self, library: str, seed: int, dtype: str) -> Any:
         """The stored weights. Raises Unsupported where the library does not read them, or they are asked for in a dtype that is

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench import plain
+from mtbench.address import parse
+from mtbench.errors import ConfigError
 from mtbench.frameworks.base import AS_IT_COMES, CompileSettings, Settings
 from mtbench.results.axes import PARAMS
 
@@ -15,6 +17,9 @@ FIRST_SETTINGS = (
 
 SPOKEN = 32
 """The longest value of an environment variable that names an arm as it is."""
+
+MODEL, LONGEST_MODEL = r"[\w.+-]+([/:][\w.+-]+)?", 80
+"""What a model is called, where it is named as it is."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What the matrix libraries of the CPU read once, when they are loaded; the last one is Accelerate's, on a Mac."""
@@ -72,7 +77,8 @@ class Arm:
         told = [] if self.compile.mode is None else [_word(self.compile.mode)]
         given = {name: value for name, value in self.compile.given.items() if name not in ("mode", "options")}
         given |= dict(self.compile.options) | ({} if self.threads is None else {"threads": self.threads})
-        return told + [f"{name}={_word(value)}" for name, value in (*given.items(), *self.env, *self.own)]
+        named = [f"{name}={_word(value)}" for name, value in (*given.items(), *self.env)]
+        return [*told, *named, *(f"{name}={_own_word(name, value)}" for name, value in self.own)]
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -111,6 +117,23 @@ def library_axes(arm: Arm) -> dict[str, str]:
         "device": arm.device_name,
         "matmul_precision": arm.matmul_precision,
     }
+
+
+def _own_word(name: str, value: Any) -> str:
+    """A setting of a library's own. A server of this machine is named by its port, and a model by its name in the forms of
+    Hugging Face and Ollama, `org/model` and `model:size`, which is no path."""
+    if name == "url" and (known := _local_server(str(value))) is not None:
+        return known
+    if name == "model" and len(str(value)) <= LONGEST_MODEL and re.fullmatch(MODEL, str(value)):
+        return re.sub("[/:]", "_", str(value))
+    return _word(value)
+
+
+def _local_server(url: str) -> str | None:
+    try:
+        return parse(url).word
+    except ConfigError:  # which is said where it is used
+        return None
 
 
 def _word(value: Any) -> str:

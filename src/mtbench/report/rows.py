@@ -28,8 +28,8 @@ MOST_TEXTS = 10
 
 USED = (
     "row", "page", "label", "operator", "dtype", "batch_size", "seq_len", "params", "model", "kv_len", "status", "repeated",
-    "converged", *SPEEDS, "confidence", "limit_fraction", "tokens_per_s", "time_to_first_token_ns", "first_call_ns",
-    "peak_bytes", "reason", "warnings",
+    "converged", *SPEEDS, "confidence", "limit_fraction", "tokens_per_s", "time_to_first_token_ns",
+    "decode_tokens_per_s", "first_call_ns", "peak_bytes", "reason", "warnings",
 )  # fmt: skip
 """The columns that a row shows: a record has a hundred more."""
 
@@ -127,8 +127,9 @@ def _number(value: float | None, text: str, more: str = "", kind: str = "number"
 
 
 def _first_token(row: Row) -> str:
-    ns = row["time_to_first_token_ns"]
-    return "" if ns is None else f" <small>first after {escape(format.duration(ns))}</small>"
+    ns, rate = row["time_to_first_token_ns"], row["decode_tokens_per_s"]
+    others = "" if rate is None else f", then {escape(format.tokens(rate))}"
+    return "" if ns is None else f" <small>first after {escape(format.duration(ns))}{others}</small>"
 
 
 def _not_converged(row: Row) -> str:

@@ -41,6 +41,9 @@ FOREIGN: dict[str, re.Pattern[str]] = {
 }
 """What is private on whichever machine it was written, by what it is."""
 
+SECRET_NAMES = re.compile(r"(?:^|_)(?:key|token|secret|password|passwd|credentials?)(?:_|$)|api_?key", re.IGNORECASE)
+"""Names of environment variables whose values are secrets: OPENAI_API_KEY, HF_TOKEN."""
+
 KEYS = re.compile(
     r"^(?:host|host_?name|node|user|user_?name|login|home|cwd|path|e_?mail|serial|serial_number|uuid|mac|ip|address)$",
     re.IGNORECASE,

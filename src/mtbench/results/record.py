@@ -29,6 +29,9 @@ STATUSES = ("ok", "mismatch", "unsupported", "oom", "timeout", "crashed", "faile
 oom, timeout, crashed, failed, interrupted: no result, `reason` says what happened. unverified: a speed without a checked
 answer, of others' figures (`source`) or of what gives no answer to check; in no verdict, and never ranked with `ok`."""
 
+MEASURED = ("ok", "unverified")
+"""Statuses of a job that has a speed."""
+
 VERSION_1 = {"epochs": "restarts", "epoch_spread": "restart_spread"}
 """Columns of version 1, and what they are called since."""
 
@@ -48,7 +51,7 @@ class Record:
     mode: str = column("mode", "eager or compiled")
     variant: str = column("variant", "implementation of the operator: native, portable, stock, ...")
     arm: str = column("arm", "short name of the contender: framework, mode, variant, and other settings that compete")
-    device: str = column("device", "cpu or gpu; auto if the worker ended before it could report the device")
+    device: str = column("device", "cpu or gpu; auto if the worker ended before it could report it, or asked a server")
     dtype: str = column("dtype", "data type of inputs and weights")
     matmul_precision: str = column("float32 products", "precision of float32 matrix products: highest or tf32")
     batch_size: int = column("batch size", "number of sequences in one call")
@@ -213,7 +216,7 @@ class Record:
     )
     token_samples_ns: list[list[list[int]]] = column(
         "token samples",
-        "of texts, time of each token, as [restart][call][token]; the first includes the prompt",
+        "of texts, time of each token, as [restart][call][token], first with prompt; of servers, first and mean of others",
         "ns",
         [],
     )
@@ -242,7 +245,7 @@ class Record:
         "requirement", "requested version (framework.requirement), without any address", default=None
     )
     python_version: str | None = column("Python", "version of the worker's Python", default=None)
-    device_kind: str | None = column("kind of device", "cpu, cuda, rocm, mps or metal", default=None)
+    device_kind: str | None = column("kind of device", "cpu, cuda, rocm, mps, metal or server", default=None)
     device_name: str | None = column(
         "name of the device", "name of the device, as the library reports it", default=None
     )

@@ -81,6 +81,8 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         compiled_with=json.loads(record.compiled_with),
     )
     finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes, growth=record.growth_bytes)
+    if state.unverified is not None:  # no model that is known says how many there are
+        finished = replace(finished, tokens=record.tokens)
     if record.rounding_error is not None:
         apart = (record.rounding_positions or 0, record.kl_divergence_nats, record.top1_agreement)
         finished = replace(finished, divergence=Divergence(record.rounding_error, *apart))

@@ -8,8 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
+from mtbench.bench.controller.summary import summarise
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, ThroughputBlock
+from mtbench.catalogue import registry
+from mtbench.frameworks.base import Framework
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plain import to_json
@@ -17,12 +20,12 @@ from mtbench.plan import accuracy
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
-from mtbench.results.estimates import estimate
-from mtbench.results.limits import ROOF_UNSURE, by_flops, per_second, reached
 from mtbench.results.private import without_home
-from mtbench.results.record import Record, now
-from mtbench.results.samples import block_statistic, middle, tick_of, token_times
+from mtbench.results.record import MEASURED, Record, now
+from mtbench.results.samples import block_statistic, middle
 from mtbench.results.version import __version__
+
+UNFINISHED = "interrupted before its first visit was finished"
 
 DEATHS = ("crashed", "oom", "timeout")
 """Statuses of a worker that died, or had to be ended."""
@@ -122,14 +125,26 @@ class JobState:
         return self.job.arm.name
 
     @property
+    def counted_tokens(self) -> float | None:
+        """The tokens of a call, the mean over all calls of all restarts, where workers counted those that came."""
+        counted = [each.tokens for each in self.finished if each.tokens is not None]
+        return sum(counted) / len(counted) if counted else None
+
+    @property
+    def unverified(self) -> str | None:
+        """Why what this job answers cannot be checked; None where it is. Of the class, since a worker may not have started."""
+        framework: type[Framework] = registry.load("framework", self.job.arm.framework, self.job.arm.framework_file)
+        return framework.unverified
+
+    @property
     def failed(self) -> bool:
         """Whether no more can be measured."""
         return self.status is not None or self.ended_early
 
     def fail(self, status: str, reason: str, errors: Errors | None = None) -> None:
         """Something final happened. Samples of finished visits stay in the record, but give no speed any more: except where
-        the worker died, which says nothing against what it measured in earlier restarts."""
-        if status in DEATHS and self.latency_ns:
+        the worker died, or cannot be started again, which says nothing against what it measured in earlier restarts."""
+        if status in (*DEATHS, "unsupported") and self.latency_ns:
             said = without_home(reason).splitlines()[0]
             self.ended_early = True
             self.warnings.append(f"{ENDED_EARLY}{status} in restart {len(self.latency_ns) + 1}: {said}")
@@ -182,7 +197,8 @@ class JobState:
     def record(self, sweep: Sweep) -> Record:
         """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
         task, arm = self.job.task, self.job.arm
-        status = self.status or ("ok" if self.latency_ns else "interrupted")
+        measured = "ok" if self.unverified is None else "unverified"
+        status = self.status or (measured if self.latency_ns else "interrupted")
         record = Record(
             operator=task.operator,
             framework=arm.framework,
@@ -202,11 +218,10 @@ class JobState:
             cell_id=self.job.cell.id,
             job_id=self.job.id,
             status=status,
-            reason=self.reason
-            or ("interrupted before its first visit was finished" if status == "interrupted" else None),
+            reason=self.reason or {"interrupted": UNFINISHED, "unverified": self.unverified}.get(status),
             warnings=list(self.warnings),
-            verify_tolerance=self.job.limits.norm,
-            verify_row_tolerance=self.job.limits.row,
+            verify_tolerance=self.job.limits.norm if self.unverified is None else None,
+            verify_row_tolerance=self.job.limits.row if self.unverified is None else None,
             check_seed=self.check_seed,
             restarts=len(self.latency_ns),
             rounds=sum(map(len, self.latency_ns)),
@@ -236,8 +251,8 @@ class JobState:
         )
         self._add_answers(record)
         self._add_energy(record)
-        if status == "ok":
-            self._summarise(record, sweep.protocol)
+        if status in MEASURED:
+            summarise(self, record, sweep.protocol)
         return record
 
     def _add_answers(self, record: Record) -> None:
@@ -247,7 +262,7 @@ class JobState:
             record.library_version, record.python_version = ran.version, self.worker.python_version
             record.device_kind, record.device_name = ran.device_kind, ran.device_name
             record.threads, record.blas = ran.threads, ran.blas
-            record.library_details = to_json(ran.details)
+            record.library_details = without_home(to_json(ran.details))  # a server may have its model in a folder
             record.clock_tick_ns = self.worker.clock_tick_ns
         self._add_errors(record)
         if self.prepared:
@@ -255,7 +270,8 @@ class JobState:
             record.first_call_ns = first.first_call_ns
             record.warmup_ns = sum(each.warmup_ns for each in self.prepared)
             record.compiled_with = to_json(last.compiled_with)
-            record.flops, record.bytes_moved = last.flops, last.bytes_moved
+            if self.unverified is None:
+                record.flops, record.bytes_moved = last.flops, last.bytes_moved
             record.calls_per_block, record.throughput_calls = last.calls_per_block, last.throughput_calls
             record.calls_per_sample = last.calls_per_sample
         if self.finished:
@@ -271,6 +287,8 @@ class JobState:
 
     def _add_errors(self, record: Record) -> None:
         """The worst errors of all answers that were checked."""
+        if self.unverified is not None:
+            return
         found = [each.errors for each in self.prepared] + [each.errors for each in self.finished]
         found += [] if self.failed_errors is None else [self.failed_errors]
         if found:
@@ -286,51 +304,6 @@ class JobState:
             record.energy_joule = self.energy.joule
             record.energy_joule_per_token = self.energy.joule / self.job.task.problem.tokens(self.job.task.shape)
             record.idle_watt, record.energy_kind = self.energy.idle_watt, self.energy.covers
-
-    def _summarise(self, record: Record, protocol: Protocol) -> None:
-        found = estimate(
-            self.latency_ns,
-            self.throughput_ns,
-            confidence=protocol.confidence,
-            target=protocol.target,
-            floor_ns=record.floor_ns,
-            tick_ns=tick_of(vars(record)),
-        )
-        warnings = record.warnings + found.warnings
-        for name, value in vars(found).items():
-            setattr(record, name, value)
-        record.warnings = warnings
-        problem = self.job.task.problem
-        if problem.counts_tokens:
-            record.tokens = problem.tokens(self.job.task.shape)
-            record.tokens_per_s = per_second(record.tokens, found.throughput_ns)
-        if problem.gives_first_token:
-            record.time_to_first_token_ns = found.latency_ns
-        if self.token_ns:
-            record.time_to_first_token_ns, others_ns = token_times(self.token_ns)
-            if others_ns is not None:
-                record.decode_tokens_per_s = per_second(self.job.task.shape.batch_size, others_ns)
-        self._hold_against_the_roofs(record)
-
-    def _hold_against_the_roofs(self, record: Record) -> None:
-        """The rates of the call, and the least time that the measured roofs allow.
-
-        From the throughput, since the roofs are measured with queued calls too: latency includes the waiting.
-        """
-        flops, moved = record.flops, record.bytes_moved
-        if flops is None or moved is None or record.throughput_ns is None:
-            return
-        roofs = self.peaks.at(moved)
-        record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
-        record.peak_flops_set_by, record.peak_bytes_set_by = self.roofs_set_by
-        record.flops_per_s, record.bytes_per_s = (per_second(work, record.throughput_ns) for work in (flops, moved))
-        bound = (
-            flops if self.job.task.problem.computes_in_dtype else 0.0
-        )  # no peak of the dtype is a bound of other products
-        found = reached(bound, moved, record.throughput_ns, roofs.flops_per_s, roofs.bytes_per_s)
-        record.limit_ns, record.limit_fraction = found
-        if record.limit_ns is not None and not (roofs.flops_sure if by_flops(vars(record)) else roofs.bytes_sure):
-            record.warnings = [*record.warnings, ROOF_UNSURE]
 
 
 def _said(reading: Reading) -> dict[str, Any]:

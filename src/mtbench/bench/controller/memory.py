@@ -55,6 +55,9 @@ class Free:
     shared: bool = False
 
 
+NOTHING = Needed(0.0, 0.0)
+
+
 def needed_bytes(problem: Operator, shape: Shape, dtype: str) -> Needed:
     """The estimate for one arm, from the operator's own count of the bytes that it reads and writes, or of those that
     it is given, which may be more: a cache, say, of which little is read."""

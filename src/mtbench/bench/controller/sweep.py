@@ -145,7 +145,8 @@ class Controller:
         for state in live:
             task = state.job.task
             try:
-                needed = memory.needed_bytes(task.problem, task.shape, task.dtype)
+                elsewhere = state.unverified is not None  # a server has its model in memory already
+                needed = memory.NOTHING if elsewhere else memory.needed_bytes(task.problem, task.shape, task.dtype)
             except Exception as error:  # of a user's own operator, which must not cost the others
                 state.fail("failed", f"the operator cannot say what memory it needs: {type(error).__name__}: {error}")
                 self._record(state)
@@ -210,7 +211,8 @@ class Controller:
         call_ns = state.shortest_call_ns
         if call_ns is not None:
             best = self.peaks.best(state)
-            roofs = Roofs() if self.protocol.cold_cache else best.at(state.bytes_moved, beyond=True)
+            unbound = self.protocol.cold_cache or state.unverified is not None
+            roofs = Roofs() if unbound else best.at(state.bytes_moved, beyond=True)
             busy = contention(self.watch.sample(), self.sweep.processors) is not None
             answer = self.workers.ask(state, wire.Finish(restart == 0, call_ns, roofs, busy))
             if answer is not None:

@@ -20,12 +20,12 @@ from typing import Any
 from mtbench.bench import failures, wire
 from mtbench.bench.channel import Channel, Closed
 from mtbench.bench.rates import Rates
-from mtbench.bench.worker import blocks, calibration, correctness, growth, integrity, unseen
+from mtbench.bench.worker import blocks, calibration, correctness, growth, honesty, integrity
 from mtbench.bench.worker.forms import build, compiled
-from mtbench.bench.worker.gate import Gate
+from mtbench.bench.worker.gate import Gate, gate_for
 from mtbench.bench.worker.priority import raise_priority
 from mtbench.catalogue import registry
-from mtbench.errors import ConfigError, Unsupported
+from mtbench.errors import ConfigError, ServerFailed, Unsupported
 from mtbench.frameworks.base import Description, Framework
 from mtbench.machine.memory import available_bytes
 from mtbench.operators.base import ITEM_BYTES, Operator, Shape
@@ -129,7 +129,7 @@ class Worker:
         framework, dtype, sizes = self.framework, request.dtype, request.shape
         framework.check_dtype(dtype)
         problem: Operator = registry.load("operator", request.operator, request.file)(**request.params)
-        gate = Gate(framework, problem, sizes, dtype, request.limits, self.protocol.seed, request.check_seed)
+        gate = gate_for(framework, problem, sizes, dtype, request.limits, self.protocol.seed, request.check_seed)
         case = gate.draw()
         weights = SimpleNamespace(**{name: framework.array(host, dtype) for name, host in case.weights.items()})
         call = build(framework, problem, request.variant, weights)
@@ -217,12 +217,9 @@ class Worker:
         framework.reset_peak()
         subject.run()
         peak_bytes = framework.peak_bytes()  # before the checks, whose other inputs a call with state of its own keeps
-        if request.thorough:
-            warnings += integrity.check_complete(framework, subject, call_ns)
-            if not prepared.problem.updates_inputs:
-                integrity.check_fresh(framework, subject)
-            warnings += integrity.check_linear(subject, prepared.throughput_calls, prepared.call_ns)
-            found, doubts = unseen.check(framework, subject, prepared.gate)
+        if request.thorough and framework.unverified is None:
+            queued = prepared.throughput_calls, prepared.call_ns
+            found, doubts = honesty.check(framework, subject, prepared.gate, call_ns, *queued)
             errors = errors.worst(found)
             warnings += doubts
         grown: float | None = None
@@ -233,6 +230,7 @@ class Worker:
         work = (problem.flops(shape) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
         again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs, request.busy)
         warnings += suspicions
+        warnings += getattr(subject.call, "caveats", list)()
         subject.last = None
         return wire.Finished(
             errors=errors,
@@ -243,6 +241,7 @@ class Worker:
             peaks=again,
             warnings=warnings,
             growth=grown,
+            tokens=getattr(subject.call, "tokens_per_call", None),
         )
 
     def work(self, request: wire.Work) -> wire.Worked:
@@ -325,6 +324,8 @@ def answer(worker: Worker, request: wire.Request[Any]) -> Any:
         return wire.Refused("failed", str(error))
     except Unsupported as error:
         return wire.Refused("unsupported", str(error))
+    except ServerFailed as error:
+        return wire.Refused(error.status, str(error))
     except correctness.Mismatch as error:
         return wire.Refused("mismatch", str(error), error.errors)
     except Exception as error:

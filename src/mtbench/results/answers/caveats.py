@@ -32,7 +32,14 @@ class Caveat:
 def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
     """All that limits what these records say, what weighs most first; `folder` is where they are."""
     timed = [row for row in rows if row["status"] == "ok" and row["latency_ns"] is not None]
-    found = [_failed(rows, folder), _reference_blas(timed), _contended(timed), _hot(timed), _drifted(timed)]
+    found = [
+        _failed(rows, folder),
+        _unverified(rows),
+        _reference_blas(timed),
+        _contended(timed),
+        _hot(timed),
+        _drifted(timed),
+    ]
     found += [_few(timed, folder)]
     found += [_overhead(timed), _battery(timed)]
     return [one for one in found if one is not None]
@@ -48,6 +55,19 @@ def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:
     return Caveat(
         f"{_jobs(len(failed), len(rows))} gave no time ({arms}: {reason}).",
         f"`python -m mtbench resume {folder} --retry {retry}` measures them again.",
+    )
+
+
+def _unverified(rows: Sequence[Row]) -> Caveat | None:
+    """Of servers and of others' figures alike."""
+    unverified = [row for row in rows if row["status"] == "unverified"]
+    if not unverified:
+        return None
+    arms = ", ".join(dict.fromkeys(row["arm"] for row in unverified))
+    verb = "is" if len(unverified) == 1 else "are"
+    return Caveat(
+        f"{_jobs(len(unverified), len(rows))} {verb} unverified ({arms}): no answer was checked, so they are in no comparison.",
+        "The table has them, and the report's charts draw them hollow.",
     )
 
 

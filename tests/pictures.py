@@ -41,9 +41,7 @@ def terminal() -> Console:
     console.print(Text(COMMAND, style="bold"))
     console.print(Text("..."))
     console.print(table.results(records(), COLUMNS))
-    console.print()
-    for line in answers.lines(answers.of_records_in(records(), {})):
-        console.print(line, highlight=False)
+    answers.show(console, answers.of_records_in(records(), {}))
     return console
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from mtbench.console.styles import STYLES
@@ -15,6 +17,9 @@ SHOWN = 8
 """Sentences on each question; the report has them all."""
 
 SHOWN_CAVEATS = 3
+
+INDENT = " "
+"""Before what stands below a heading."""
 
 QUESTIONS = {
     FASTEST: "Who is fastest?",
@@ -32,6 +37,18 @@ def of_records_in(records: Sequence[Record], folders: Mapping[str, str]) -> Answ
     return answers(of_records(records), folders, of_records(records, "throughput"))
 
 
+def show(console: Console, found: Answers) -> None:
+    """Prints the answers, if there are any, after an empty line. A terminal wraps each below its own beginning; elsewhere each
+    stays one line."""
+    for number, line in enumerate(lines(found)):
+        if number == 0:
+            console.print()
+        if console.is_terminal and line.plain.startswith(INDENT):
+            console.print(Padding(line[len(INDENT) :], (0, 0, 0, len(INDENT))), highlight=False)
+        else:
+            console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+
+
 def lines(found: Answers, brief: bool = False) -> Iterator[Text]:
     """The headline, the answers to each question, what limits them, and what would settle them. `brief`: no more than a
     headline, what limits it and what would settle it."""
@@ -44,18 +61,19 @@ def lines(found: Answers, brief: bool = False) -> Iterator[Text]:
         yield Text("")
         yield Text(heading, style="bold")
         for one in told[:SHOWN]:
-            yield Text(f" {one}", style=STYLES.get(one.certainty, ""))
+            yield Text(f"{INDENT}{one}", style=STYLES.get(one.certainty, ""))
         if len(told) > SHOWN:
             yield Text(
-                f" {len(told) - SHOWN} more {plural(len(told) - SHOWN, 'answer')}; the report has them all.", "dim"
+                f"{INDENT}{len(told) - SHOWN} more {plural(len(told) - SHOWN, 'answer')}; the report has them all.",
+                "dim",
             )
     if found.caveats:
         yield Text("")
         yield Text("What limits this", style="bold")
         for caveat in found.caveats[:SHOWN_CAVEATS]:
-            yield Text(f" {caveat}", style="yellow")
+            yield Text(f"{INDENT}{caveat}", style="yellow")
     if found.settle:
         yield Text("")
         yield Text("What would settle what is open", style="bold")
         for way in found.settle:
-            yield Text(f" {settle(way)}")
+            yield Text(f"{INDENT}{settle(way)}")

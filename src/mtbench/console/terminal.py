@@ -169,9 +169,7 @@ class Terminal(Progress):
     def _answer(self, records: Sequence[Record]) -> None:
         """What the sweep answers, in words."""
         folders = {} if self.plan is None else {record.sweep_id: self.folder for record in records}
-        told = list(answers.lines(answers.of_records_in(records, folders)))
-        for line in [Text(""), *told] if told else []:
-            self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
+        answers.show(self.console, answers.of_records_in(records, folders))
 
     @staticmethod
     def _folder(folder: Path) -> str:

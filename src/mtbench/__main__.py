@@ -62,7 +62,7 @@ def _run(arguments: list[str]) -> None:
         from mtbench.launch.commands import app
 
         app(arguments)
-    elif near := _near(word):
+    elif not word.startswith("-") and (near := _near(word)):
         _refuse(f"No command '{word}'. Did you mean '{near}'?")
     else:
         _measure(arguments)

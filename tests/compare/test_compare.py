@@ -519,7 +519,7 @@ def test_json_has_no_infinity(sweep: Callable[..., Sweep], capsys: pytest.Captur
 
 COLUMNS = (
     "cell_id,operator,params,dtype,batch_size,seq_len,kv_len,a_arm,a_status,a_ns,a_low_ns,a_high_ns,b_arm,b_status,b_ns,"
-    "b_low_ns,b_high_ns,outcome,kind,ratio,ratio_low,ratio_high,ratio_confidence,p_value,pairs,smallest_detectable,"
+    "b_low_ns,b_high_ns,outcome,doubt,kind,ratio,ratio_low,ratio_high,ratio_confidence,p_value,pairs,smallest_detectable,"
     "threshold,failure"
 )
 

@@ -100,4 +100,4 @@ def test_the_self_tests_command_runs_it(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(simulation, "QUICK", TINY)
     monkeypatch.setattr(simulation, "PARTS", (simulation.centers,))
     found = CliRunner().invoke(commands.app, ["selftest", "--simulations", "--quick"])
-    assert (found.exit_code, "## Which middle of the restarts" in found.output) == (0, True), found.output
+    assert (found.exit_code, "## The median or the mean of the restarts" in found.output) == (0, True), found.output

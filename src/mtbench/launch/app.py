@@ -47,6 +47,9 @@ def main(arguments: Sequence[str]) -> None:
         if usage_error is None:
             raise
         complain(usage_error)
+    finally:
+        if not wants_traceback:
+            del os.environ["HYDRA_FULL_ERROR"]  # a later process of this one's would print at length
 
 
 def _accept_hydras_help() -> None:

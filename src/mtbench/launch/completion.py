@@ -53,7 +53,7 @@ OPTIONS: dict[str, dict[str, Kind]] = {
     "resume": {"--retry": STATUSES, "--only-inconclusive": FLAG, "--dry-run": FLAG},
     "status": {},
     "doctor": {"--report": FLAG},
-    "selftest": {"--quick": FLAG, "--device": DEVICES, "--only": PARTS, "--out": FILE},
+    "selftest": {"--quick": FLAG, "--device": DEVICES, "--only": PARTS, "--out": FILE, "--simulations": FLAG},
     "import": {"--out": FOLDER},
     "export": {"--format": EXPORTS, "--out": FILE},
     "share": {"--out": FOLDER, "--yes": FLAG, "--check": FLAG},

@@ -12,6 +12,7 @@ from mtbench.bench.controller.summary import summarise
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, ThroughputBlock
 from mtbench.catalogue import registry
+from mtbench.errors import ConfigError
 from mtbench.frameworks.base import Framework
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
@@ -133,7 +134,11 @@ class JobState:
     @property
     def unverified(self) -> str | None:
         """Why what this job answers cannot be checked; None where it is. Of the class, since a worker may not have started."""
-        framework: type[Framework] = registry.load("framework", self.job.arm.framework, self.job.arm.framework_file)
+        arm = self.job.arm
+        try:
+            framework: type[Framework] = registry.load("framework", arm.framework, arm.framework_file)
+        except ConfigError:  # there is none of that name: its worker says so
+            return None
         return framework.unverified
 
     @property

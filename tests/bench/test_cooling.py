@@ -12,7 +12,7 @@ from mtbench.bench.controller.conditions import joined, warnings_of
 from mtbench.bench.controller.cooling import Cooling, TooHot
 from mtbench.engines.local import Host
 from mtbench.machine import nvidia
-from mtbench.machine.nvidia import FIRST, Ordinal
+from mtbench.machine.nvidia import Ordinal
 from mtbench.machine.watch import Reading
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol

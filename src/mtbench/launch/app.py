@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from mtbench import paths
+from mtbench import interrupts, paths
 from mtbench.engines.claim import claimed
 from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
@@ -103,8 +103,10 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
     folder = Path(str(config.hydra.sweep.dir))
     from mtbench.console.composing import Composing
 
+    interrupts.check()  # a library that was being imported may have kept a signal to itself
     with Composing("composing jobs") as told:
         sweep = compose(config, loader, job_overrides, told)
+    interrupts.check()
     if sweep.dry_run:
         _say(_rest(sweep.plan, folder), folder, sweep.engine)
         return

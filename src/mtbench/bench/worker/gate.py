@@ -52,7 +52,7 @@ class Gate:
         self.weights_seed = weights_seed
         self.seed = seed
         self.rng = np.random.default_rng([seed, 2])
-        count = reference_rows(problem, shape)
+        count = self._rows_with_reference()
         self.whole = count == shape.batch_size
         self.rows = np.sort(self.rng.choice(shape.batch_size, count, replace=False))
         self.expected: list[Host] = []
@@ -60,6 +60,9 @@ class Gate:
         self.inputs: list[Host] = []
         self.own_weights: Mapping[str, Any] = {}
         self.divergence: Divergence | None = None
+
+    def _rows_with_reference(self) -> int:
+        return reference_rows(self.problem, self.shape)
 
     def hold(self, call: Call) -> None:
         """A call that rounds its weights in its own way, as one that quantises them, says to which: its reference is computed
@@ -201,19 +204,8 @@ class Gate:
 class Unchecked(Gate):
     """For what cannot be checked (`Framework.unverified`): it draws the inputs, and holds nothing against anything."""
 
-    def __init__(
-        self,
-        framework: Framework,
-        problem: Operator,
-        shape: Shape,
-        dtype: str,
-        limits: Limits,
-        weights_seed: int,
-        seed: int,
-    ) -> None:
-        self.framework, self.problem, self.shape, self.dtype = framework, problem, shape, dtype
-        self.weights_seed, self.seed = weights_seed, seed
-        self.divergence = None
+    def _rows_with_reference(self) -> int:
+        return 0
 
     def first(self, run: Call, out: Any, case: Case) -> Errors:
         return Errors()

@@ -1,4 +1,4 @@
-"""A server with OpenAI's API whose models behave as they are called: `python misbehaving.py` prints its port and serves.
+"""A server with OpenAI's API whose models behave as they are called: `python misbehaving.py [PORT]` prints its port and serves.
 
 A word is a token. What a model does wrong it does from the request after those with which mtbench gets to know a server.
 `GET /seen` tells what was asked.
@@ -18,8 +18,8 @@ PROBES = 2
 TEMPLATE = 7  # tokens that a chat puts around a prompt
 
 MODELS = (
-    "good", "chunked", "talks", "pairs", "uncounted", "strict", "early", "drafts", "cached", "locked",
-    "empty", "breaks", "exits", "hangs", "babbles", "page", "lists", "refuses", "complains", "missing",
+    "good", "chunked", "splits", "talks", "thinks", "pairs", "uncounted", "silent", "strict", "early", "drafts", "cached",
+    "locked", "empty", "forgets", "breaks", "exits", "hangs", "babbles", "page", "lists", "refuses", "complains", "missing",
 )  # fmt: skip
 
 lock = Lock()
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
                 seen["running"] -= 1
 
     def serve(self, model: str, body: dict[str, Any], chat: bool, words: int, wrong: bool) -> None:
-        if model == "missing" or (model == "talks" and not chat):
+        if model == "missing" or (model in ("talks", "thinks") and not chat):
             return self.answer(404, {"error": {"message": f"no model or place for {model}"}})
         if model == "locked" and self.headers.get("Authorization") != f"Bearer {KEY}":
             return self.answer(401, {"error": {"message": f"wrong key {self.headers.get('Authorization')}"}})
@@ -68,13 +68,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(500, {"error": {"message": f"out of luck\nkey {KEY}"}})
         new = body["max_tokens"] // 2 if model == "early" else 0 if model == "empty" and wrong else body["max_tokens"]
         usage: dict[str, Any] = {"prompt_tokens": words + (TEMPLATE if chat else 0), "completion_tokens": new}
+        if model == "silent":
+            usage = {}
         if model == "cached":
             usage["prompt_tokens_details"] = {"cached_tokens": words}
         if not body.get("stream"):
             return self.answer(200, {"choices": [{"text": "word " * new}], "usage": usage})
         if model == "page" and wrong:
             return self.answer(200, "<html><body>Welcome</body></html>")
-        self.begin(model == "chunked")
+        self.begin(model in ("chunked", "splits"))
         if chat:
             self.event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
         step = 2 if model in ("pairs", "uncounted") else 1
@@ -82,10 +84,17 @@ class Handler(BaseHTTPRequestHandler):
             if wrong and made >= 2 and self.went_wrong(model):
                 return None
             text = " word" * min(step, new - made)
-            self.event({"choices": [{"delta": {"content": text}} if chat else {"text": text, "finish_reason": None}]})
+            if model == "splits":
+                self.in_two('data: {"choices": [{"text": " wört"}]}\n\n'.encode())
+                continue
+            thought = model == "thinks" and made < new // 2
+            delta = {"reasoning_content": text, "content": None} if thought else {"content": text}
+            self.event({"choices": [{"delta": delta} if chat else {"text": text, "finish_reason": None}]})
         finish = "stop" if model == "early" else "length"
         self.event({"choices": [{"finish_reason": finish, **({"delta": {}} if chat else {"text": ""})}]})
-        if body.get("stream_options") and model != "uncounted":
+        if model == "forgets" and wrong:
+            return None
+        if body.get("stream_options") and model not in ("uncounted", "silent"):
             timings = {"timings": {"draft_n": 4, "draft_n_accepted": 3}} if model == "drafts" else {}
             self.event({"choices": [], "usage": usage, **timings})
         self.send("data: [DONE]\n\n")
@@ -120,8 +129,15 @@ class Handler(BaseHTTPRequestHandler):
     def event(self, said: Any) -> None:
         self.send(f"data: {json.dumps(said)}\n\n")
 
+    def in_two(self, data: bytes) -> None:
+        """In two chunks, of which the first ends within a letter."""
+        for part in (data[: data.index(b"\xb6")], data[data.index(b"\xb6") :]):
+            self.send_bytes(part)
+
     def send(self, text: str) -> None:
-        data = text.encode()
+        self.send_bytes(text.encode())
+
+    def send_bytes(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n" if self.chunked else data)
         self.wfile.flush()
 
@@ -140,7 +156,7 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()

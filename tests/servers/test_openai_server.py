@@ -1,9 +1,10 @@
 """A server as a contender: what is asked of it, what is counted, and what it costs where it fails."""
 
+import io
 import json
 import socket
+import threading
 from collections.abc import Callable
-from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from misbehaving import KEY, TEMPLATE
+from misbehaving import KEY, TEMPLATE, Handler, Server
 
 import mtbench
-from conftest import misbehaving
+from conftest import held_port, misbehaving
 from mtbench import address, paths
 from mtbench.bench.controller.begun import state_of
 from mtbench.bench.controller.job_state import Sweep
@@ -24,6 +25,7 @@ from mtbench.catalogue import registry
 from mtbench.engines import resume
 from mtbench.errors import ConfigError, ServerFailed, Unsupported
 from mtbench.exchange import check
+from mtbench.frameworks._openai_client import Client
 from mtbench.frameworks.base import Settings
 from mtbench.operators.base import Operator
 from mtbench.plan.arm import Arm
@@ -96,6 +98,8 @@ def test_requests_are_at_once_and_no_prompt_is_sent_twice(port: int, seen: Calla
     ("model", "prompt", "came", "says"),
     [
         ("chunked", 20, NEW, None),
+        ("splits", 20, NEW, None),
+        ("thinks", 20, NEW, None),
         ("strict", 20, NEW, None),
         ("talks", 20, NEW, None),
         ("talks", 3, NEW, f"prompts had {TEMPLATE + 1} tokens by the server's count, where 3 were asked for"),
@@ -131,6 +135,15 @@ def test_a_chat_is_asked_for_where_there_are_no_completions(port: int, seen: Cal
     assert start(port, "good", endpoint="chat").describe().details["endpoint"] == "chat"
 
 
+def test_a_server_that_counts_nothing_is_counted_by_chunks(port: int) -> None:
+    call, came = called(port, "silent")
+    assert came.tolist() == [NEW]
+    assert call.caveats() == [
+        "prompts have a word for each token: the server counts no tokens of them",
+        "each chunk is taken for one token: the server does not count them",
+    ]
+
+
 def test_what_a_chunk_without_text_says_is_no_token(port: int) -> None:
     """A chat's first chunk names a role alone."""
     framework = start(port, "talks")
@@ -160,6 +173,7 @@ HERE = r"the server at http://127\.0\.0\.1:\d+/v1"
         ("refuses", "failed", rf"^{HERE} answered HTTP 500: out of luck$"),
         ("complains", "failed", rf"^{HERE} ended a text with an error: the model fell over$"),
         ("empty", "failed", rf"^{HERE} answered with a text of no tokens\.$"),
+        ("forgets", "failed", rf"^{HERE} ended a text without the number of its tokens, which it gave before\.$"),
         ("missing", "failed", rf"^{HERE} answered HTTP 404: no model or place for missing$"),
     ],
 )
@@ -171,23 +185,71 @@ def test_a_failure_is_one_line(port: int, model: str, status: str, says: str) ->
 
 
 def test_a_server_that_is_gone_is_one_line() -> None:
-    with misbehaving() as port:
-        framework = start(port, "good")
-        call = build_call(framework, text())
-        with pytest.raises(ServerFailed, match=r"broke off|closed its connection"):
-            called(port, "exits")
-    with pytest.raises(ServerFailed, match="is there no more: connection refused") as failed:
-        call(np.zeros((2, 20)))
+    with held_port() as port:
+        with misbehaving(port):
+            call = build_call(start(port, "good"), text())
+            with pytest.raises(ServerFailed, match=r"broke off|closed its connection"):
+                called(port, "exits")
+        with pytest.raises(ServerFailed, match="is there no more: connection refused") as failed:
+            call(np.zeros((2, 20)))
     assert failed.value.status == "crashed"
 
 
 def test_what_is_no_server_is_one_line() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        free = taken.getsockname()[1]
-    with pytest.raises(
-        Unsupported, match=rf"^There is no server at http://127\.0\.0\.1:{free}/v1 \(connection refused\)"
-    ):
-        start(free, "good")
+    with held_port() as free:
+        says = rf"^There is no server at http://127\.0\.0\.1:{free}/v1 \(connection refused\)"
+        with pytest.raises(Unsupported, match=says):
+            start(free, "good")
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_no_proxy_is_asked(port: int, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    with held_port() as refusing:
+        for name in (variable, variable.upper()):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{refusing}")
+        assert start(port, "good").server.model == "good"
+
+
+def test_localhost_is_found_by_either_kind_of_address(port: int) -> None:
+    """The name stands for ::1 as well on most machines, and a server may listen on one of the two alone."""
+    assert start(port, "good", url=f"http://localhost:{port}/v1").server.model == "good"
+    try:
+        server = Server6(("::1", 0), Handler)
+    except OSError:
+        pytest.skip("there is no ::1 here")
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        framework = start(server.server_port, "good", url=f"http://[::1]:{server.server_port}/v1")
+        server.shutdown()
+    assert (framework.server.model, framework.caveats()) == ("good", [])
+
+
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+
+DATA = b'data: {"choices": []}\n\n'
+
+
+@pytest.mark.parametrize("end", [b"", b"d", b"data", b"data:", b'data: {"choi', b": a com"])
+def test_a_stream_that_is_cut_anywhere_is_no_garbage(end: bytes) -> None:
+    assert len(list(client()._events(io.BytesIO(DATA + end)))) == 1
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data:[DONE]\n"])
+def test_a_stream_ends_with_or_without_a_line_of_its_own(end: bytes) -> None:
+    assert list(client()._events(io.BytesIO(DATA + end)))[-1] is None
+
+
+def test_comments_without_end_are_silence() -> None:
+    """Servers send them while they compute, and go on where that hangs."""
+    assert len(list(client()._events(io.BytesIO(b": ping\n\n" * 9 + DATA)))) == 1
+    with pytest.raises(TimeoutError):
+        list(client(silence_s=0)._events(io.BytesIO(b": ping\n\n" * 9 + DATA)))
+
+
+def client(silence_s: float = 60) -> Any:
+    return Client(address.parse(address.EXAMPLE), silence_s)
 
 
 def test_a_key_is_sent_and_told_to_nobody(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,8 @@ class Client:
             if not isinstance(choice, dict):
                 raise self._garbled(json.dumps(event).encode())
             delta = choice.get("delta") or {}
+            if not isinstance(delta, dict):
+                raise self._garbled(json.dumps(event).encode())
             if choice.get("text") or any(
                 delta.get(name) for name in TEXT_FIELDS
             ):  # a first chunk may name a role alone
@@ -135,16 +137,25 @@ class Client:
             found.finish = choice.get("finish_reason") or found.finish
         found.tokens = _count(usage, "completion_tokens", found.tokens)
         found.prompt_tokens = _count(usage, "prompt_tokens", found.prompt_tokens)
-        found.cached_tokens = _count(usage.get("prompt_tokens_details") or {}, "cached_tokens", found.cached_tokens)
+        details = usage.get("prompt_tokens_details")
+        found.cached_tokens = _count(details if isinstance(details, dict) else {}, "cached_tokens", found.cached_tokens)
         found.drafted |= drafted({name: value for name, value in event.items() if name != "choices"})
 
     def _events(self, response: HTTPResponse) -> Iterator[Any]:
-        """The events of a stream (https://html.spec.whatwg.org/multipage/server-sent-events.html); None for its end."""
+        """The events of a stream (https://html.spec.whatwg.org/multipage/server-sent-events.html); None for its end.
+
+        Comments keep a connection alive, and may come for ever from a server whose model hangs: they are as good as silence.
+        """
+        spoke = time.monotonic()
         while line := response.readline(LONGEST_LINE + 1):
             is_whole = line.endswith(b"\n")
             line = line.strip()
             name, _, value = line.partition(b":")
-            if not line or name in (b"", b"event", b"id", b"retry"):  # b"": a comment, which keeps the connection alive
+            if not is_whole and b"data".startswith(line):
+                return  # it was cut
+            if not line or name in (b"", b"event", b"id", b"retry"):
+                if time.monotonic() - spoke > self.silence_s:
+                    raise TimeoutError
                 continue
             if name != b"data" or len(line) > LONGEST_LINE:
                 raise self._garbled(line)
@@ -155,9 +166,10 @@ class Client:
                 event = json.loads(value)
             except ValueError:
                 if not is_whole:
-                    return  # it was cut
+                    return
                 raise self._garbled(value) from None
             yield event
+            spoke = time.monotonic()
 
     @contextmanager
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[HTTPResponse]:

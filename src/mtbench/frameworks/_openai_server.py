@@ -42,7 +42,7 @@ class Server:
     """A model on a server, and how it is asked.
 
     A prompt of n words has `overhead` + n * `per_word` tokens, None where the server counts none. `per_chunk` are the tokens of
-    a chunk where streams do not end with their number, None where they do.
+    a chunk where streams do not end with their number, None where they do; `counts` says whether the server counts at all.
     """
 
     client: Client
@@ -52,6 +52,7 @@ class Server:
     overhead: float = 0.0
     per_word: float | None = None
     per_chunk: float | None = None
+    counts: bool = True
 
     def prompt(self, tokens: int) -> str:
         """So many tokens, as nearly as is known: words at random, others in each call, so that no cache of prompts helps."""
@@ -70,17 +71,19 @@ class Server:
         prompts = [self.prompt(words) for words in PROBE_WORDS]
         texts = [self._streamed(prompt, PROBE_TOKENS) for prompt in prompts]
         counted, made = [each.prompt_tokens for each in texts], [each.tokens for each in texts]
-        per_chunk = None
+        per_chunk, counts = None, True
         if None in made:
             usages = [self._usage(prompt) for prompt in prompts]
             counted, made = ([usage.get(name) for usage in usages] for name in ("prompt_tokens", "completion_tokens"))
             chunks = sum(len(each.arrivals) for each in texts)
-            per_chunk = _sum(made) / chunks if chunks and _sum(made) else 1.0
+            counts = chunks > 0 and _sum(made) > 0
+            per_chunk = _sum(made) / chunks if counts else 1.0
+        known = replace(self, per_chunk=per_chunk, counts=counts)
         few, many = counted
         if few is None or many is None or many <= few:
-            return replace(self, per_chunk=per_chunk)
+            return known
         per_word = (many - few) / (PROBE_WORDS[1] - PROBE_WORDS[0])
-        return replace(self, per_chunk=per_chunk, per_word=per_word, overhead=few - PROBE_WORDS[0] * per_word)
+        return replace(known, per_word=per_word, overhead=few - PROBE_WORDS[0] * per_word)
 
     def _streamed(self, prompt: str, tokens: int) -> Text:
         return self.client.text(ENDPOINTS[self.endpoint], self._body(prompt, tokens) | self.extras)

@@ -61,6 +61,9 @@ class Generate:
         text = self._server.text(prompt, self._new)
         if not self._came(text):
             raise ServerFailed("failed", f"{self._server.client.named} answered with a text of no tokens.")
+        if text.tokens is None and self._server.per_chunk is None:
+            uncounted = "ended a text without the number of its tokens, which it gave before."
+            raise ServerFailed("failed", f"{self._server.client.named} {uncounted}")
         return text
 
     def _came(self, text: Any) -> float:
@@ -117,6 +120,8 @@ class Generate:
     def _of_counting(self) -> str | None:
         if self._server.per_chunk is None:
             return None
+        if not self._server.counts:
+            return "each chunk is taken for one token: the server does not count them"
         each = f"{self._server.per_chunk:.2f}"
         return f"tokens are counted by chunks, of {each} tokens each: the server's streams do not count them"
 

@@ -153,7 +153,7 @@ class LanguageModel:
         ends = {"model.norm.weight": (self.embed_dim,)} | ({} if self.tied else {"lm_head.weight": table})
         return {"model.embed_tokens.weight": table} | layers | ends
 
-    def spread(self, name: str) -> tuple[float, float]:
+    def spread(self, name: str, shape: Dimensions) -> tuple[float, float]:
         """Mean and standard deviation of a random tensor: embeddings of unit scale, projections that keep it, and layers that
         together add as much as they are given, as GPT-2 is initialised (Radford et al. 2019, section 2.3), which keeps rounding
         from growing with depth. A norm's scales differ from what a library initialises to."""
@@ -172,7 +172,7 @@ class LanguageModel:
         if name == "model.embed_tokens.weight":
             return 0.0, self.embed_dim**-0.5 if self.is_gemma else 1.0
         share = branch if name.endswith(("o_proj.weight", "down_proj.weight")) and not self.is_gemma else 1.0
-        return 0.0, share * self.tensors()[name][-1] ** -0.5
+        return 0.0, share * shape[-1] ** -0.5
 
     def held(self, layer: Layer, context: int) -> int:
         """How many positions of a context the next token sees in a layer."""

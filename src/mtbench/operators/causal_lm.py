@@ -191,7 +191,7 @@ class CausalLM(Operator):
         if self.given is not None:
             return self.given.stored()
         assert self.config is not None
-        tensors = {name: (shape, *self.model.spread(name)) for name, shape in self.model.tensors().items()}
+        tensors = {name: (shape, *self.model.spread(name, shape)) for name, shape in self.model.tensors().items()}
         return drawn(json.loads(self.config), tensors, seed)
 
     def flops(self, shape: Shape) -> float:

@@ -148,14 +148,23 @@ def test_a_dry_run_says_what_when_how_long_and_how_much():
     assert "The machine is busy: it takes about 3.0 times as long." in busy
 
 
-def test_a_dry_run_counts_a_models_weights():
-    model = plan_of(["operator=causal_lm", "model=smollm2_135m", "framework=torch", "sweep=none"])
+@pytest.mark.parametrize(
+    ("framework", "weights", "says"),
+    [
+        ("torch", "null", "up to 257 MiB of weights"),  # 134.5 million in two bytes each
+        ("torch", "int8,int4", "up to 257 MiB of weights"),  # which it quantises in memory
+        ("torch,llama_cpp", "null,int8,int4", "up to 722 MiB of weights"),  # and in 16, 8.5 and 4.5 bits
+    ],
+)
+def test_a_dry_run_counts_the_files_of_a_models_weights(framework, weights, says):
+    given = ["operator=causal_lm", "model=smollm2_135m", f"framework={framework}", "dtype=bfloat16", "sweep=none"]
+    model = plan_of([*given, f"operator.params.weight_dtype={weights}"])
     (line,) = [
         line
         for line in preview.lines(Rest(model, model.protocol, model.jobs), Path("a"), EngineSettings(), 1.0)
         if line.startswith("About ")
     ]
-    assert "up to 257 MiB of weights in the cache folder" in line  # 134.5 million in two bytes each
+    assert f"{says} in the cache folder" in line
 
 
 @pytest.mark.parametrize(

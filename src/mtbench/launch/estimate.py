@@ -1,11 +1,12 @@
 """What a plan will take, before anything is measured: about how long, and how many bytes."""
 
-import math
 import os
+from dataclasses import replace
 from typing import cast
 
 from mtbench.catalogue import registry
 from mtbench.engines import cut
+from mtbench.language_models import gguf
 from mtbench.operators.causal_lm import CausalLM
 from mtbench.plan.jobs import Job, Plan
 
@@ -51,10 +52,20 @@ def record_bytes(plan: Plan) -> int:
 
 
 def drawn_bytes(plan: Plan) -> float:
-    """What the random weights of whole models, in bfloat16, take in the cache folder where they are not there yet."""
-    whole = [job.task.problem for job in plan.jobs if job.task.operator == WHOLE and job.task.operator_file is None]
-    models = {one.config: one.model for one in cast(list[CausalLM], whole) if one.checkpoint is None}
-    return 2.0 * sum(math.prod(size) for model in models.values() for size in model.tensors().values())
+    """What the random weights of whole models take in the cache folder where they are not there yet: once in bfloat16, and
+    again in each number format in which llama.cpp reads them."""
+    files: dict[tuple[str, str], float] = {}
+    for job in plan.jobs:
+        if job.task.operator != WHOLE or job.task.operator_file is not None:
+            continue
+        problem, dtype = cast(CausalLM, job.task.problem), job.task.dtype
+        if problem.config is None or problem.checkpoint is not None:
+            continue
+        files[problem.config, "drawn"] = replace(problem, weight_dtype=None).weight_bytes("bfloat16")
+        if job.arm.framework == "llama_cpp":
+            kind = gguf.NUMBER_TYPES[f"int{problem.bits}" if problem.bits else dtype]
+            files[problem.config, kind] = replace(problem, group_size=32).weight_bytes(dtype)  # gguf.BLOCK
+    return sum(files.values())
 
 
 def busy() -> float:

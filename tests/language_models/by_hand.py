@@ -1,29 +1,40 @@
-"""How fast the libraries' own generation loops decode, to hold `operator=causal_lm operator.params.phase=decode` against:
+"""How fast mtbench's arms generate beside the libraries' own loops, in one process:
 
     python tests/language_models/by_hand.py [--device cpu|gpu] [--tokens 128] [--prompt 512] MODEL ...
 
-Random weights in bfloat16. transformers' `generate` with its default cache, which runs eagerly, and with a static cache, which
-it compiles by itself on CUDA; mlx-lm's `generate_step`. A rate is that of the tokens after the first one: the difference
-between the times of all new tokens and of one. The loops take turns, and the median of the turns is printed.
+Random weights in bfloat16. By hand: transformers' `generate` with its default cache, which runs eagerly, and with a static one,
+which it compiles by itself on CUDA; mlx-lm's `generate_step`. Beside each, the arm of mtbench that stands for it, as the worker
+builds it for `operator=causal_lm operator.params.phase=generate`. A rate is that of the tokens after the first one: the
+difference between the times of all new tokens and of one. All take turns in random order. The median of the turns is printed,
+and the ratio of an arm's time per token to its library's, turn by turn: below 1 the arm is the faster one.
 """
 
 import argparse
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import yaml
 
 from mtbench import paths
+from mtbench.bench.worker import forms
+from mtbench.catalogue import registry
+from mtbench.frameworks.base import Settings
 from mtbench.language_models import mlx as mlx_lm
 from mtbench.language_models import torch as transformers
 from mtbench.operators.causal_lm import CausalLM
+from mtbench.results.stats import compare_paired
 
-TURNS = 5
+TURNS = 8
+DTYPE = "bfloat16"
+EAGER, STATIC, STEP = "transformers' generate", "transformers' generate, static cache", "mlx-lm's generate_step"
 
 Loop = Callable[[int], None]
 """Decodes so many new tokens."""
@@ -36,27 +47,41 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--prompt", type=int, default=512)
     asked = parser.parse_args()
-    print("| model | loop | tokens/s | of each turn |\n|---|---|---|---|")
+    print("| model | loop | tokens/s | by hand | time, ratio | interval |\n|---|---|---|---|---|---|")
     for name in asked.models:
-        for loop, rates in measure(name, asked.device, asked.prompt, asked.tokens).items():
-            turns = ", ".join(f"{rate:.4g}" for rate in rates)
-            print(f"| {name} | {loop} | {statistics.median(rates):.4g} | {turns} |", flush=True)
+        for row in measure(name, asked.device, asked.prompt, asked.tokens):
+            print(f"| {name} | {' | '.join(row)} |", flush=True)
 
 
-def measure(name: str, device: str, prompt: int, new: int) -> dict[str, list[float]]:
+def measure(name: str, device: str, prompt: int, new: int) -> list[list[str]]:
+    """A row for each loop, those by hand first."""
     published = json.dumps(yaml.safe_load((paths.conf() / "model" / f"{name}.yaml").read_text())["config"])
-    problem = CausalLM(config=published)
-    tokens = np.random.default_rng(0).integers(problem.model.vocab_size, size=prompt)
-    folder = problem.stored(0).folder
+    problem = CausalLM(config=published, phase="generate")
+    tokens = np.random.default_rng(0).integers(problem.model.vocab_size, size=(1, prompt))
+    arrays = problem.weights(np.random.default_rng(0))
+    folder = problem.stored(int(arrays["seed"][0])).folder
     loops = transformers_loops(folder, device, tokens) | mlx_loops(folder, device, tokens)
+    stands_for = {"torch": EAGER, "mlx": STEP} | ({"torch_compiled": STATIC} if device == "gpu" else {})
+    for framework in stands_for:
+        loops[framework] = arm(framework, problem, device, arrays, tokens, new)
     for loop in loops.values():
         for count in (1, new, 1, new):  # compiles, and captures graphs
             loop(count)
-    rates: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(TURNS):
-        for key, loop in loops.items():
-            rates[key].append((new - 1) / (seconds(loop, new) - seconds(loop, 1)))
-    return rates
+    each: dict[str, list[float]] = {name: [] for name in loops}
+    order = list(loops)
+    for turn in range(TURNS):
+        random.Random(turn).shuffle(order)
+        for key in order:
+            each[key].append((seconds(loops[key], new) - seconds(loops[key], 1)) / (new - 1))
+    rows = []
+    for key, found in each.items():
+        rate = f"{1 / statistics.median(found):.4g}"
+        if key in stands_for:
+            pair = compare_paired(each[stands_for[key]], found)
+            rows.append([key, rate, stands_for[key], f"{pair.ratio:.3f}", f"{pair.low:.3f}–{pair.high:.3f}"])
+        else:
+            rows.append([key, rate, "", "", ""])
+    return rows
 
 
 def seconds(loop: Loop, count: int) -> float:
@@ -70,7 +95,7 @@ def transformers_loops(folder: Path, device: str, tokens: Any) -> dict[str, Loop
 
     where = "cpu" if device == "cpu" else "cuda" if torch.cuda.is_available() else "mps"
     model = transformers.load(folder, torch.empty(0, dtype=torch.bfloat16, device=where))
-    ids = torch.tensor(tokens)[None].to(where)
+    ids = torch.tensor(tokens).to(where)
 
     def loop(cache: str | None) -> Loop:
         def run(count: int) -> None:
@@ -89,7 +114,7 @@ def transformers_loops(folder: Path, device: str, tokens: Any) -> dict[str, Loop
 
         return run
 
-    return {"transformers.generate": loop(None), "transformers.generate, static cache": loop("static")}
+    return {EAGER: loop(None), STATIC: loop("static")}
 
 
 def mlx_loops(folder: Path, device: str, tokens: Any) -> dict[str, Loop]:
@@ -100,9 +125,26 @@ def mlx_loops(folder: Path, device: str, tokens: Any) -> dict[str, Loop]:
     model = mlx_lm.load(folder, mx.zeros(1, dtype=mx.bfloat16))
 
     def run(count: int) -> None:
-        assert len(list(generate_step(mx.array(tokens), model, max_tokens=count))) == count
+        assert len(list(generate_step(mx.array(tokens[0]), model, max_tokens=count))) == count
 
-    return {"mlx_lm.generate_step": run}
+    return {STEP: run}
+
+
+def arm(name: str, problem: CausalLM, device: str, arrays: dict[str, Any], tokens: Any, new: int) -> Loop:
+    """An arm of mtbench, which knows beforehand how many tokens it is to generate: a call for each of the two counts."""
+    chosen = yaml.safe_load((paths.conf() / "framework" / f"{name}.yaml").read_text())
+    framework = registry.load("framework", chosen["name"])(Settings(device))
+    weights = SimpleNamespace(**{key: framework.array(value, DTYPE) for key, value in arrays.items()})
+    given = framework.array(tokens, DTYPE)
+    calls = {}
+    for count in (1, new):
+        call = forms.build(framework, replace(problem, new_tokens=count), "native", weights)
+        calls[count] = forms.compiled(framework, call) if chosen["mode"] == "compiled" else call
+
+    def run(count: int) -> None:
+        framework.wait(calls[count](given))
+
+    return run
 
 
 if __name__ == "__main__":

@@ -443,6 +443,18 @@ class TestDrift:
         assert trend.low < math.expm1(0.04) < trend.high
         assert trend.high - trend.low < 0.02
 
+    @pytest.mark.parametrize("n", [5, 6, 17, 60])
+    @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+    @pytest.mark.parametrize("decimals", [1, 9])  # with ties in both, and without
+    def test_it_is_sens_interval_by_scipy(self, n, confidence, decimals):
+        rng = np.random.default_rng(n)
+        times = np.round(np.sort(rng.uniform(0, 4, n)), decimals)
+        values = np.round(rng.lognormal(sigma=0.2, size=n), decimals)
+        known = scipy_stats.theilslopes(np.log(values), times, alpha=confidence)
+        slopes = np.array([known.slope, known.low_slope, known.high_slope])
+        trend = drift(times, values, confidence)
+        assert [trend.estimate, trend.low, trend.high] == pytest.approx(np.expm1(slopes * np.ptp(times)))
+
     def test_it_finds_a_trend_no_more_often_than_promised_where_there_is_none(self):
         rng = np.random.default_rng(18)
         trials = 1000

@@ -5,8 +5,11 @@ noise could explain it; never silence.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.worker.blocks import Subject, throughput_calls
@@ -55,11 +58,35 @@ PEAK_CHANCES = 3
 are too low."""
 
 
-def busy_share(pause_s: float) -> float:
-    """The share of a processor that this process uses while this thread sleeps."""
-    before, started = time.process_time(), time.perf_counter()
-    time.sleep(pause_s)
-    return (time.process_time() - before) / (time.perf_counter() - started)
+def wanted_s() -> float:
+    """How long the other threads of this process have computed or waited for a processor; 0 where the system does not tell.
+    (Linux, Documentation/scheduler/sched-stats.rst: the first two numbers, in nanoseconds.)"""
+    wanted_ns, own = 0, str(threading.get_native_id())
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        if task.parent.name != own:
+            with suppress(OSError, ValueError):  # the thread has just ended
+                wanted_ns += sum(map(int, task.read_text().split()[:2]))
+    return wanted_ns * 1e-9
+
+
+def busy_share(
+    pause_s: float, computed_s: Callable[[], float] = time.process_time, wanted_s: Callable[[], float] = wanted_s
+) -> float:
+    """How much of a pause this process computes while this thread sleeps; 1 is one processor all the time.
+
+    On a busy machine a thread at work may get no processor in a pause. So there are further ones until none waits for a
+    processor, or the process has computed in any of them; all that it computes counts as of one. A thread that spins a little
+    after a call, as those of BLAS do, ends that as soon as it gets a processor.
+    """
+    before, wanted, share = computed_s(), wanted_s(), 0.0
+    for _ in range(PATIENCE):
+        started = time.perf_counter()
+        time.sleep(pause_s)
+        share = (computed_s() - before) / pause_s
+        wanted_before, wanted = wanted, wanted_s()
+        if share > BUSY_FRACTION or wanted - wanted_before <= BUSY_FRACTION * (time.perf_counter() - started):
+            break
+    return share
 
 
 def check_complete(

@@ -1,7 +1,6 @@
 """Records on a disk that fails: tried again, kept in memory, written later, and never silently lost."""
 
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,8 @@ class Noting(Progress):
 
 
 class Disk:
-    """A disk of which nothing is free between `fill` and `free`: no file of this process grows."""
+    """A disk of which nothing is free from `fill` to `free`: no file of this process grows. As a context it ends free, before
+    pytest writes that the test has passed, maybe into a file."""
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -32,15 +32,15 @@ class Disk:
     def free(self) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, self.limits)
 
+    def __enter__(self) -> "Disk":
+        self.fill()
+        return self
 
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    made = Disk()
-    yield made
-    made.free()
+    def __exit__(self, *error: object) -> None:
+        self.free()
 
 
-def test_a_moment_without_a_disk_costs_nothing(disk, tmp_path):
+def test_a_moment_without_a_disk_costs_nothing(tmp_path):
     progress, rests = Noting(), []
 
     def rest(seconds: float) -> None:
@@ -49,49 +49,48 @@ def test_a_moment_without_a_disk_costs_nothing(disk, tmp_path):
             disk.free()
 
     kept = keeping.Keeping(tmp_path, progress, rest)
-    disk.fill()
-    kept.write(record(), Path("a"))
+    with Disk() as disk:
+        kept.write(record(), Path("a"))
     assert (tmp_path / "a" / records.FILE_NAME).exists()
     assert (progress.warnings, len(rests), kept.finish()) == ([], 2, 0)
 
 
-def test_what_cannot_be_written_waits_in_memory_and_is_written_with_the_next(disk, tmp_path):
+def test_what_cannot_be_written_waits_in_memory_and_is_written_with_the_next(tmp_path):
     progress = Noting()
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)
-    disk.fill()
-    kept.write(record(), Path("a"))
-    kept.write(record("mlx"), Path("b"))
+    with Disk():
+        kept.write(record(), Path("a"))
+        kept.write(record("mlx"), Path("b"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert set(progress.warnings) == {
         f"a record cannot be written into {tmp_path} (File too large); the sweep goes on, and keeps in memory what it cannot "
         "write"
     }
-    disk.free()
     kept.write(record("numpy"), Path("c"))
     frame, _ = records.read(records.find([tmp_path]))
     assert sorted(frame["arm"]) == ["mlx", "numpy", "torch"]
     assert kept.finish() == 0
 
 
-def test_a_newer_record_of_a_job_takes_the_place_of_the_one_that_waits(disk, tmp_path):
+def test_a_newer_record_of_a_job_takes_the_place_of_the_one_that_waits(tmp_path):
     kept = keeping.Keeping(tmp_path, Noting(), lambda _: None)
-    disk.fill()
-    kept.write(record(restarts=1), Path("a"))
-    disk.free()
+    with Disk():
+        kept.write(record(restarts=1), Path("a"))
     kept.write(record(restarts=2), Path("a"))
     frame, _ = records.read(records.find([tmp_path]))
     assert frame["restarts"].to_list() == [2]
 
 
 @pytest.mark.parametrize(("before", "says"), [(False, ""), (True, "; of 1 an earlier state is there")])
-def test_what_is_lost_in_the_end_is_said_with_its_folder(disk, tmp_path, before, says):
+def test_what_is_lost_in_the_end_is_said_with_its_folder(tmp_path, before, says):
     progress = Noting()
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)
     if before:
         kept.write(record(), Path("a"))
-    disk.fill()
-    kept.write(record(), Path("a"))
-    assert kept.finish() == 1
+    with Disk():
+        kept.write(record(), Path("a"))
+        lost = kept.finish()
+    assert lost == 1
     assert progress.warnings[-1] == f"1 record could not be written into {tmp_path} (File too large){says}"
 
 

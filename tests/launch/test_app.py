@@ -18,7 +18,9 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
+from mtbench.launch.app import main
 from mtbench.results import record as records
 
 USER = Path(__file__).parents[1] / "bench" / "user"
@@ -195,6 +197,24 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
     [
         ("operator=sofmax", "No operator 'sofmax'. Did you mean 'softmax'?"),
         ("operator=softmax,sofmax -m", "No operator 'sofmax'. Did you mean 'softmax'?"),
+        ("shape.batch_size=0", "shape.batch_size=0"),
+        ("softmax", "did you mean operator=softmax?"),
+        ("reprot", "No command 'reprot'. Did you mean 'report'?"),
+        ("hydra.sweep.dir=/dev/null/x -m", "hydra.sweep.dir=/dev/null/x cannot be made (Not a directory)"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line_and_leaves_nothing_behind(tmp_path, arguments, says):
+    result = run(*arguments.split(), cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("mtbench: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
         ("framework=torhc", "No framework 'torhc'. Did you mean 'torch'?"),
         ("dtype=float23 -m", "No dtype 'float23'. Did you mean 'float32'?"),
         ("+experiment=quik -m", "No experiment 'quik'. Did you mean 'quick'?"),
@@ -202,7 +222,6 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
         ("shape.sequence_len=64", "Did you mean 'shape.seq_len'?"),
         ("operator=mha operator.params.num_head=4", "Did you mean 'operator.params.num_heads'?"),
         ("frmework=torch", "Did you mean 'framework'?"),
-        ("shape.batch_size=0", "shape.batch_size=0"),
         ("shape.batch_size=1,0 -m", "shape.batch_size=0"),
         ("shape.seq_len=many", "shape.seq_len=many does not fit"),
         ("operator=mha operator.params.num_heads=7", "num_heads=7"),
@@ -213,9 +232,7 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
         ("protocol.restarts=0", "protocol.restarts=0"),
         ("framework=torch,mlx protocol.baseline=mlxx -m", "Did you mean 'mlx'?"),
         ("operator=softmax -m dtype=float16", "put it last"),
-        ("softmax", "did you mean operator=softmax?"),
         ("nothing_of_the_kind", "write key=value"),
-        ("reprot", "No command 'reprot'. Did you mean 'report'?"),
         ("--operator mha", "There is no option --operator; settings are written key=value"),
         ("protocol.epochs=3", "protocol.epochs is called protocol.restarts now"),
         ("shape.seq_len=", "shape.seq_len= does not fit"),
@@ -241,16 +258,22 @@ def test_nohup_lets_a_sweep_go_on(tmp_path):
         ("+protocol.restart=3", "No setting 'protocol.restart'. Did you mean 'protocol.restarts'?"),
         ("device=cuda", "No device 'cuda'. Did you mean 'gpu'?"),
         ("hydra.run.dir=/dev/null/x", "hydra.run.dir=/dev/null/x cannot be made (Not a directory)"),
-        ("hydra.sweep.dir=/dev/null/x -m", "hydra.sweep.dir=/dev/null/x cannot be made (Not a directory)"),
         ("--config-dir nowhere operator=softmax", "not found"),
     ],
 )
-def test_a_mistake_gets_one_clear_line_and_leaves_nothing_behind(tmp_path, arguments, says):
-    result = run(*arguments.split(), cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stderr.startswith("mtbench: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
+def test_each_mistake_gets_such_a_line(tmp_path, monkeypatch, capfd, arguments, says):
+    """In this process, where a start takes a quarter of the time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mtbench"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    said = capfd.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("mtbench: ")
+    assert said.count("\n") == 1
+    assert says in said
     assert list(tmp_path.iterdir()) == []
 
 

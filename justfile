@@ -43,7 +43,8 @@ test *args: setup
     first=0 second=0 # 5: a part in which an option selects nothing
     {{ python }} -m pytest -n auto --maxprocesses 4 tests/operators "$@" || first=$?
     [ $first -eq 0 ] || [ $first -eq 5 ] || exit $first
-    {{ python }} -m pytest -n auto --maxprocesses 4 --ignore tests/operators "$@" || second=$?
+    # By files: what the tests of one share, such as a sweep, is made by one process alone.
+    {{ python }} -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/operators "$@" || second=$?
     [ $second -eq 5 ] && exit $first || exit $second
 
 # Measure: `just run operator=mha framework=torch,mlx -m`

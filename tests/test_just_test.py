@@ -40,7 +40,7 @@ def test_without_arguments_both_parts_run(just_test):
     calls, code = just_test()
     assert calls == [
         "<-m><pytest><-n><auto><--maxprocesses><4><tests/operators>",
-        "<-m><pytest><-n><auto><--maxprocesses><4><--ignore><tests/operators>",
+        "<-m><pytest><-n><auto><--maxprocesses><4><--dist><loadfile><--no-loadscope-reorder><--ignore><tests/operators>",
     ]
     assert code == 0
 

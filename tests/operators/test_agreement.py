@@ -121,8 +121,8 @@ COMPILED = [
 def test_each_form_agrees_when_compiled(
     operator: str, library: str, variant: str, dtype: str, compiled_afresh: None, request: pytest.FixtureRequest
 ) -> None:
-    if library == "mlx":
-        request.getfixturevalue("precompiled_preamble")
+    if library in ("mlx", "torch"):
+        request.getfixturevalue("quick_compiler")
     for problem in problems(operator):
         shape = next(shape for shape in shapes(problem, Shape(2, 10), Shape(2, 1, 10)))
         inputs, weights = draw(problem, shape, dtype)

@@ -186,6 +186,25 @@ def test_two_machines_are_never_set_against_each_other() -> None:
     assert all("only" in line for line in lone.headline)
 
 
+def test_each_kind_of_failure_has_its_own_reason() -> None:
+    records = [
+        timed("torch", 1e5),
+        *(failed(arm, "mismatch", "relative error 0.04 exceeds the tolerance") for arm in ("mlx", "mlx_compiled")),
+        failed("torch_compiled", "timeout", "the worker did not answer"),
+    ]
+    (caveat,) = [str(one) for one in answered(records).caveats if "gave no time" in str(one)]
+    assert caveat.startswith(
+        "3 of 4 jobs gave no time (mlx, mlx_compiled: relative error 0.04 exceeds the tolerance; "
+        "torch_compiled: the worker did not answer)."
+    )
+
+
+def failed(arm: str, status: str, reason: str) -> Record:
+    one = timed(arm, 1e5)
+    one.status, one.reason, one.latency_ns = status, reason, None
+    return one
+
+
 def test_an_arm_that_failed_is_said_and_is_not_beaten() -> None:
     lost = record("torch_compiled", status="crashed", reason="Traceback\nRuntimeError: no compiler")
     assert said([timed("mlx", 1e5), timed("torch", 2e5), lost]) == [
@@ -283,6 +302,14 @@ def test_fewer_bits_of_a_whole_model_are_set_against_its_own_and_their_cost_is_t
     ]
     assert [text.partition(": ")[0] for text in found] == ["Decode, smollm2_135m weight_dtype=int4"] * 2
     assert any("llama_cpp-bf16 is 1.5x faster" in text for text in said(records))
+
+
+def test_quantised_weights_are_always_told() -> None:
+    """A sweep of int8 alone is none of bfloat16."""
+    alone = [stored(weights, library, ns) for weights in ("int8",) for library, ns in (("mlx", 2e5), ("torch", 1e5))]
+    whole = [stored("bf16", library, ns) for library, ns in (("mlx", 2e5), ("torch", 1e5))]
+    assert [one.partition(": ")[0] for one in said(alone)] == ["Decode, smollm2_135m weight_dtype=int8, bfloat16"]
+    assert [one.partition(": ")[0] for one in said(whole)] == ["Decode, smollm2_135m, bfloat16"]
 
 
 def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_costs() -> None:

@@ -49,11 +49,14 @@ def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:
     failed = [row for row in rows if row["status"] in FAILURES]
     if not failed:
         return None
-    arms = ", ".join(dict.fromkeys(row["arm"] for row in failed))
-    reason = one_line(failed[0]["reason"] or failed[0]["status"])
     retry = ",".join(dict.fromkeys(row["status"] for row in failed))
+    why = []
+    for status in retry.split(","):  # the first reason of each stands for the others
+        alike = [row for row in failed if row["status"] == status]
+        arms = ", ".join(dict.fromkeys(row["arm"] for row in alike))
+        why.append(f"{arms}: {one_line(alike[0]['reason'] or status)}")
     return Caveat(
-        f"{_jobs(len(failed), len(rows))} gave no time ({arms}: {reason}).",
+        f"{_jobs(len(failed), len(rows))} gave no time ({'; '.join(why)}).",
         f"`python -m mtbench resume {folder} --retry {retry}` measures them again.",
     )
 

@@ -208,11 +208,16 @@ def _kept_params(params: str, model: str | None) -> str:
 
 
 def told_params(groups: Iterable[Group]) -> dict[str, list[str]]:
-    """For each operator, the parameters in which its groups differ: what tells them apart."""
+    """For each operator, the parameters in which its groups differ, which tells them apart, and always that weights are
+    quantised: `bfloat16` alone would be taken for theirs."""
     found: dict[str, list[dict[str, Any]]] = {}
     for group in groups:
         found.setdefault(group.operator, []).append(json.loads(group.params))
-    return {operator: names_that_differ(sets) for operator, sets in found.items()}
+    return {operator: sorted({*names_that_differ(sets), *_quantised(sets)}) for operator, sets in found.items()}
+
+
+def _quantised(sets: Iterable[Mapping[str, Any]]) -> list[str]:
+    return ["weight_dtype"] if any(each.get("weight_dtype") not in (None, "bf16") for each in sets) else []
 
 
 def form_names(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import polars as pl
-
 from mtbench.plain import to_json
 from mtbench.results import record as records
+from mtbench.results.files import parquet
 from mtbench.results.record import Record
 from record_builder import ARMS, measured
 
@@ -54,8 +53,7 @@ def write(count: int, folder: Path) -> None:
         own = folder / one.operator / f"{number:06}"
         own.mkdir(parents=True)
         row = asdict(one)
-        frame = pl.DataFrame({name: [row[name]] for name in schema}, schema=schema, strict=True)
-        frame.write_parquet(own / records.FILE_NAME, compression="zstd")
+        (own / records.FILE_NAME).write_bytes(parquet({name: [row[name]] for name in schema}, schema))
 
 
 def timed(name: str, work: Callable[[], object]) -> None:

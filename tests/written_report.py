@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mtbench.report.packed import unpacked
+from mtbench.report.packed import unpacked, unpacked_column
+from mtbench.report.rows import Column, JobRows
 
 
 def charts(page: Path) -> dict[str, dict[str, Any]]:
@@ -25,4 +26,7 @@ def rows(page: Path) -> list[str]:
     """All rows of the table of jobs of an operator's page, as HTML."""
     script = (page.parent / "assets" / f"rows-{page.stem}.js").read_text()
     _, found = json.loads(script.removeprefix("mtbenchRows(").removesuffix(");\n").join("[]"))
-    return list(found)
+    columns = [
+        Column(**{name: each and unpacked_column(each) for name, each in one.items()}) for one in found["columns"]
+    ]
+    return list(map(str, JobRows(found["numbers"], columns).html(len(found["numbers"]))))

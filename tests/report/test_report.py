@@ -18,6 +18,7 @@ from mtbench.errors import ConfigError
 from mtbench.plain import to_json
 from mtbench.report import build, tables
 from mtbench.report.arms import styles
+from mtbench.report.packed import unpacked_column
 from mtbench.report.pages import page_names
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios
@@ -39,6 +40,13 @@ def test_every_chart_is_valid_vega_lite(report: Report) -> None:
             assert alt.Chart.from_dict(spec, validate=True), (page, name)
 
 
+def texts_of(column: Any, rows: int) -> list[str]:
+    """A column of a script of jobs, as the page reads it."""
+    if isinstance(column, str):
+        return [column] * rows
+    return unpacked_column(column)
+
+
 def test_every_column_of_every_record_is_reachable_from_its_row(report: Report) -> None:
     page = unescape((report.folder / "job.html").read_text())
     told = list(columns.columns(records.Record))
@@ -49,7 +57,7 @@ def test_every_column_of_every_record_is_reachable_from_its_row(report: Report) 
     shown = []
     for path in (report.folder / "assets").glob("jobs-*.js"):
         found = json.loads(path.read_text().removeprefix("mtbenchJobs = ").removesuffix(";\n"))
-        shown += [[found["texts"][index] for index in row] for row in found["rows"]]
+        shown += zip(*(texts_of(column, found["rows"]) for column in found["columns"]), strict=True)
     assert len(shown) == len(report.records)
     by_job = {(row[2 + JOB_ID], row[2 + SWEEP_ID]): row for row in shown}
     for one in report.records:

@@ -112,7 +112,7 @@ def _write_pages(
         """Writes a page, and its charts into a script beside it."""
         data = f"charts-{Path(file).stem}.js"
         if drawn:
-            (assets / data).write_text(f"mtbenchCharts({pages.script_json(_specs(drawn))});\n", encoding="utf-8")
+            (assets / data).write_text(f"mtbenchCharts({pages.own_script_json(_specs(drawn))});\n", encoding="utf-8")
         page = pages.page(template, **everywhere | {"chart_data": f"assets/{data}" if drawn else None} | values)
         (folder / file).write_text(page, encoding="utf-8")
 
@@ -121,7 +121,8 @@ def _write_pages(
         own = rows.job_rows(one.records, one.page, shown.styles)
         stem = one.page.removesuffix(".html")
         rows.write(stem, own, assets)
-        first += own[: rows.IN_A_PAGE - len(first)]
+        inside = own.html(rows.IN_A_PAGE)
+        first += inside[: rows.IN_A_PAGE - len(first)]
         write(
             one.page,
             "operator.html",
@@ -130,7 +131,7 @@ def _write_pages(
             pair=one.pair,
             operator=one.name,
             panels=one.panels,
-            jobs=_job_table(own[: rows.IN_A_PAGE], one.records, [stem]),
+            jobs=_job_table(inside, one.records, [stem]),
             where=where(one.records),
         )
     limits = [chart for ground in shown.limits for chart in ground.charts]

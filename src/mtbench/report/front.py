@@ -22,7 +22,7 @@ from mtbench.results.answers.contests import Contest, Form, Group, Round, told_p
 from mtbench.results.answers.regimes import REGIMES
 from mtbench.results.certainty import OPEN, SURE, certainty
 from mtbench.results.comparison import Timing
-from mtbench.results.format import duration, interval, times
+from mtbench.results.format import duration, interval, slower_or_faster
 
 MOST_ROWS = 60
 """Of the matrix; the pages of operators have every cell."""
@@ -129,9 +129,7 @@ def _cell(contest: Contest, form: Form, decided: bool, page: str) -> Row:
     proved = "best" if best and decided else ""
     if over is not None and certainty(over).level == SURE and over.verdict == "slower":
         proved = "worse"
-    factor = (
-        "" if over is None else f"{times(max(over.ratio, 1 / over.ratio))} {'slower' if over.ratio >= 1 else 'faster'}"
-    )
+    factor = "" if over is None else slower_or_faster(over.ratio)
     row = form.row
     title = interval(row["latency_ns"], row["latency_low_ns"], row["latency_high_ns"], row["confidence"])
     sure = "" if over is None else f"; {certainty(over)}"

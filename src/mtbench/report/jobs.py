@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 
 from mtbench.report.charts import Chart, _job, heat
-from mtbench.report.pages import script_json
+from mtbench.report.packed import packed_column
+from mtbench.report.pages import own_script_json
 from mtbench.report.tables import Tables
 from mtbench.results import columns, format, samples
 from mtbench.results.columns import Column
@@ -56,16 +57,19 @@ def write(read: Tables, folder: Path) -> None:
                 values.append([_lines(blocks.get(METRIC_OF[column.name], {})) for blocks in own])
             else:
                 values.append(_texts(column, chunk[column.name].to_list(), told[column]))
-        texts: dict[str, int] = {}
-        table = [[texts.setdefault(text, len(texts)) for text in row] for row in zip(*values, strict=True)]
         content = {
-            "texts": list(texts),
-            "rows": table,
+            "rows": len(own),
+            "columns": [_once(texts) for texts in values],
             "samples": [{metric: _numbers(found) for metric, found in blocks.items()} for blocks in own],
             "readings": [_readings(conditions) for conditions in chunk["conditions"].fill_null("[]")],
         }
         file = folder / f"jobs-{start // IN_A_SCRIPT}.js"
-        file.write_text(f"mtbenchJobs = {script_json(content)};\n", encoding="utf-8")
+        file.write_text(f"mtbenchJobs = {own_script_json(content)};\n", encoding="utf-8")
+
+
+def _once(texts: list[str]) -> Any:
+    """A column of a script: a text alone where all jobs have it, as most columns have it, else as `packed_column` has it."""
+    return texts[0] if texts.count(texts[0]) == len(texts) else packed_column(texts)
 
 
 METRIC_OF = {column: metric for metric, column in samples.COLUMNS.items()}

@@ -23,8 +23,8 @@ USED = ("row", "dtype", "status", "reason", "charted", "hollow", "finished_at", 
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender in one cell: a time with its interval, or a status, or neither where it was not asked for. `ratio`,
-    `verdict`, `doubt` and `words` compare it with the baseline; None where that has no time, or is it."""
+    """One contender in one cell: a time with its interval, or a status, or neither where it was not asked for. `told`,
+    `verdict` and `words` compare it with the baseline; None where that has no time, or is it."""
 
     label: str
     row: int | None = None
@@ -32,9 +32,8 @@ class Entry:
     interval: str = ""
     fastest: bool = False
     status: str = ""
-    ratio: str | None = None
+    told: str | None = None
     verdict: str | None = None
-    doubt: str | None = None
     words: str | None = None
 
 
@@ -128,9 +127,7 @@ def _entry(view: SectionView, label: str, row: Row | None, compared: Row | None,
     if compared is None:
         return entry
     words = f"{compared['bounds']}; {compared['evidence']}"
-    return replace(
-        entry, ratio=compared["ratio_text"], verdict=compared["verdict"], doubt=compared["doubt"], words=words
-    )
+    return replace(entry, told=compared["told"], verdict=compared["verdict"], words=words)
 
 
 def _place(row: Row) -> tuple[str, int, int, str]:

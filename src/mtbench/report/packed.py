@@ -22,10 +22,10 @@ def unpacked(spec: dict[str, Any]) -> dict[str, Any]:
 def _columns(rows: Rows) -> Any:
     if len(rows) < FEWEST or any(row.keys() != rows[0].keys() for row in rows):
         return rows
-    return {name: _column([row[name] for row in rows]) for name in rows[0]}
+    return {name: packed_column([row[name] for row in rows]) for name in rows[0]}
 
 
-def _column(values: list[Any]) -> Any:
+def packed_column(values: list[Any]) -> Any:
     """The values, or where some texts repeat: the texts, and which of them each row has."""
     if not all(isinstance(value, str) for value in values):
         return values
@@ -33,11 +33,13 @@ def _column(values: list[Any]) -> Any:
     return values if len(texts) == len(values) else {"texts": list(texts), "at": [texts[value] for value in values]}
 
 
+def unpacked_column(found: Any) -> list[Any]:
+    """The values as they were before `packed_column`."""
+    return found if isinstance(found, list) else [found["texts"][place] for place in found["at"]]
+
+
 def _rows(found: Any) -> Rows:
     if isinstance(found, list):
         return found
-    columns = [
-        column if isinstance(column, list) else [column["texts"][place] for place in column["at"]]
-        for column in found.values()
-    ]
+    columns = map(unpacked_column, found.values())
     return [dict(zip(found, values, strict=True)) for values in zip(*columns, strict=True)]

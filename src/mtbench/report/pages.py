@@ -201,9 +201,13 @@ def _embedded(value: Any) -> Markup:
 
 
 def script_json(value: Any) -> str:
-    """JSON as it may stand in a script, in a page or in a file of its own."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    """JSON as it may stand in a script in a page."""
+    return own_script_json(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def own_script_json(value: Any) -> str:
+    """JSON in a script that is a file of its own, where a `<` is a letter like any other, and so short."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def code(text: str) -> Markup:

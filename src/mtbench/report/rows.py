@@ -1,11 +1,13 @@
-"""The table of jobs: one row of HTML for each, written once for the page of its operator and for the first page.
+"""The table of jobs, written once for the page of its operator and for the first page.
 
-A page has its first rows in itself, so that it can be read without JavaScript; the others are in a script beside it, which is
-loaded when they are asked for: a page that is opened from a folder can load a script, but not read a file.
+A page has its first rows in itself, so that it can be read without JavaScript; all are in a script beside it, which is
+loaded when they are asked for: a page that is opened from a folder can load a script, but not read a file. The script has
+them a column at a time and each text once. The page makes elements only of those that it shows, by the rule of `JobRows.html`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from mtbench.report.arms import Style
-from mtbench.report.pages import as_yaml, script_json, summary
-from mtbench.report.tables import METRICS, SPEEDS, parameters, telling
+from mtbench.report.packed import packed_column
+from mtbench.report.pages import as_yaml, own_script_json, summary
+from mtbench.report.tables import METRICS, SPEEDS, Metric, parameters, telling
 from mtbench.results import format
 
 Row = dict[str, Any]
@@ -45,12 +48,12 @@ class Heading:
 
 HEADINGS = (
     Heading("operator", "op"),
-    Heading("arm"),
+    Heading("arm", "arm"),
     Heading("dtype"),
     Heading("batch", "number"),
     Heading("sequence", "number"),
     Heading("parameters", "params"),
-    Heading("status"),
+    Heading("status", "status-of"),
     Heading("latency", "number", "Median time of a call that is waited for, with its interval"),
     Heading("throughput, per call", "number", "Time per call when many are queued, with its interval"),
     Heading(
@@ -65,10 +68,84 @@ HEADINGS = (
 )
 
 
-def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> list[Markup]:
+@dataclass(frozen=True)
+class Column:
+    """The cells of a column, one for each row: what stands in them, what sorts them where that is something else, and what
+    stands small behind it."""
+
+    html: list[str]
+    sort: list[Any] | None = None
+    aside: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class JobRows:
+    """The rows of some jobs: the number of each record, and a column for each of HEADINGS."""
+
+    numbers: list[int]
+    columns: list[Column]
+
+    def html(self, most: int) -> list[Markup]:
+        """The first rows as HTML, so many at most."""
+        return [self._row(place) for place in range(min(most, len(self.numbers)))]
+
+    def _row(self, place: int) -> Markup:
+        cells = []
+        for heading, column in zip(HEADINGS, self.columns, strict=True):
+            kind = f' class="{heading.kind}"' if heading.kind else ""
+            sort = "" if column.sort is None else f' data-sort="{_told(column.sort[place])}"'
+            aside = f" <small>{column.aside[place]}</small>" if column.aside and column.aside[place] else ""
+            cells.append(f"<td{kind}{sort}>{column.html[place]}{aside}</td>")
+        return Markup(f"<tr>{''.join(cells)}</tr>".replace(LINK, f"job.html#{self.numbers[place]}"))
+
+    def packed(self) -> dict[str, Any]:
+        """All rows as `jobTable` in report.js takes them."""
+        columns = [{name: each and packed_column(each) for name, each in vars(one).items()} for one in self.columns]
+        return {"numbers": self.numbers, "columns": columns}
+
+
+LINK = "job.html#\x00"
+"""Stands for the link to the record, without whose number many rows name their contender in the same words."""
+
+
+def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> JobRows:
     """The rows of an operator's records, in their order; `page` is its file."""
     told = telling(records)
-    return [_row(row, told[row["page"]], page, styles) for row in records.select(USED).iter_rows(named=True)]
+    shown = records.select(USED)
+    of = {name: shown[name].to_list() for name in USED}
+    rows = list(shown.select("page", "params", "model", "kv_len").iter_rows(named=True))
+
+    @cache
+    def operator(name: str) -> str:
+        return f'<a href="{escape(page)}">{escape(name)}</a>'
+
+    @cache
+    def arm(label: str) -> str:
+        swatch = f'<i class="swatch" style="background:{styles[label].colour}"></i>' if label in styles else ""
+        return f'{swatch}<a href="{LINK}" title="Everything that was recorded of it">{escape(label)}</a>'
+
+    columns = [
+        Column([operator(name) for name in of["operator"]]),
+        Column([arm(label) for label in of["label"]]),
+        Column([str(escape(dtype)) for dtype in of["dtype"]]),
+        Column(list(map(str, of["batch_size"]))),
+        Column(list(map(str, of["seq_len"]))),
+        Column([_parameters(row, told[row["page"]]) for row in rows]),
+        Column(
+            [_status(*each) for each in zip(of["status"], of["repeated"], of["converged"], strict=True)], of["status"]
+        ),
+        *(_times(of, metric) for metric in METRICS),
+        _numbers(of["limit_fraction"], format.percent),
+        _numbers(
+            of["tokens_per_s"],
+            format.tokens,
+            list(map(_first_token, of["time_to_first_token_ns"], of["decode_tokens_per_s"])),
+        ),
+        _numbers(of["first_call_ns"], format.duration),
+        _numbers(of["peak_bytes"], format.size),
+        Column([_words([reason, *(more or [])]) for reason, more in zip(of["reason"], of["warnings"], strict=True)]),
+    ]
+    return JobRows(of["row"], columns)
 
 
 def columns(records: pl.DataFrame) -> str:
@@ -78,74 +155,68 @@ def columns(records: pl.DataFrame) -> str:
     return " ".join([*([] if varied else ["no-params"]), *([] if tokens else ["no-tokens"])])
 
 
-def write(stem: str, rows: Sequence[Markup], folder: Path) -> None:
+def write(stem: str, rows: JobRows, folder: Path) -> None:
     """Writes all rows of an operator's page as the script `rows-STEM.js`."""
-    content = f"mtbenchRows({script_json(stem)}, {script_json([str(row) for row in rows])});\n"
+    content = f"mtbenchRows({own_script_json(stem)}, {own_script_json(rows.packed())});\n"
     (folder / f"rows-{stem}.js").write_text(content, encoding="utf-8")
 
 
-def _row(row: Row, told: Sequence[str], page: str, styles: Mapping[str, Style]) -> Markup:
-    params = parameters(row)
-    label = row["label"]
-    swatch = f'<i class="swatch" style="background:{styles[label].colour}"></i>' if label in styles else ""
-    params_text = "".join(
+def _numbers(values: Sequence[Any], told: Callable[[Any], str], aside: list[str] | None = None) -> Column:
+    return Column(list(map(told, values)), _sorted_by(values), aside)
+
+
+def _times(of: Mapping[str, list[Any]], metric: Metric) -> Column:
+    texts = map(format.interval, of[metric.ns], of[metric.low_ns], of[metric.high_ns], of["confidence"])
+    parts = [text.partition(" [") for text in texts]
+    bounds = [f"[{bounds}" if bounds else "" for _, _, bounds in parts]
+    return Column([time for time, _, _ in parts], _sorted_by(of[metric.ns]), bounds)
+
+
+def _sorted_by(values: Sequence[float | None]) -> list[float | None]:
+    """Numbers to as many digits as tell two jobs apart: many of them are most of what a page loads."""
+    return [None if value is None else value if isinstance(value, int) else _short(value) for value in values]
+
+
+def _short(value: float) -> float:
+    short = float(f"{value:.6g}")
+    return int(short) if short.is_integer() else short
+
+
+def _told(value: Any) -> str:
+    return "" if value is None else str(escape(value))
+
+
+def _parameters(row: Row, told: Sequence[str]) -> str:
+    params = parameters(row) if told else {}
+    return "".join(
         f'<span class="param">{escape(name)}&nbsp;<b>{escape(as_yaml(params[name]))}</b></span> '
         for name in told
         if name in params
     )
+
+
+@cache
+def _status(status: str, repeated: bool, converged: bool | None) -> str:
     since = ' <small title="A newer record of the same contender and cell counts in the charts">repeated since</small>'
-    status = row["status"]
-    cells = [
-        f'<td class="op"><a href="{escape(page)}">{escape(row["operator"])}</a></td>',
-        f'<td class="arm">{swatch}<a href="job.html#{row["row"]}" title="Everything that was recorded of it">'
-        f"{escape(label)}</a></td>",
-        f"<td>{escape(row['dtype'])}</td>",
-        _number(row["batch_size"], str(row["batch_size"])),
-        _number(row["seq_len"], str(row["seq_len"])),
-        f'<td class="params">{params_text}</td>',
-        f'<td data-sort="{escape(status)}"><span class="status status-{escape(status)}">{escape(status)}</span>'
-        f"{since if row['repeated'] else ''}{_not_converged(row)}</td>",
-    ]
-    for metric in METRICS:
-        ns = row[metric.ns]
-        text = format.interval(ns, row[metric.low_ns], row[metric.high_ns], row["confidence"])
-        time, _, bounds = text.partition(" [")
-        cells.append(_number(ns, time, f" <small>[{bounds}</small>" if bounds else ""))
-    cells += [
-        _number(row["limit_fraction"], format.percent(row["limit_fraction"])),
-        _number(row["tokens_per_s"], format.tokens(row["tokens_per_s"]), _first_token(row), "number tokens"),
-        _number(row["first_call_ns"], format.duration(row["first_call_ns"])),
-        _number(row["peak_bytes"], format.size(row["peak_bytes"])),
-        _words([row["reason"], *(row["warnings"] or [])]),
-    ]
-    return Markup(f"<tr>{''.join(cells)}</tr>")
-
-
-def _number(value: float | None, text: str, more: str = "", kind: str = "number") -> str:
-    sort = "" if value is None else value
-    return f'<td class="{kind}" data-sort="{sort}">{escape(text)}{more}</td>'
-
-
-def _first_token(row: Row) -> str:
-    ns, rate = row["time_to_first_token_ns"], row["decode_tokens_per_s"]
-    others = "" if rate is None else f", then {escape(format.tokens(rate))}"
-    return "" if ns is None else f" <small>first after {escape(format.duration(ns))}{others}</small>"
-
-
-def _not_converged(row: Row) -> str:
     hint = "The interval was still wider than the target when the budget was spent"
-    return f' <small title="{hint}">not converged</small>' if row["converged"] is False else ""
+    wide = f' <small title="{hint}">not converged</small>' if converged is False else ""
+    return f'<span class="status status-{escape(status)}">{escape(status)}</span>{since if repeated else ""}{wide}'
+
+
+def _first_token(ns: float | None, rate: float | None) -> str:
+    others = "" if rate is None else f", then {escape(format.tokens(rate))}"
+    return "" if ns is None else f"first after {escape(format.duration(ns))}{others}"
 
 
 def _words(said: Sequence[str | None]) -> str:
     """A row stays a few lines high, however much there is to say."""
     texts = [text for text in said if text and text.strip()]
     if not texts:
-        return '<td class="words"></td>'
+        return ""
     first = summary(texts[0])
     if len(texts) == 1 and first == texts[0]:
-        return f'<td class="words">{escape(first)}</td>'
+        return str(escape(first))
     more = f" <small>and {len(texts) - 1} more</small>" if len(texts) > 1 else ""
     told = "".join(f"<pre>{escape(text)}</pre>" for text in texts[:MOST_TEXTS])
     told += "<p>The job's own page has them all.</p>" if len(texts) > MOST_TEXTS else ""
-    return f'<td class="words"><details><summary>{escape(first)}{more}</summary>{told}</details></td>'
+    return f"<details><summary>{escape(first)}{more}</summary>{told}</details>"

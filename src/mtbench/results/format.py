@@ -69,6 +69,11 @@ def times(value: float, low: float | None = None, high: float | None = None) -> 
     return _factor(value, low, high, decimals, max(decimals, 2))
 
 
+def slower_or_faster(ratio: float) -> str:
+    """What a ratio of times says of the first, by a factor above 1: `6.8x slower`, `1.3x faster`."""
+    return f"{times(max(ratio, 1 / ratio))} {'slower' if ratio >= 1 else 'faster'}"
+
+
 def _factor(value: float, low: float | None, high: float | None, decimals: int, decimals_below: int) -> str:
     """A ratio with its bounds. A bound that is far away is shown as open; `decimals_below` is for an open lower bound."""
     if low is None or high is None:

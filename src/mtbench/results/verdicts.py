@@ -1,7 +1,8 @@
 """The one type of a comparison of B with A, and the one vocabulary of its verdicts."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 VERDICTS = ("faster", "slower", "equivalent", "inconclusive", "descriptive")
 """What is said of B. `descriptive`: the two were not interleaved, so that the ratio describes and proves nothing."""
@@ -49,10 +50,13 @@ class Comparison:
 
     def swapped(self) -> "Comparison":
         """A against B: log ratios change their sign, so nothing is computed again."""
-        return replace(
-            self,
+        return self.changed(
             ratio=1 / self.ratio,
             low=1 / self.high,
             high=1 / self.low if self.low else math.inf,
             verdict=_SWAPPED.get(self.verdict, self.verdict),
         )
+
+    def changed(self, **values: Any) -> "Comparison":
+        """As `dataclasses.replace`, in a third of the time: a report has a hundred thousand."""
+        return Comparison(**(vars(self) | values))

@@ -15,7 +15,7 @@ PAUSES_S = (0.0, 0.1, 0.5)
 """Before each try of one write: a network's file system may fail for a moment."""
 
 JOB_BYTES = 65_536
-"""Of one job beside its samples: a record without any has 30 kB, and Hydra's four files take whole blocks."""
+"""Of one job beside its samples: a record without any has 20 kB, and Hydra's four files take whole blocks."""
 
 BLOCK_BYTES = 64
 """Of the samples of one block in a record: zstd leaves 2 to 4 bytes a call, of which a block has five to some hundreds."""

@@ -14,7 +14,7 @@ from mtbench.results import format
 OF = SectionView
 ORDER = 2
 
-WORDS = ("shape", "ratio_text", "bounds", "evidence")
+WORDS = ("shape", "ratio_text", "told", "bounds", "evidence")
 
 Row = dict[str, Any]
 
@@ -62,7 +62,7 @@ def _words(row: Row) -> Row:
     bounds = format.NOTHING
     if row["low"] is not None:
         confidence = format.percent(row["confidence"], 3)
-        bounds = f"{format.ratio(row['ratio'], row['low'], row['high'])} at {confidence} confidence"
+        bounds = f"ratio {format.ratio(row['ratio'], row['low'], row['high'])} at {confidence} confidence"
     evidence = f"not interleaved: measured {row['reason']}"
     if row["interleaved"]:
         evidence = f"{row['pairs']} paired blocks, Holm-adjusted p = {format.p_value(row['p_value'])}"
@@ -70,4 +70,19 @@ def _words(row: Row) -> Row:
         if row["verdict"] == "inconclusive" and math.isfinite(detectable):
             evidence += f"; would show a difference of {format.percent(detectable)}"
         evidence = "; ".join(filter(None, [row["doubt"], evidence]))
-    return {"shape": shape(row), "ratio_text": format.ratio(row["ratio"]), "bounds": bounds, "evidence": evidence}
+    return {
+        "shape": shape(row),
+        "ratio_text": format.ratio(row["ratio"]),
+        "told": _told(row),
+        "bounds": bounds,
+        "evidence": evidence,
+    }
+
+
+def _told(row: Row) -> str:
+    """`6.8x slower`, or `1.2x faster, inconclusive (could be either)`: what an entry of the matrix says."""
+    if row["verdict"] == "equivalent":
+        return "equivalent"
+    factor = format.slower_or_faster(row["ratio"])
+    doubt = f" ({row['doubt']})" if row["doubt"] else ""
+    return factor if row["verdict"] in ("faster", "slower") else f"{factor}, {row['verdict']}{doubt}"

@@ -109,8 +109,12 @@ def _job(config: Config, user: Sequence[Path]) -> Job:
         )
     operator_file = _user_file(user, "operator", operator.name)
     framework_file = _user_file(user, "framework", config.framework.name)
-    if operator_file is None and operator.name not in registry.names("operator"):
-        _check_named(user, "operator", operator.name)
+    for group, name, own_file in (
+        ("operator", operator.name, operator_file),
+        ("framework", config.framework.name, framework_file),
+    ):
+        if own_file is None:
+            _check_named(user, group, name, name in registry.names(group))
     if framework_file is None and config.framework.name not in registry.names("framework"):
         raise ConfigError(unknown("framework", config.framework.name, registry.names("framework")))
     operator_class: type[Operator] = registry.load("operator", operator.name, operator_file)
@@ -298,13 +302,18 @@ def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     return found
 
 
-def _check_named(folders: Sequence[Path], group: str, name: str) -> None:
-    """Raises ConfigError where a user's YAML gives a name that no Python file has."""
+def _check_named(folders: Sequence[Path], group: str, name: str, ours: bool) -> None:
+    """Raises ConfigError where a user's YAML gives a name that no Python file beside it has: one that nobody has, or one of
+    `ours`, which would be measured in place of the file that is called like the YAML."""
     for folder in folders:
         for file in sorted((folder / group).glob("*.yaml")):
+            own = file.with_suffix(".py")
+            if ours and not own.is_file():  # settings of its own for what is ours
+                continue
             if re.search(rf"^name: *{re.escape(name)} *(#.*)?$", file.read_text(errors="replace"), re.MULTILINE):
+                instead = f", so that {own.name} would never run; write name: {file.stem}" if ours else ""
                 raise ConfigError(
-                    f"{file} has name: {name}, and there is no {name}.py beside it; name is that of the Python file."
+                    f"{file} has name: {name}, and there is no {name}.py beside it{instead}; name is that of the Python file."
                 )
 
 

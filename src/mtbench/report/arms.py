@@ -16,11 +16,12 @@ from typing import Any
 import polars as pl
 
 IDENTITY = (
-    "framework", "mode", "setup", "contender", "variant", "device", "matmul_precision", "library_version",
+    "framework", "mode", "setup", "contender", "variant", "device", "numbered", "matmul_precision", "library_version",
     "source", "published_on", "unverified", "arm",
 )  # fmt: skip
-"""The columns that make a contender. `contender` is what else competes, such as its dtype; `published_on` the machine of
-figures that others published; `unverified` says of those without a checked answer that they have none."""
+"""The columns that make a contender. `contender` is what else competes, such as its dtype; `numbered` the device and its
+number, where several of a machine measured the same; `published_on` the machine of figures that others published;
+`unverified` says of those without a checked answer that they have none."""
 
 UNVERIFIED = "unverified"
 
@@ -30,6 +31,7 @@ Contender = Mapping[str, str | None]
 _NAMED_WHERE_THEY_DIFFER: dict[str, tuple[str, ...]] = {
     "library_version": ("framework",),
     "device": ("arm",),
+    "numbered": ("arm",),
     "matmul_precision": ("arm",),
     "variant": ("arm",),
     "setup": ("arm",),
@@ -69,8 +71,9 @@ class Style:
 
 
 def labelled(records: pl.DataFrame) -> pl.DataFrame:
-    """The records with a `label` column, unique to each contender, `published_on` and `unverified`."""
+    """The records with a `label` column, unique to each contender, `published_on`, `unverified` and `numbered`."""
     records = records.with_columns(
+        numbered=_numbered(),
         unverified=pl.when(pl.col("status") == UNVERIFIED).then(pl.lit(UNVERIFIED)),
         published_on=pl.when(pl.col("source").is_not_null()).then(pl.col("machine_id")),
     )
@@ -92,6 +95,14 @@ def labelled(records: pl.DataFrame) -> pl.DataFrame:
     return records.join(
         pl.DataFrame(table, schema=schema), on=list(IDENTITY), how="left", nulls_equal=True, maintain_order="left"
     )
+
+
+def _numbered() -> pl.Expr:
+    """`gpu 1`, of all that a machine's GPUs measured where any cell of an arm was measured on several of them. Those that
+    shared a sweep, each with cells of its own, are one contender: else no chart would hold a whole line of it."""
+    several = pl.col("device_index").n_unique().over("machine_id", "device", "cell_id", "arm") > 1
+    told = pl.format("{} {}", "device", "device_index")
+    return pl.when(several.any().over("machine_id", "device")).then(told)
 
 
 def styles(records: pl.DataFrame) -> dict[str, Style]:
@@ -154,7 +165,8 @@ def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | No
     for column, groups in _NAMED_WHERE_THEY_DIFFER.items():
         value = contender[column]
         differs = tuple(contender[group] for group in groups) in telling[column]
-        if value and differs and value not in name and (column, value) != ("device", "auto"):
+        known = column == "device" and (value == "auto" or contender["numbered"])
+        if value and differs and value not in name and not known:
             told.append(value)
     parts = [f"{name} ({', '.join(told)})" if told else name]
     if contender["source"]:

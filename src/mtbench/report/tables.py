@@ -237,7 +237,7 @@ def _held(records: pl.DataFrame) -> pl.DataFrame:
 def _flat(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
     return records.drop(
-        "row", "charted", "hollow", "unverified", "published_on", "contender", MACHINE, *HELD
+        "row", "charted", "hollow", "unverified", "numbered", "published_on", "contender", MACHINE, *HELD
     ).with_columns(pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", "))
 
 

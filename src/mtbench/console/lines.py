@@ -10,6 +10,9 @@ from mtbench.console.styles import never_fail_on_a_character
 HANGING = "  "
 """Before what continues a line, beyond the line's own indentation."""
 
+NARROWEST = 24
+"""Characters of a column that can still be read."""
+
 
 def say(lines: Iterable[str], console: Console | None = None) -> None:
     """Prints lines of plain text. What is not a word and a space long, such as a path, is never broken."""
@@ -32,3 +35,22 @@ def wrapped(line: str, width: int) -> list[str]:
         break_on_hyphens=False,
     )
     return found or [""]
+
+
+def hanging(name: str, words: str, console: Console | None = None) -> str:
+    """A name and the words on it, which a terminal shows in a column of their own; one line in a pipe or a file."""
+    target = console or Console()
+    if not target.is_terminal or not words:
+        return name + words
+    room = target.width - len(name)
+    indent = " " * len(name) if room >= NARROWEST else HANGING * 2
+    return "\n".join(
+        textwrap.wrap(
+            words,
+            target.width,
+            initial_indent=name,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )

@@ -11,7 +11,7 @@ import typer
 
 from mtbench import paths
 from mtbench.catalogue import registry
-from mtbench.console.lines import say
+from mtbench.console.lines import hanging, say
 from mtbench.console.waiting import counting, waiting
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
@@ -83,7 +83,7 @@ def list_names(
     for group in groups:
         typer.echo(f"{'+' if group == 'experiment' else ''}{group}=")
         for file in sorted((folder / group).glob("*.yaml")):
-            typer.echo(f"  {file.stem:<28} {_title(file)}")
+            typer.echo(hanging(f"  {file.stem:<28} ", _title(file)))
 
 
 def _title(file: Path) -> str:

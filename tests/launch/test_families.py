@@ -61,7 +61,7 @@ def test_the_jobs_of_every_experiment_are_composed_as_hydra_does(loader, name):
     [
         ["operator=mha", "operator.params.num_heads=2,4", "shape.seq_len=8,16", "sweep=none"],
         ["operator=mha", "operator.params.embed_dim=choice(128,256)", "model=none,smollm2_135m", "sweep=none"],
-        ["operator=softmax", "shape.seq_len=4,8", "shape.batch_size=${shape.seq_len}", "sweep=none"],
+        ["operator=softmax", "shape.seq_len=4,8", "shape.batch_size=2,${shape.seq_len}", "sweep=none"],
         ["operator=softmax", "framework=torch_compiled,numpy", "framework.threads=1,2", "contenders=[framework]"],
         ["operator=softmax", "shape.seq_len=4,8", "++framework.env.A=1", "matmul_precision=highest,tf32"],
         ["operator=softmax", "shape.seq_len=4,8", "hydra.sweep.subdir=${hydra.job.override_dirname}/${hydra.job.num}"],

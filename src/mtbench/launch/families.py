@@ -6,7 +6,7 @@ A family is the jobs that differ in the values of the same settings alone. The r
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,21 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, ValueNode
 from omegaconf.errors import OmegaConfBaseException
 
 from mtbench.launch import config as configuration
 from mtbench.launch import schema
 
+TASK = "hydra.overrides.task"
+
 OF_EACH_JOB = (
-    "hydra.overrides.task", "hydra.job.override_dirname", "hydra.job.id", "hydra.job.num", "hydra.runtime.output_dir",
+    TASK, "hydra.job.override_dirname", "hydra.job.id", "hydra.job.num", "hydra.runtime.output_dir",
 )  # fmt: skip
 """What differs between any two jobs."""
+
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+"""What is an integer in Hydra's grammar, too."""
 
 USUAL_SUBDIR = "${mtbench.folder:}"
 
@@ -46,10 +51,12 @@ class Family:
     config: DictConfig
     overrides: list[str]
     varying: frozenset[str]
+    _leaves: dict[str, ValueNode] = field(default_factory=dict)
 
     def typed(self) -> schema.Config:
         """The job's configuration as typed data."""
-        return schema.typed(self.config, self._steady)
+        moved = {name: made for name in self._moving if (made := self._moved(name)) is not None}
+        return schema.typed(self.config, self._steady | moved)
 
     def change(self, overrides: Sequence[Parsed]) -> bool:
         """Makes the configuration that of another job, as Hydra does. False where a value does not fit, of which Hydra can
@@ -57,7 +64,7 @@ class Family:
         try:
             for override, before in zip(overrides, self.overrides, strict=True):
                 if override.line != before:
-                    OmegaConf.update(self.config, override.key, override.value, merge=True)
+                    self._set(override.key, override.value)
         except OmegaConfBaseException:
             return False
         changed = [place for place, one in enumerate(overrides) if one.line != self.overrides[place]]
@@ -67,31 +74,60 @@ class Family:
             for place, override in enumerate(told):
                 if self._task[place] != override.line:
                     self._task[place] = override.line
+                    self._set(f"{TASK}[{place}]", override.line)
             separator, between, left_out = self._dirname
-            self.job.override_dirname = re.sub(
-                "=", separator, between.join(sorted(one.line for one in told if one.key not in left_out))
-            )
+            lines = sorted(one.line for one in told if one.key not in left_out)
+            self._set("hydra.job.override_dirname", re.sub("=", separator, between.join(lines)))
         return True
+
+    def number(self, number: int) -> None:
+        """Gives the current job its number in the sweep."""
+        self._set("hydra.job.id", str(number))
+        self._set("hydra.job.num", number)
+
+    def _set(self, key: str, value: Any) -> None:
+        """Another value of a setting, checked against the schema. A plain one is set in its place: OmegaConf's own way to it
+        takes a hundred times as long."""
+        leaf = self._leaf(key)
+        if leaf is not None:
+            leaf._set_value(value)
+        else:
+            OmegaConf.update(self.config, key, value, merge=True)
+            self._leaves.clear()  # some may have been replaced
+
+    def _leaf(self, key: str) -> ValueNode | None:
+        """The node of a plain value; None where there is none, or a container."""
+        if key not in self._leaves:
+            node: Any = self.config
+            for name in key.replace("]", "").replace("[", ".").split("."):
+                if isinstance(node, ListConfig):
+                    node = node._get_node(int(name))
+                else:
+                    node = node._get_node(name) if isinstance(node, DictConfig) else None
+            if not isinstance(node, ValueNode):
+                return None
+            self._leaves[key] = node
+        return self._leaves[key]
 
     def composed(self) -> "Composed":
         """The current job, to be kept when the next one is composed."""
-        return Composed(self, {key: _given(self.config, key) for key in self.varying})
+        given = {key: self._given(key) for key in self.varying if key != TASK}
+        return Composed(self, {**given, TASK: list(self._task)})
+
+    def _given(self, key: str) -> Any:
+        """A setting's value as it was given, interpolations and all."""
+        leaf = self._leaf(key)
+        return _given(self.config, key) if leaf is None else leaf._value()
 
     @cached_property
-    def job(self) -> DictConfig:
-        """What Hydra says of the job."""
-        found: DictConfig = self.config.hydra.job
-        return found
-
-    @cached_property
-    def _task(self) -> ListConfig:
-        found: ListConfig = self.config.hydra.overrides.task
-        return found
+    def _task(self) -> list[str]:
+        """The overrides that are not Hydra's own, as the configuration holds them."""
+        return list(OmegaConf.to_container(self.config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
 
     @cached_property
     def _dirname(self) -> tuple[str, str, list[str]]:
         """The name of the folder that Hydra makes from overrides."""
-        how = self.job.config.override_dirname
+        how = self.config.hydra.job.config.override_dirname
         return how.kv_sep, how.item_sep, list(how.exclude_keys)
 
     @cached_property
@@ -108,14 +144,39 @@ class Family:
     @cached_property
     def _steady(self) -> dict[str, Any]:
         """The sections that are the same for all jobs of this family."""
-        moving = {key.split(".")[0] for key in self.varying}
         return {
             name: schema.section(self.config, name)
             for name in schema.SECTIONS
-            if name not in moving and self._depends_on_itself(name, "model" not in moving)
+            if name not in self._varying_sections and self._depends_on_itself(name)
         }
 
-    def _depends_on_itself(self, name: str, one_model: bool) -> bool:
+    @cached_property
+    def _varying_sections(self) -> frozenset[str]:
+        return frozenset(key.split(".")[0] for key in self.varying)
+
+    @cached_property
+    def _moving(self) -> dict[str, tuple[Any, dict[str, Any]]]:
+        """The sections that differ in plain values of settings alone: as they are in one job, and these values there."""
+        found = {}
+        for name in self._varying_sections.intersection(schema.SECTIONS):
+            keys = tuple(key for key in self.varying if key.split(".")[0] == name)
+            if all(self._leaf(key) is not None for key in keys) and self._depends_on_itself(name):
+                found[name] = (schema.section(self.config, name), {key: self._given(key) for key in keys})
+        return found
+
+    def _moved(self, name: str) -> Any:
+        """Such a section as it is in the current job; None where a value is one that OmegaConf has to resolve."""
+        made, there = self._moving[name]
+        for key, before in there.items():
+            value = self._given(key)
+            if type(value) is type(before) and value == before:
+                continue
+            if isinstance(value, str) and ("${" in value or value == schema.MISSING):
+                return None
+            made = _with(made, key.split(".")[1:], value)
+        return made
+
+    def _depends_on_itself(self, name: str) -> bool:
         """Whether no interpolation makes a section depend on what differs."""
         node = self.config._get_node(name)
         raw = (
@@ -124,6 +185,7 @@ class Family:
             else getattr(node, "_value", lambda: None)()
         )
         found = list(_interpolations(raw))
+        one_model = "model" not in self._varying_sections
         return not found or (one_model and all(text.startswith(configuration.OF_THE_MODEL) for text in found))
 
 
@@ -143,6 +205,7 @@ class Composer:
         self._loader = loader
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Parsed] = {}
+        self._settings: dict[str, Parsed] = {}  # by key
         self._families: dict[tuple[str, ...], Family] = {}
 
     def compose(self, number: int, overrides: Sequence[str]) -> Family:
@@ -154,16 +217,26 @@ class Composer:
             config = self._loader.load_sweep_config(self._master, list(overrides))
             settings = frozenset(one.key for one in parsed if one.is_setting)
             family = self._families[alike] = Family(config, list(overrides), settings | set(OF_EACH_JOB))
-        family.job.id, family.job.num = str(number), number
+        family.number(number)
         return family
 
     def _parse(self, line: str) -> Parsed:
         if line not in self._parsed:
-            override = self._parser.parse_override(line)
-            is_setting = _is_setting(override)
-            value = override.value() if is_setting else None
-            self._parsed[line] = Parsed(line, override.key_or_group, value, is_setting, override.is_hydra_override())
+            key, _, text = line.partition("=")
+            alike = self._settings.get(key)
+            if alike is not None and INTEGER.fullmatch(text):
+                self._parsed[line] = replace(alike, line=line, value=int(text))  # the parser takes 1 ms
+            else:
+                self._parsed[line] = self._read(line)
+                if self._parsed[line].is_setting:
+                    self._settings[self._parsed[line].key] = self._parsed[line]
         return self._parsed[line]
+
+    def _read(self, line: str) -> Parsed:
+        override = self._parser.parse_override(line)
+        is_setting = _is_setting(override)
+        value = override.value() if is_setting else None
+        return Parsed(line, override.key_or_group, value, is_setting, override.is_hydra_override())
 
 
 def _given(config: DictConfig, key: str) -> Any:
@@ -174,6 +247,14 @@ def _given(config: DictConfig, key: str) -> Any:
     if isinstance(node, DictConfig | ListConfig):
         return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
     return None if node is None else node._value()
+
+
+def _with(values: Any, path: Sequence[str], value: Any) -> Any:
+    """Typed data in which a setting, by its path, has another value."""
+    name, *others = path
+    if isinstance(values, dict):
+        return {**values, name: _with(values[name], others, value) if others else value}
+    return replace(values, **{name: _with(getattr(values, name), others, value) if others else value})
 
 
 def _interpolations(value: Any) -> list[str]:

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from mtbench.launch.families import Composed, Family
+from mtbench.launch.families import TASK, Composed, Family
 
-TASK, OUTPUT_DIR = "hydra.overrides.task", "hydra.runtime.output_dir"
+OUTPUT_DIR = "hydra.runtime.output_dir"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mtbench.results import cells, comparison
 from mtbench.results.answers.regimes import regime
 from mtbench.results.cells import Held
 from mtbench.results.format import percent
-from mtbench.results.samples import METRICS, restart_medians
+from mtbench.results.samples import METRICS
 
 
 @dataclass(frozen=True)
@@ -202,10 +202,7 @@ def _bounded(row: Row) -> bool:
 
 
 def _one_restart(row: Row) -> bool:
-    sides = (row.a, row.b)
-    return any(
-        side is not None and side.timing is not None and len(restart_medians(side.timing.blocks)) < 2 for side in sides
-    )
+    return any(side is not None and side.timing is not None and side.timing.restarts < 2 for side in (row.a, row.b))
 
 
 def _both_ok(row: Row) -> bool:

@@ -1,7 +1,7 @@
 """The two sides of a comparison: which records a user's `FOLDER` or `FOLDER:ARM` means, and what they measured."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,9 @@ from typing import Any
 from mtbench.errors import ConfigError, unknown
 from mtbench.paths import exists
 from mtbench.results import record, samples
-from mtbench.results.comparison import Timing
+from mtbench.results.comparison import Timing, timings
 from mtbench.results.memory import uncollected
 from mtbench.results.record import Record
-from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
 
 _FILES_AT_ONCE = 500
@@ -122,7 +121,7 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _measured(frame: Any, metric: str) -> Iterator[Measured]:
     """The rows of a Polars frame of records."""
-    blocks: Mapping[int, Blocks] = samples.by_row(samples.table(frame, metric)) if metric in samples.COLUMNS else {}
-    found = record.of_rows(frame.drop(samples.COLUMNS.values()))
-    for number, (one, path) in enumerate(zip(found, frame["path"], strict=True)):
-        yield Measured(one, path, Timing.of(vars(one), metric, blocks.get(number, {})))
+    found = timings(frame.with_row_index("row"), metric, samples.table(frame, metric))
+    records = record.of_rows(frame.drop(samples.COLUMNS.values()))
+    for number, (one, path) in enumerate(zip(records, frame["path"], strict=True)):
+        yield Measured(one, path, found.get(number))

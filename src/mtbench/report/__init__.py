@@ -1,9 +1,9 @@
 """The report: records in, one folder of pages out, which works offline.
 
 `build` is the way in. Its parts: `tables` (what was read), `ratios` (how contenders compare), `arms` (what they are
-called and how they are drawn), `front` (the first page's answers), `roofline` (what shares its limits), `history` (what
-changed over versions), `views` and `charts`, `contents` (all that is shown), `matrix`, `rows`, `pages` and `jobs` (how it is
-written), and `publish`, which puts the finished folder in place.
+called and how they are drawn), `operators` (the page of each), `front` (the first page's answers), `roofline` (what shares its
+limits), `history` (what changed over versions), `views` and `charts`, `contents` (all that is shown), `matrix`, `rows`,
+`pages` and `jobs` (how it is written), and `publish`, which puts the finished folder in place.
 """
 
 import logging
@@ -23,9 +23,11 @@ from mtbench import paths
 from mtbench.catalogue import support
 from mtbench.errors import ConfigError, unknown
 from mtbench.report import front, history, jobs, pages, rows, tables
+from mtbench.report.arms import where
 from mtbench.report.charts import Chart, theme
-from mtbench.report.contents import Contents, Operator, contents, where
+from mtbench.report.contents import Contents, contents
 from mtbench.report.history import History
+from mtbench.report.operators import Operator
 from mtbench.report.packed import packed
 from mtbench.report.publish import published
 from mtbench.report.tables import LATENCY, METRICS, Tables

@@ -159,6 +159,19 @@ def device_name(row: Mapping[str, Any]) -> str:
     return str(kind) if name in known else f"{kind} ({name})"
 
 
+def where(records: pl.DataFrame) -> str:
+    """The machines behind records and their devices, in a few words."""
+    columns = ["machine", "machine_id", "device", "device_kind", "device_name"]
+    ran = records.filter(status="ok").select(columns).unique(columns[1:]).to_dicts()
+    devices: dict[str, set[str]] = {}
+    for row in ran:
+        devices.setdefault(machine_name(row["machine"], row["machine_id"]), set()).add(device_name(row))
+    words = [f"{machine}, {' and '.join(sorted(found))}" for machine, found in sorted(devices.items())]
+    if not words:
+        return "Nothing was measured."
+    return f"On {'; '.join(words)}." if len(words) <= 3 else f"On {len(words)} machines."
+
+
 def _label(contender: Contender, telling: Mapping[str, Collection[tuple[str | None, ...]]]) -> str:
     name = str(contender["arm"] or contender["framework"])
     told = []

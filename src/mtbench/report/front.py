@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mtbench.report.arms import Style, where
+from mtbench.report.charts import Chart, drawn
 from mtbench.report.tables import LATENCY, THROUGHPUT, Tables
+from mtbench.report.views import FrontView
 from mtbench.results.answers import (
     BITS,
     COMPILE,
@@ -18,10 +21,9 @@ from mtbench.results.answers import (
     answers,
     words,
 )
-from mtbench.results.answers.contests import Contest, Form, Group, Round, told_params
+from mtbench.results.answers.contests import Contest, Form, Group, Round, duels, told_params
 from mtbench.results.answers.regimes import REGIMES
 from mtbench.results.certainty import OPEN, SURE, certainty
-from mtbench.results.comparison import Timing
 from mtbench.results.format import duration, interval, slower_or_faster
 
 MOST_ROWS = 60
@@ -44,12 +46,10 @@ class Card:
 
 def answered(read: Tables) -> Answers:
     """What the records of a report answer."""
-    blocks = read.blocks_by_row
     rows = read.records.to_dicts()
     folders = {row["sweep_id"]: folder for row in rows if (folder := _sweep_folder(row)) is not None}
     timed, queued = (
-        [Measured(row, Timing.of(row, metric.name, blocks[metric.name].get(row["row"], {}))) for row in rows]
-        for metric in (LATENCY, THROUGHPUT)
+        [Measured(row, read.timings[metric.name].get(row["row"])) for row in rows] for metric in (LATENCY, THROUGHPUT)
     )
     return answers(timed, folders, queued)
 
@@ -58,6 +58,17 @@ def _sweep_folder(row: Row) -> str | None:
     """The folder of a record's sweep, where the record stands where sweeps put theirs: operator/arm/dtype/shape."""
     parts = str(row["path"]).split("/")
     return "/".join(parts[:-5]) if parts[-5:-3] == [row["operator"], row["arm"]] and len(parts) > 5 else None
+
+
+def charts(found: Answers, read: Tables, style: dict[str, Style]) -> list[Chart]:
+    """The charts of the first page, in the colour of each library's first contender."""
+    told = told_params(one.group for one in found.rounds)
+    library = dict(read.charted.select("label", "framework").iter_rows())
+    colours: dict[str, str] = {}
+    for label, one in style.items():
+        colours.setdefault(library.get(label, ""), one.colour)
+    several = len({one.group.machine_id for one in found.rounds}) > 1
+    return drawn(FrontView(duels(found.rounds), told, several, colours, where(read.records)))
 
 
 def cards(found: Answers) -> list[Card]:

@@ -13,7 +13,7 @@ from mtbench.report.arms import Style, device_name, machine_name
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.tables import LATENCY, PLACE, Tables, held_parameters, shape
 from mtbench.report.views import HistoryView
-from mtbench.results import certainty, comparison, format, history, samples
+from mtbench.results import certainty, comparison, format, history
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import Timing
 from mtbench.results.history import Moment, Step
@@ -93,14 +93,9 @@ def of(read: Tables, styles: Mapping[str, Style]) -> History:
     if several.is_empty() and elsewhere.is_empty():
         return History([], [], [])
     used = pl.concat([several, elsewhere]).unique("row", keep="first").sort("row")
-    wanted = read.blocks.filter(metric=LATENCY.name).join(used.select("row"), on="row", how="semi")
-    blocks = samples.by_row(wanted)
     titles = _titles(used)
-    rows = [
-        row | {"timing": Timing.of(row, LATENCY.name, blocks.get(row["row"], {})), "cell": titles[_cell(row)]}
-        for row in used.to_dicts()
-    ]
-    rows = [row for row in rows if row["timing"] is not None]
+    timings = read.timings[LATENCY.name]
+    rows = [row | {"timing": timings[row["row"]], "cell": titles[_cell(row)]} for row in used.to_dicts()]
     machines = [
         found
         for number, (_, own) in enumerate(sorted(_grouped(rows, lambda row: (row["machine_id"],)).items()), 1)

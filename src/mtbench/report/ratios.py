@@ -48,23 +48,19 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     Of several records of a contender in a cell, those of the newest sweep that measured both are compared. Verdicts hold
     after the correction over the cells of one pair in one section, which is the table that a heatmap shows.
     """
-    blocks = tables.blocks_by_row[metric.name]
+    timings = tables.timings[metric.name]
     identities: list[tuple[Any, ...]] = []
-    families: list[object] = []
-    pairs: list[tuple[Timing, Timing]] = []
+    pairs: list[tuple[object, Sequence[Timing], Sequence[Timing]]] = []
     for cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok")):
-        timings: dict[str, list[Timing]] = {}
+        by_label: dict[str, list[Timing]] = {}
         for row in cell:
-            timing = Timing.of(row, metric.name, blocks.get(row["row"], {}))
-            if timing is not None:
-                timings.setdefault(row["label"], []).append(timing)
+            by_label.setdefault(row["label"], []).append(timings[row["row"]])
         charted = {row["label"] for row in cell if row["charted"]}
         place, section = (tuple(cell[0][name] for name in names) for names in (CELL, SECTION))
         for a, b in combinations([label for label in labels if label in charted], 2):
             identities.append((*place, a, b))
-            families.append((*section, a, b))
-            pairs.append(comparison.newest_pair(timings[a], timings[b]))
-    found = comparison.judged(zip(families, comparison.against_all(pairs), strict=True))
+            pairs.append(((*section, a, b), by_label[a], by_label[b]))
+    found = comparison.newest(pairs)
     rows = [(*identity, *_numbers(one)) for identity, one in zip(identities, found, strict=True)]
     rows += [
         (*identity[:-2], identity[-1], identity[-2], *_numbers(one.swapped()))
@@ -75,21 +71,8 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
 
 def _cells(records: pl.DataFrame) -> Iterable[list[Row]]:
     """The rows of each cell, oldest first, without what a comparison has no use for."""
-    used = (
-        "label",
-        "row",
-        "charted",
-        "status",
-        "sweep_id",
-        "cell_id",
-        "machine_id",
-        "paired",
-        "finished_at",
-        "confidence",
-    )
-    speeds = [name for name in records.columns if name.startswith(("latency_", "throughput_"))]
+    ordered = records.sort(*CELL, "finished_at", "row", nulls_last=False).select(*CELL, "label", "row", "charted")
     found: dict[tuple[Any, ...], list[Row]] = {}
-    ordered = records.select(*CELL, *used, *speeds).sort(*CELL, "finished_at", "row", nulls_last=False)
     for row in ordered.iter_rows(named=True):
         found.setdefault(tuple(row[name] for name in CELL), []).append(row)
     return found.values()

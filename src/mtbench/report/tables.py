@@ -5,7 +5,7 @@ Samples are most of a record, so they are reduced to one number per block while 
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from mtbench.errors import ConfigError
 from mtbench.paths import exists
 from mtbench.report.arms import labelled
 from mtbench.results import cells, format, limits, record, samples
+from mtbench.results.comparison import Timing, timings
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class Tables:
         return self.records.filter(pl.col("charted") | pl.col("hollow"))
 
     @cached_property
-    def blocks_by_row(self) -> dict[str, Mapping[int, samples.Blocks]]:
-        """The blocks of each record, by metric."""
-        return {metric.name: samples.by_row(self.blocks.filter(metric=metric.name)) for metric in METRICS}
+    def timings(self) -> dict[str, dict[int, Timing]]:
+        """What comparisons know of each record with a time and a right answer, by metric and `row`."""
+        return {one.name: timings(self.records, one.name, self.blocks.filter(metric=one.name)) for one in METRICS}
 
 
 def load(folders: Sequence[Path]) -> Tables:

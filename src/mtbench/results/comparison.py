@@ -1,8 +1,8 @@
 """Who is faster: B against A, by one function wherever a ratio or a verdict is shown.
 
-`between` takes two records, `against` what is left of them once their samples are reduced. Two that were interleaved are
-compared in pairs of blocks of the same round, by `compare`; else the ratio of medians is descriptive, with the bounds of
-`between_sessions`. The verdicts of a family of comparisons are corrected together, by `judged`.
+`between` takes two records, `against` what is left of them once their samples are reduced, `newest` all pairs of a page.
+Two that were interleaved are compared in pairs of blocks of the same round, by `compare`; else the ratio of medians is
+descriptive, with the bounds of `between_sessions`. The verdicts of a family of comparisons are corrected together, by `judged`.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from mtbench.results.record import Record
 from mtbench.results.samples import Blocks
 from mtbench.results.stats import Interval
 from mtbench.results.verdicts import Comparison
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ALPHA = 0.05
 """A table's chance of any false verdict."""
@@ -168,6 +171,11 @@ class Timing:
     blocks: Blocks
     tick_ns: float | None = None
 
+    @property
+    def restarts(self) -> int:
+        """How many restarts have blocks."""
+        return len({restart for restart, _ in self.blocks})
+
     @classmethod
     def of(cls, row: Mapping[str, Any], metric: str, blocks: Blocks) -> "Timing | None":
         """Of a record's columns and its block statistics; None where there is no time, or the answer was not found right."""
@@ -180,6 +188,22 @@ class Timing:
         identity = (row["sweep_id"] or "", row["cell_id"] or "", row["machine_id"] or "")
         tick = samples.tick_of(row) if metric == "latency" else None
         return cls(*identity, row["paired"], ns, interval, blocks, tick)
+
+
+def timings(records: "pl.DataFrame", metric: str, blocks: "pl.DataFrame") -> dict[int, Timing]:
+    """The timing of each record in a frame that has one, by its `row`; `blocks` is what `samples.table` made of them."""
+    by_row = samples.by_row(blocks)
+    speeds = [name for name in records.columns if name.startswith(f"{metric}_")]
+    used = records.drop_nulls(f"{metric}_ns").filter(status="ok").select(*_OF_A_TIMING, *speeds)
+    rows = used.iter_rows(named=True)
+    found = ((row["row"], Timing.of(row, metric, by_row.get(row["row"], {}))) for row in rows)
+    return {number: timing for number, timing in found if timing is not None}
+
+
+_OF_A_TIMING = (
+    "row", "status", "sweep_id", "cell_id", "machine_id", "paired", "confidence", "clock_tick_ns", "calls_per_sample",
+)  # fmt: skip
+"""The columns of a record, beside its times, that a timing takes."""
 
 
 def between(a: Record, b: Record, metric: str = "latency", least: float | None = None) -> Comparison | None:
@@ -240,13 +264,20 @@ def newest_pair(a: Sequence[Timing], b: Sequence[Timing]) -> tuple[Timing, Timin
     return a[-1], b[-1]
 
 
+def newest(pairs: Iterable[tuple[Hashable, Sequence[Timing], Sequence[Timing]]]) -> list[Comparison]:
+    """B's time over A's of each (family, A, B), by their `newest_pair`; verdicts as `judged` corrects them."""
+    pairs = list(pairs)
+    found = against_all([newest_pair(a, b) for _, a, b in pairs])
+    return judged(zip((family for family, _, _ in pairs), found, strict=True))
+
+
 def between_sessions(timing: Timing) -> Interval | None:
     """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
 
     From two restarts on a record's interval holds what differs between restarts, and another session has other ones. Of a
     single restart each bound is moved out by UNKNOWN_SPREAD. What no restart can know, such as a warmer room, is not in it.
     """
-    if timing.interval is None or len(samples.restart_medians(timing.blocks)) > 1:
+    if timing.interval is None or timing.restarts > 1:
         return timing.interval
     low, high = timing.interval.low / (1 + UNKNOWN_SPREAD), timing.interval.high * (1 + UNKNOWN_SPREAD)
     return replace(timing.interval, low=low, high=high)

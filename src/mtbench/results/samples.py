@@ -96,10 +96,12 @@ def spread(restarts: Sequence[float]) -> float:
 def table(frame: "pl.DataFrame", metric: str) -> "pl.DataFrame":
     """`blocks` of many records at once: a frame of records as row, restart, round and ns.
 
-    `frame` has the record's columns of samples; `row` is the number of a record in it.
+    `frame` has the record's columns of samples; `row` is the number of a record in it. Device times have no blocks.
     """
     import polars as pl
 
+    if metric not in COLUMNS:
+        return pl.DataFrame(schema={"row": pl.Int64, "restart": pl.Int64, "round": pl.Int64, "ns": pl.Float64})
     column = frame.select(row=pl.int_range(pl.len(), dtype=pl.Int64), block=COLUMNS[metric])
     rounds = (
         column.explode("block")

@@ -5,7 +5,7 @@ So float32 and bfloat16 never mix, and neither do decode and prefill, nor two ma
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -254,7 +254,7 @@ def _contests(
             if forms:
                 drawn.append((group, shape, _chosen_from(forms)[0], forms))
     pairs = [(index, form) for index, (*_, winner, forms) in enumerate(drawn) for form in forms if form is not winner]
-    found = compared((drawn[index][0], drawn[index][2], form) for index, form in pairs)
+    found = comparison.newest((drawn[index][0], drawn[index][2].timings, form.timings) for index, form in pairs)
     over: list[dict[str, Comparison]] = [{} for _ in drawn]
     for (index, form), one in zip(pairs, found, strict=True):
         over[index][form.name] = one
@@ -274,14 +274,6 @@ def _form(name: str, found: Sequence[Measured]) -> Form:
     timings = tuple(one.timing for one in found if one.timing is not None)
     row = found[-1].row
     return Form(name, row["framework"], row["mode"] not in ("eager", None), row, timings)
-
-
-def compared(pairs: Iterable[tuple[Hashable, Form, Form]]) -> list[Comparison]:
-    """B's time over A's of each (family, A, B), by their newest interleaved measurements. The verdicts of a family are
-    corrected together."""
-    pairs = list(pairs)
-    found = comparison.against_all([comparison.newest_pair(a.timings, b.timings) for _, a, b in pairs])
-    return comparison.judged(zip((family for family, _, _ in pairs), found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -314,8 +306,8 @@ def duels(found: Iterable[Round]) -> list[Duel]:
         for other in contest.chosen_from
         if other != reference and reference in contest.chosen_from
     ]
-    left = [(group, a, b) for group, contest, a, b in drawn if contest.winner not in (a, b)]
-    others = iter(compared(left))
+    left = [(group, a.timings, b.timings) for group, contest, a, b in drawn if contest.winner not in (a, b)]
+    others = iter(comparison.newest(left))
     made = []
     for group, contest, a, b in drawn:
         if contest.winner is a:

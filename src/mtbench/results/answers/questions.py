@@ -10,9 +10,9 @@ from itertools import groupby
 from statistics import median
 
 from mtbench.plain import to_json
-from mtbench.results import limits
+from mtbench.results import comparison, limits
 from mtbench.results.answers import stored_weights
-from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape, compared
+from mtbench.results.answers.contests import Contest, Form, Group, Round, Row, Shape
 from mtbench.results.certainty import Certainty, certainty
 from mtbench.results.verdicts import Comparison
 
@@ -142,9 +142,10 @@ def _changes(before: Round, after: Round, what: str, than: str) -> Iterator[_Ask
 
 def _answered(asked: Sequence[_Asked]) -> list[Change]:
     """The changes with their comparisons; those of one change are a family."""
-    judged = iter(
-        compared((number, before, after) for number, one in enumerate(asked) for _, before, after in one.pairs)
-    )
+    pairs = [
+        (number, before.timings, after.timings) for number, one in enumerate(asked) for _, before, after in one.pairs
+    ]
+    judged = iter(comparison.newest(pairs))
     return [
         Change(one.group, one.library, one.what, one.than, tuple(Step(*pair, next(judged)) for pair in one.pairs))
         for one in asked

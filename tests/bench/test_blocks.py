@@ -104,6 +104,22 @@ def test_warm_up_that_never_settles_ends_at_the_cap_and_says_so():
     assert library.now_ns < 0.6e9
 
 
+def test_slow_calls_are_made_no_more_often_than_their_time_is_worth():
+    protocol = Protocol(warmup_calls=3, warmup_window=10, warmup_cap_s=10, block_cap_s=0.5)
+    library = FakeLibrary([1_000_000_000])
+    subject = library.subject()
+    warmth = blocks.warm_up(subject, protocol)
+    assert (warmth.steady, warmth.calls) == (True, 4)  # windows of ten would have reached the cap
+    assert blocks.calls_for_throughput(subject, warmth.call_ns, protocol) == 1
+    subject.call_ns = warmth.call_ns
+    assert blocks.latency_block(subject, 1, protocol) == [1_000_000_000]
+    assert blocks.throughput_block(subject, 1, protocol) == [1e9]
+    assert library.calls == 4 + 1 + 1  # none to warm the caches of a CPU
+    subject.on_gpu = True
+    blocks.latency_block(subject, 1, protocol)
+    assert library.calls == 4 + 1 + 1 + 2
+
+
 def test_a_recompilation_in_a_window_is_not_steady():
     library = FakeLibrary([100_000])
     compiled_at = [15, 25]

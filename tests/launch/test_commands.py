@@ -148,6 +148,19 @@ def test_a_dry_run_says_what_when_how_long_and_how_much():
     assert "The machine is busy: it takes about 3.0 times as long." in busy
 
 
+def test_a_dry_run_counts_what_a_slow_library_takes(monkeypatch):
+    plan = plan_of(["operator=matmul", "framework=mlx", "shape.batch_size=8", "shape.seq_len=2048", "sweep=none"])
+    usual = list(preview.lines(Rest(plan, plan.protocol, plan.jobs), Path("a"), EngineSettings(), 1.0))
+    monkeypatch.setattr("mtbench.frameworks.mlx.version", lambda name: {"mlx-cpu": "1.0"}[name])
+    told = list(preview.lines(Rest(plan, plan.protocol, plan.jobs), Path("a"), EngineSettings(), 1.0))
+    slow = estimate.slow_s(plan)
+    assert slow["mlx"] == pytest.approx(60 * plan.jobs[0].task.problem.flops(plan.jobs[0].task.shape) / 2.6e9)
+    assert any("of that for mlx" in line and "LD_PRELOAD" in line for line in told)
+    assert len(usual) <= len(told)
+    on_gpu = replace(plan, jobs=tuple(replace(job, arm=replace(job.arm, device="gpu")) for job in plan.jobs))
+    assert estimate.slow_s(on_gpu) == {}
+
+
 @pytest.mark.parametrize(
     ("framework", "weights", "says"),
     [

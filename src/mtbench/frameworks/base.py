@@ -192,6 +192,12 @@ class Framework(ABC):
         arm's settings say counts more. A compiler without settings is not asked for any.
         """
 
+    @classmethod
+    def slow_flops_per_s(cls, device: str, env: Mapping[str, str]) -> float | None:
+        """What its matrix products reach on a device (auto, cpu, gpu) where that is known, without importing it, to be far less
+        than other libraries reach there; else None."""
+        return None
+
     def caveats(self) -> list[str]:
         """What the record of a job that was just built has to warn of."""
         return []

@@ -1,6 +1,7 @@
 """What a plan will take, before anything is measured: about how long, and how many bytes."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
@@ -17,6 +18,10 @@ START_S = {"torch": 7.0, "jax": 5.0, "llama_cpp": 5.0, "mlx": 3.0}
 
 COMPILE_LAYER_S, COMPILE_LAYER_AGAIN_S = 3.0, 0.7
 """What torch.compile takes for each layer of a whole model the first time, and in later restarts, whose cache knows it."""
+
+ONCE_CALLS, RESTART_CALLS = 20, 8
+"""Calls of an arm, however slow it is: once a sweep for the checks of its honesty, and in each restart to compile, to warm up,
+for a round of two blocks, and to see its memory."""
 
 BUSY = 1.5
 """From so many times as long on, it is said."""
@@ -36,6 +41,21 @@ def seconds(plan: Plan) -> float:
     layers = sum(len(cast(CausalLM, job.task.problem).model.layers) for job in plan.jobs if compiles_for_minutes(job))
     compiling = layers * (COMPILE_LAYER_S + (restarts - 1) * COMPILE_LAYER_AGAIN_S)
     return cells + starts + compiling
+
+
+def slow_s(plan: Plan) -> dict[str, float]:
+    """About how many seconds more a plan takes for libraries that are known to be slow on this machine, by their names."""
+    calls = ONCE_CALLS + plan.protocol.restarts * RESTART_CALLS
+    found: dict[str, float] = {}
+    for job in plan.jobs:
+        arm = job.arm
+        framework = registry.load("framework", arm.framework, arm.framework_file)
+        flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env))
+        if flops_per_s is not None and arm.python is None and arm.requirement is None:
+            with suppress(Exception):  # of a user's own operator, whose failure will be its record's
+                call_s = job.task.problem.flops(job.task.shape) / flops_per_s
+                found[arm.framework] = found.get(arm.framework, 0.0) + calls * call_s
+    return found
 
 
 def compiles_for_minutes(job: Job) -> bool:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Kinds of cells; a sweep may have thousands."""
 
+SLOW = 0.2
+"""From this part of the time on, what a slow library takes is told."""
+
+WHY_SLOW = (
+    "whose package for this CPU multiplies matrices with the reference BLAS. "
+    "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0."
+)
+
 
 def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -> Iterator[str]:
     """What is left of a sweep, in words: its cells, arms, shapes, time and disk. `slowdown` is that of a busy machine."""
@@ -31,9 +39,13 @@ def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -
         yield f"  and {len(kinds) - SHOWN:,} more"
     if made := sorted({arm.requirement for arm in plan.arms if arm.requirement is not None}):
         yield f"Makes an environment for each of {', '.join(made)}, unless it is there."
-    seconds = estimate.seconds(plan)
+    slow = estimate.slow_s(plan)
+    seconds = estimate.seconds(plan) + sum(slow.values())
     on = f", divided among the shards of engine={engine.name}" if engine.cuts else ""
     yield f"About {span(seconds)} on an idle machine{on}; {_disk(plan)} below {folder}."
+    for library, more_s in slow.items():
+        if more_s > SLOW * seconds:
+            yield f"{span(more_s).capitalize()} of that for {library}, {WHY_SLOW}"
     if plan.protocol.stop_after:
         yield f"It stops after {span(plan.protocol.stop_after)} (protocol.stop_after)."
     if slowdown >= estimate.BUSY and not engine.cuts:

@@ -49,7 +49,8 @@ class Protocol:
     """The shortest block: long against the clock's resolution and a scheduler's time slice."""
 
     block_cap_s: float = 0.5
-    """A block of very slow calls has fewer than `block_calls`, down to one, rather than exceed this."""
+    """A block of very slow calls has fewer than `block_calls`, down to one, rather than exceed this; so has a window of the
+    warm-up. A single call of this length needs no other before it on a CPU."""
 
     keep_warm_ms: float = 50.0
     """Untimed calls before each block on a GPU, where idling drops the clocks."""
@@ -64,7 +65,7 @@ class Protocol:
     """The shortest warm-up on a GPU, whose clocks take longer to rise."""
 
     warmup_window: int = 10
-    """Calls in a window; the medians of two successive windows must agree."""
+    """Calls in a window, fewer of slow ones (`block_cap_s`); the medians of two successive windows must agree."""
 
     warmup_tolerance: float = 0.02
     """How closely they must agree."""

@@ -45,6 +45,7 @@ class Subject:
     compilations: Callable[[], int | None] = lambda: None
     keep: Call = lambda out: out  # makes a copy of an output
     calls_per_sample: int = 1
+    call_ns: float = 0.0  # how long a call takes, once a warm-up has found it
     last: Any = None  # the output of the last timed call, for the check afterwards
 
     def __post_init__(self) -> None:
@@ -190,7 +191,8 @@ def calls_for_sample(call_ns: float, tick_ns: float) -> int:
 def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
     """Calls until the time per call is steady: see the `warmup_*` settings of the protocol.
 
-    Windows of calls follow each other until two successive medians agree and nothing was compiled in between.
+    Windows of calls follow each other until two successive medians agree and nothing was compiled in between. A window of slow
+    calls has fewer, down to one, rather than exceed `block_cap_s`: else the cap would end it before two windows can agree.
     """
     least_s = protocol.warmup_gpu_s if subject.on_gpu else protocol.warmup_s
     started = subject.clock()
@@ -203,16 +205,17 @@ def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
         samples += latency_calls(subject, 1)
         if elapsed_s() > protocol.warmup_cap_s:
             return WarmUp(median(samples), len(samples), steady=False)
-    previous = median(samples[-protocol.warmup_window :])
+    size = max(1, min(protocol.warmup_window, int(protocol.block_cap_s * 1e9 / max(median(samples), 1))))
+    previous = median(samples[-size:])
     while elapsed_s() <= protocol.warmup_cap_s:
         compilations = subject.compilations()
         window: list[int] = []
-        while len(window) < protocol.warmup_window and elapsed_s() <= protocol.warmup_cap_s:
+        while len(window) < size and elapsed_s() <= protocol.warmup_cap_s:
             window += latency_calls(subject, 1)
         samples += window
         current = median(window) if window else previous
         steady = abs(current - previous) <= protocol.warmup_tolerance * previous
-        if steady and len(window) == protocol.warmup_window and subject.compilations() == compilations:
+        if steady and len(window) == size and subject.compilations() == compilations:
             return WarmUp(current, len(samples), steady=True)
         previous = current
     return WarmUp(previous, len(samples), steady=False)
@@ -229,7 +232,9 @@ def calls_for_block(call_ns: float, protocol: Protocol, calls_per_sample: int = 
 
 def calls_for_throughput(subject: Subject, call_ns: float, protocol: Protocol) -> int:
     """Calls to queue so that they take `block_ms` together, found by trying: queued calls can be far cheaper than
-    waited ones."""
+    waited ones. One of a call as long as a block may be."""
+    if _fills_block(call_ns, protocol):
+        return 1
     wanted_ns = protocol.block_ms * 1e6
     calls = max(1, math.ceil(wanted_ns / max(call_ns, 1.0)))
     for _ in range(4):
@@ -240,11 +245,19 @@ def calls_for_throughput(subject: Subject, call_ns: float, protocol: Protocol) -
     return calls
 
 
+def _fills_block(call_ns: float, protocol: Protocol) -> bool:
+    """Whether one call takes as long as a block may."""
+    return call_ns >= protocol.block_cap_s * 1e9
+
+
 def keep_warm(subject: Subject, protocol: Protocol) -> None:
     """Untimed calls before a block: on a GPU long enough to bring the clocks back up, on a CPU one, for the caches.
 
-    While another arm was being timed, this one was idle; its first calls would pay for that.
+    While another arm was being timed, this one was idle; its first calls would pay for that. On a CPU a call as long as a block
+    may be fills the caches in a hundredth of its own time.
     """
+    if not subject.on_gpu and _fills_block(subject.call_ns, protocol):
+        return
     until = subject.clock() + (protocol.keep_warm_ms * 1e6 if subject.on_gpu else 0)
     while True:
         subject.run()

@@ -61,7 +61,6 @@ class Ready:
     shape: Shape
     dtype: str
     gate: Gate
-    call_ns: float
     latency_calls: int
     throughput_calls: int
     recompiled: bool = False
@@ -151,6 +150,7 @@ class Worker:
         warmth = blocks.warm_up(subject, self.protocol)
         queued_calls = blocks.calls_for_throughput(subject, warmth.call_ns, self.protocol)  # warms the queue up, too
         warmup_ns = subject.clock() - started
+        subject.call_ns = warmth.call_ns
         subject.calls_per_sample = blocks.calls_for_sample(warmth.call_ns, self.tick_ns)
         prepared = self.prepared = Ready(
             subject,
@@ -158,7 +158,6 @@ class Worker:
             sizes,
             dtype,
             gate,
-            warmth.call_ns,
             latency_calls=blocks.calls_for_block(warmth.call_ns, self.protocol, subject.calls_per_sample),
             throughput_calls=queued_calls,
         )
@@ -218,7 +217,7 @@ class Worker:
         subject.run()
         peak_bytes = framework.peak_bytes()  # before the checks, whose other inputs a call with state of its own keeps
         if request.thorough and framework.unverified is None:
-            queued = prepared.throughput_calls, prepared.call_ns
+            queued = prepared.throughput_calls, subject.call_ns
             found, doubts = honesty.check(framework, subject, prepared.gate, call_ns, *queued)
             errors = errors.worst(found)
             warnings += doubts

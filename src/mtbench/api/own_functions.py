@@ -7,9 +7,7 @@ process of its own and kept in the cache folder.
 
 import importlib
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -19,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench import paths, plain
+from mtbench import kept_answers
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
 from mtbench.operators.base import Call, Host, Operator, Shape, array_bytes, random_weight
 
 if TYPE_CHECKING:
     from mtbench.plan.jobs import Plan
-
-REFERENCE_TIMEOUT_S = 600.0
 
 Sizes = Mapping[str, Sequence[int]]
 
@@ -59,10 +55,6 @@ class OwnFunction(Operator):
         shapes: dict[str, list[int]] = json.loads(self.weights_json)
         return {name: random_weight(rng, *sizes) if sizes else rng.normal(size=()) for name, sizes in shapes.items()}
 
-    def flops(self, shape: Shape) -> float:
-        """Not known."""
-        return 0.0
-
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
         """Inputs and weights, read once."""
         return array_bytes({**json.loads(self.inputs_json), **json.loads(self.weights_json)}, dtype)
@@ -72,21 +64,9 @@ class OwnFunction(Operator):
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         """The reference's answer to these inputs."""
-        arrays = {f"input {number}": value for number, value in enumerate(inputs)}
-        arrays |= {f"weight {name}": value for name, value in vars(w).items()}
-        content = b"".join(np.ascontiguousarray(value).tobytes() for value in arrays.values())
         source = Path(_file_of(self.reference)).read_bytes() if ":" in self.reference else b""
-        key = [
-            self.reference,
-            self.reference_framework,
-            plain.fingerprint_of_bytes(content),
-            plain.fingerprint_of_bytes(source),
-        ]
-        file = paths.cache() / "references" / f"own-{plain.fingerprint(key, 16)}.npz"
-        if not file.is_file():
-            _compute(self, arrays, file)
-        with np.load(file) as kept:
-            return tuple(kept[name] for name in sorted(kept.files, key=int))
+        arguments = [self.reference, self.reference_framework]
+        return kept_answers.answer("mtbench.api.own_functions", arguments, source, vars(w), inputs)
 
 
 def plan_of(
@@ -163,38 +143,17 @@ def _made(factory: str, weights: SimpleNamespace) -> Call:
     return made
 
 
-def _compute(problem: OwnFunction, arrays: Mapping[str, Host], file: Path) -> None:
-    """Runs the reference in a process of its own, so that its library does not share the worker's."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
-        np.savez(given, **dict(arrays))  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "mtbench.api.own_functions", problem.reference, problem.reference_framework]
-        done = subprocess.run(
-            [*command, str(given), str(found)], capture_output=True, text=True, timeout=REFERENCE_TIMEOUT_S, check=False
-        )
-        if done.returncode != 0:
-            said = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            raise ConfigError(f"the reference {problem.reference} failed: {said}")
-        paths.write_atomically(file, found.read_bytes())
-
-
 def _reference(factory: str, framework_name: str, given: str, found: str) -> None:
     """The reference's process: the factory's answer in float32 on the CPU, which all libraries have."""
     from mtbench.frameworks.base import Framework, Settings
 
     framework: Framework = registry.load("framework", framework_name)(Settings(device="cpu"))
-    with np.load(given) as arrays:
-        inputs = [framework.array(arrays[name], "float32") for name in arrays if name.startswith("input ")]
-        weights = {
-            name.removeprefix("weight "): framework.array(arrays[name], "float32")
-            for name in arrays
-            if name.startswith("weight ")
-        }
-    call = framework.adopt(_made(factory, SimpleNamespace(**weights)), "float32")
-    out = call(*inputs)
+    inputs, weights = kept_answers.given(given)
+    arrays = {name: framework.array(value, "float32") for name, value in weights.items()}
+    call = framework.adopt(_made(factory, SimpleNamespace(**arrays)), "float32")
+    out = call(*(framework.array(value, "float32") for value in inputs))
     framework.wait(out)
-    leaves = [framework.host(leaf) for leaf in framework.leaves(out)]
-    np.savez(found, **{str(number): leaf for number, leaf in enumerate(leaves)})  # type: ignore[arg-type]
+    kept_answers.found(found, [framework.host(leaf) for leaf in framework.leaves(out)])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def reference_rows(problem: Operator, shape: Shape) -> int:
     """Whole rows of the batch: all of them where they depend on each other, else as many as are affordable, two or more."""
     if not problem.independent_rows:
         return shape.batch_size
-    flops = problem.flops(shape) / shape.batch_size
+    flops = (problem.flops(shape) or 0.0) / shape.batch_size
     row_bytes = (problem.host_bytes(shape) - problem.weight_bytes("float64")) / shape.batch_size
     affordable = min(REFERENCE_FLOPS / max(flops, 1.0), REFERENCE_BYTES / max(row_bytes, 1.0))
     return int(np.clip(affordable, min(2, shape.batch_size), shape.batch_size))

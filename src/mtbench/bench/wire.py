@@ -58,7 +58,7 @@ class Prepared:
     first_call_ns: int
     warmup_ns: int
     errors: Errors
-    flops: float
+    flops: float | None
     bytes_moved: float
     calls_per_block: int
     throughput_calls: int

@@ -69,7 +69,7 @@ def _block_s(job: Job, protocol: Protocol) -> float:
     try:
         problem = job.task.problem
         call_s = max(
-            problem.flops(job.task.shape) / FLOPS_PER_S,
+            (problem.flops(job.task.shape) or 0.0) / FLOPS_PER_S,
             problem.bytes_moved(job.task.shape, job.task.dtype) / BYTES_PER_S,
         )
     except Exception:  # a user's own operator, whose failure will be its record's

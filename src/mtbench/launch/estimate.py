@@ -53,7 +53,7 @@ def slow_s(plan: Plan) -> dict[str, float]:
         flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env))
         if flops_per_s is not None and arm.python is None and arm.requirement is None:
             with suppress(Exception):  # of a user's own operator, whose failure will be its record's
-                call_s = job.task.problem.flops(job.task.shape) / flops_per_s
+                call_s = (job.task.problem.flops(job.task.shape) or 0.0) / flops_per_s
                 found[arm.framework] = found.get(arm.framework, 0.0) + calls * call_s
     return found
 

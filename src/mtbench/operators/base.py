@@ -12,19 +12,22 @@ with its pure part compiled. A variant, chosen by `operator.variant=stock`, is a
 """
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
-from types import NoneType, SimpleNamespace, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import ConfigError, Unsupported, unknown
+from mtbench.operators._library_reference import answer_of_library
+from mtbench.operators._parameters import LARGEST_SIZE, check_value
+from mtbench.operators._parameters import Positive as Positive
+from mtbench.operators._parameters import Size as Size
 
 T = TypeVar("T")
 
@@ -32,12 +35,6 @@ Host = NDArray[Any]
 """An array in host memory: float64, int64 where it holds indices, or bool where it is a mask."""
 Call = Callable[..., Any]
 Dimensions = tuple[int, ...]
-
-POSITIVE = "more than 0"
-Size = Annotated[int, POSITIVE]
-"""A parameter that counts something: a whole number, 1 or more."""
-Positive = Annotated[float, POSITIVE]
-"""A parameter that is a finite number above 0."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -51,9 +48,6 @@ OUTPUT_AXES = {
     3: ("batch", "token", "feature"),
     4: ("batch", "head", "token", "feature"),
 }
-
-LARGEST_SIZE = 1 << 40
-"""Of an axis: no memory holds more, and a record's columns hold each as 64 bits."""
 
 INDEX_BYTES = 4
 """Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
@@ -113,6 +107,10 @@ class Operator(ABC):
     """Inputs that a call with state of its own may know by the arrays that hold them (a context that it puts into a cache):
     other values in the same arrays need not be seen. Such an operator is tried with new arrays alone."""
 
+    reference_library: ClassVar[str | None] = None
+    """For an operator without a definition, which leaves `portable` out: the library whose native form is the reference, in
+    float64 on the CPU, such as torch. Other libraries then need a form of their own."""
+
     own_forms_only = False
     """Whether only its native forms may run it. `portable` is then the reference and no contender."""
 
@@ -134,10 +132,15 @@ class Operator(ABC):
     gives_first_token = False
     """Whether a call ends with the first token of an answer, so that its latency is the time to first token."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "reference_library" in vars(cls) and "portable" not in vars(cls):
+            cls.portable = answer_of_library  # type: ignore[method-assign]
+
     def __post_init__(self) -> None:
         hints = _hints(type(self))
         for parameter in fields(self):
-            _check_value(parameter.name, getattr(self, parameter.name), hints[parameter.name])
+            check_value(parameter.name, getattr(self, parameter.name), hints[parameter.name])
 
     @classmethod
     def key(cls) -> str:
@@ -194,9 +197,10 @@ class Operator(ABC):
         """Draws the weights, like the inputs. None by default."""
         return {}
 
-    @abstractmethod
-    def flops(self, shape: Shape) -> float:
-        """Floating-point operations of one call; a multiply-add counts as two."""
+    def flops(self, shape: Shape) -> float | None:
+        """Floating-point operations of one call; a multiply-add counts as two. None if nobody has counted them: records then
+        have no FLOP/s, and no distance from what the machine can do."""
+        return None
 
     @abstractmethod
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
@@ -267,7 +271,9 @@ class Operator(ABC):
     @classmethod
     def all_variants(cls, library: str) -> tuple[str, ...]:
         """The variants that can be asked for in a library, native and portable among them."""
-        return ("native",) if cls.own_forms_only else ("native", "portable", *cls.variants(library))
+        if cls.own_forms_only:
+            return ("native",)
+        return ("native", *([] if cls.reference_library else ["portable"]), *cls.variants(library))
 
     def form(self, library: str, variant: str) -> Callable[[SimpleNamespace], Call] | None:
         """The builder of this operator's form in a library, or None if `portable` is to be used.
@@ -278,6 +284,12 @@ class Operator(ABC):
             raise Unsupported(
                 f"{type(self).__name__} has no {variant} form in {library}; it runs only in the library's own form."
             )
+        has_none = variant == "portable" or (variant == "native" and not hasattr(self, library))
+        if has_none and self.reference_library is not None:
+            raise Unsupported(
+                f"{type(self).__name__} has no definition: its reference is {self.reference_library}'s form. "
+                f"To run it in {library}, give it a method {library}."
+            )
         if variant == "portable":
             return None
         if variant == "native":
@@ -286,32 +298,6 @@ class Operator(ABC):
         if builder is None:
             raise KeyError(variant)
         return builder  # type: ignore[no-any-return]
-
-
-def _check_value(name: str, value: Any, hint: Any) -> None:
-    """Raises ConfigError where a value is not of a field's type; bool is not a number here, and a whole number is one."""
-    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if value is None and NoneType in choices:
-        return
-    (hint,) = (choice for choice in choices if choice is not NoneType)
-    if get_origin(hint) is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in get_args(hint)):
-            raise ConfigError(unknown(name, str(value), map(str, get_args(hint))))
-        return
-    positive = get_origin(hint) is Annotated and POSITIVE in get_args(hint)
-    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(kind)
-    if wanted is None:  # a type of the operator's own, which checks it itself
-        return
-    accepted = (int, float) if kind is float else kind
-    valid = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
-    if valid and kind in (int, float):
-        valid = abs(value) <= (LARGEST_SIZE if kind is int else sys.float_info.max) and (value > 0 or not positive)
-    if not valid:
-        above = {int: ", 1 or more", float: " above 0"}[kind] if positive else ""
-        given = {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else repr(value)
-        none = " or null" if NoneType in choices else ""
-        raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
 
 
 def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -> Host:

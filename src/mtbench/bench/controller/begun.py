@@ -73,7 +73,7 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         first_call_ns=record.first_call_ns or 0,
         warmup_ns=record.warmup_ns or 0,
         errors=errors,
-        flops=record.flops or 0.0,
+        flops=record.flops,
         bytes_moved=record.bytes_moved or 0.0,
         calls_per_block=record.calls_per_block or 0,
         throughput_calls=record.throughput_calls or 0,

@@ -52,12 +52,15 @@ def _hold_against_the_roofs(state: "JobState", record: Record) -> None:
     By throughput, since the roofs are measured with queued calls too: latency also holds the waiting.
     """
     flops, moved = record.flops, record.bytes_moved
-    if flops is None or moved is None or record.throughput_ns is None:
+    if moved is None or record.throughput_ns is None:
         return
     roofs = state.peaks.at(moved)
     record.peak_flops_per_s, record.peak_bytes_per_s = roofs.flops_per_s, roofs.bytes_per_s
     record.peak_flops_set_by, record.peak_bytes_set_by = state.roofs_set_by
-    record.flops_per_s, record.bytes_per_s = (per_second(work, record.throughput_ns) for work in (flops, moved))
+    record.bytes_per_s = per_second(moved, record.throughput_ns)
+    if flops is None:
+        return
+    record.flops_per_s = per_second(flops, record.throughput_ns)
     # No peak of the dtype is a bound of other products.
     bound = flops if state.job.task.problem.computes_in_dtype else 0.0
     found = reached(bound, moved, record.throughput_ns, roofs.flops_per_s, roofs.bytes_per_s)

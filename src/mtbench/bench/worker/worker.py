@@ -165,7 +165,7 @@ class Worker:
             first_call_ns=first_call_ns,
             warmup_ns=warmup_ns,
             errors=errors,
-            flops=_finite("flops", problem.flops(sizes)),
+            flops=None if (flops := problem.flops(sizes)) is None else _finite("flops", flops),
             bytes_moved=_finite("bytes_moved", problem.bytes_moved(sizes, dtype)),
             calls_per_block=prepared.latency_calls,
             throughput_calls=prepared.throughput_calls,
@@ -226,7 +226,7 @@ class Worker:
             grown, doubts = growth.check(framework, subject.run, self.protocol.growth, subject.clock)
             warnings += doubts
         problem, shape, dtype = prepared.problem, prepared.shape, prepared.dtype
-        work = (problem.flops(shape) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
+        work = ((problem.flops(shape) or 0.0) * problem.computes_in_dtype, problem.bytes_moved(shape, dtype))
         again, suspicions = self.rate_check.check(dtype, *work, call_ns, request.roofs, request.busy)
         warnings += suspicions
         warnings += getattr(subject.call, "caveats", list)()

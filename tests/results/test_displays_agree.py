@@ -60,7 +60,7 @@ def in_report(folders: Sequence[Path], out: Path, a: str, b: str) -> Numbers:
     build(folders, out)
     cells = [cell for cell in compared(out) if (cell["a"], cell["b"]) == (a, b)]
     cells.sort(key=lambda cell: (cell["dtype"], cell["batch_size"], cell["seq_len"]))
-    return [(cell["bounds"].partition(" at ")[0], cell["verdict"]) for cell in cells]
+    return [(cell["bounds"].removeprefix("ratio ").partition(" at ")[0], cell["verdict"]) for cell in cells]
 
 
 def compared(report: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mtbench.results.answers import contests, sentences, stored_weights
 from mtbench.results.answers.contests import Contest, Form, Measured, Round
 from mtbench.results.answers.stored_weights import UNROUNDED, stored
+from mtbench.results.answers.words import and_
 from mtbench.results.certainty import LEVELS, OPEN, certainty
 from mtbench.results.format import times
 
@@ -21,7 +22,8 @@ def fastest(one: Round) -> tuple[str, str]:
     how sure it is that no other library is faster."""
     text, level = sentences.fastest(one, by_arm=True)
     winners = [contest.winner.row for contest in one.contests]
-    said = [text.removesuffix("."), stored_weights.cost(winners, "the winner's"), _against_plain(one.contests)]
+    whose = "the winner's" if level != OPEN else f"{and_(sorted({row['arm'] for row in winners}))}'s"
+    said = [text.removesuffix("."), stored_weights.cost(winners, whose), _against_plain(one.contests)]
     return f"{'; '.join(filter(None, said))}.", level
 
 

@@ -153,4 +153,6 @@ def _warned(timed: Sequence[Row], beginnings: Iterable[str], what: str, remedy: 
 
 
 def _jobs(some: int, of: int) -> str:
-    return f"All {of} {plural(of, 'job')}" if some == of else f"{some} of {of} {plural(of, 'job')}"
+    if some < of:
+        return f"{some} of {of} {plural(of, 'job')}"
+    return {1: "The one job", 2: "Both jobs"}.get(of, f"All {of} jobs")

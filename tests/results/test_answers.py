@@ -334,6 +334,15 @@ def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_c
     )
 
 
+def test_where_nobody_wins_the_logits_are_those_of_a_named_arm() -> None:
+    records = [stored("int4", "mlx", 1e5, 0.14), stored("bf16", "torch", 1.02e5)]
+    for one in records:
+        one.latency_samples_ns = one.latency_samples_ns[:1]
+    (line,) = said(records, "bits")
+    assert "open between mlx-int4 and torch-bf16" in line
+    assert "; mlx-int4's logits are off by 14 %" in line
+
+
 def test_where_sixteen_bits_win_nothing_is_said_of_what_fewer_cost() -> None:
     records = [stored("bf16", "torch", 1e5), stored("int4", "mlx", 2e5, 0.14), stored("bf16", "mlx", 3e5)]
     (line,) = said(records, "bits")

@@ -87,7 +87,7 @@ def test_shards_that_are_preempted_requeued_or_killed_go_on_until_all_is_measure
     assert code == 0, said
     assert "`mtbench status out` shows how far they are" in said
 
-    until(lambda: len(records.find([out])) >= 1)
+    until(lambda: out.exists() and len(records.find([out])) >= 1)
     before = {path: path.stat().st_mtime_ns for path in records.find([out])}
     subprocess.run(["scancel", "--signal=USR2", job_of(out, 0)], check=True)  # as SLURM does before it preempts
     until(lambda: queued(job_of(out, 0)) == "PENDING")

@@ -322,6 +322,18 @@ def test_a_thread_that_spins_a_little_is_none_at_work(wanted):
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="asks Linux's scheduler")
+def test_what_looking_takes_is_not_of_a_thread_at_work():
+    waited = count()
+
+    def look() -> float:
+        until = time.thread_time() + 1e-3
+        while time.thread_time() < until:
+            pass
+        return float(next(waited))  # something waits for a processor all the time
+
+    assert integrity.busy_share(1e-3, wanted_s=look) <= integrity.BUSY_FRACTION
+
+
 def test_the_other_threads_alone_are_asked_what_they_want():
     before, spent = integrity.wanted_s(), time.thread_time() + 0.05
     while time.thread_time() < spent:

@@ -69,8 +69,13 @@ def wanted_s() -> float:
     return wanted_ns * 1e-9
 
 
+def computed_s() -> float:
+    """What the other threads of this process have computed. Not this one, which looks at them again and again."""
+    return time.process_time() - time.thread_time()
+
+
 def busy_share(
-    pause_s: float, computed_s: Callable[[], float] = time.process_time, wanted_s: Callable[[], float] = wanted_s
+    pause_s: float, computed_s: Callable[[], float] = computed_s, wanted_s: Callable[[], float] = wanted_s
 ) -> float:
     """How much of a pause this process computes while this thread sleeps; 1 is one processor all the time.
 

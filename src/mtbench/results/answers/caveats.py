@@ -49,16 +49,17 @@ def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:
     failed = [row for row in rows if row["status"] in FAILURES]
     if not failed:
         return None
-    retry = ",".join(dict.fromkeys(row["status"] for row in failed))
+    statuses = list(dict.fromkeys(row["status"] for row in failed))
     why = []
-    for status in retry.split(","):  # the first reason of each stands for the others
+    for status in statuses:  # the first reason of each stands for the others
         alike = [row for row in failed if row["status"] == status]
         arms = ", ".join(dict.fromkeys(row["arm"] for row in alike))
         why.append(f"{arms}: {one_line(alike[0]['reason'] or status)}")
-    return Caveat(
-        f"{_jobs(len(failed), len(rows))} gave no time ({'; '.join(why)}).",
-        f"`python -m mtbench resume {folder} --retry {retry}` measures them again.",
-    )
+    retry = ",".join(status for status in statuses if status != "mismatch")
+    remedies = [f"`python -m mtbench resume {folder} --retry {retry}` measures them again."] if retry else []
+    if "mismatch" in statuses:
+        remedies.append("A mismatch stays one: the answer is wrong, by the library's fault or the operator's.")
+    return Caveat(f"{_jobs(len(failed), len(rows))} gave no time ({'; '.join(why)}).", " ".join(remedies))
 
 
 def _unverified(rows: Sequence[Row]) -> Caveat | None:

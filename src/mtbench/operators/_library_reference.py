@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mtbench import kept_answers
 from mtbench.plain import to_json
 
 PROGRAM = "mtbench.bench.worker.library_reference"
@@ -15,6 +14,8 @@ PROGRAM = "mtbench.bench.worker.library_reference"
 
 def answer_of_library(self: Any, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
     """`portable` of an operator with a `reference_library`: what its form makes of these arrays in float64 on the CPU."""
+    from mtbench import kept_answers  # processes and temporary folders, which the controller's start need not wait for
+
     file = inspect.getfile(type(self))
     params = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
     arguments = [self.key(), file, self.reference_library, to_json(params)]

@@ -1,5 +1,5 @@
 """The worst errors of all right forms: `python tests/operators/worst_errors.py [LIBRARY ...] [--part K/N]`, by dtype and
-library; with MTBENCH_TEST_DEVICE=gpu on a GPU. `--part 1/8` to `8/8`: an eighth of the arms each, for processes side by side.
+library; with MTBENCH_TEST_DEVICE=gpu on a GPU. `--part 1/8` to `8/8`: an eighth of the work each, for processes side by side.
 
 Limits are set by it: what every form of every operator reaches on a machine must lie below them with a margin. It shows each
 operator whose errors are more than half of a limit, for the inputs that are timed and for those that tell.
@@ -29,7 +29,7 @@ from operator_cases import (
 from mtbench.bench.worker.correctness import Mismatch, rounded
 from mtbench.bench.worker.gate import TELLING
 from mtbench.errors import Unsupported
-from mtbench.operators.base import Shape
+from mtbench.operators.base import Operator, Shape
 from mtbench.plan.accuracy import Errors
 
 LARGER = (Shape(2, 128), Shape(1, 1, 1024), Shape(2, 64, 512))
@@ -40,24 +40,17 @@ Found = dict[tuple[str, ...], Errors]
 
 
 def main(libraries: list[str], part: int, parts: int) -> None:
-    chosen = [arm for arm in ARMS if arm[1] in libraries][part - 1 :: parts]
     worst: Found = defaultdict(Errors)
     near: Found = defaultdict(Errors)
     counted: dict[tuple[str, ...], int] = defaultdict(int)
     try:
-        for name, library, variant in chosen:
-            for dtype in TOLERANCES:
-                if has(library, dtype):
-                    limit = limits(name, dtype)
-                    for found in all_errors(name, library, variant, dtype):
-                        worst[dtype, library] = worst[dtype, library].worst(found)
-                        counted[dtype, library] += 1
-                        if (
-                            found.norm > limit.norm / 2
-                            or found.row > limit.row / 2
-                            or found.element > limit.element / 2
-                        ):
-                            near[name, library, dtype] = near[name, library, dtype].worst(found)
+        for name, library, variant, dtype, problem, shape in work(libraries)[part - 1 :: parts]:
+            limit = limits(name, dtype)
+            for found in all_errors(name, library, variant, dtype, problem, shape):
+                worst[dtype, library] = worst[dtype, library].worst(found)
+                counted[dtype, library] += 1
+                if found.norm > limit.norm / 2 or found.row > limit.row / 2 or found.element > limit.element / 2:
+                    near[name, library, dtype] = near[name, library, dtype].worst(found)
     finally:  # an interrupted run has its worth, too
         print("| dtype | library | results | norm | row | element |\n|---|---|---|---|---|---|")
         for key, found in sorted(worst.items()):
@@ -67,26 +60,40 @@ def main(libraries: list[str], part: int, parts: int) -> None:
             print(f"near a limit: {name} {library} {dtype} {found} of {limits(name, dtype)}")
 
 
-def all_errors(name: str, library: str, variant: str, dtype: str) -> Iterator[Errors]:
-    """Of a form in every shape that the tests have for it, and in some larger ones."""
-    larger = [] if name == "causal_lm" else [(default(name), shape) for shape in shapes(default(name), *LARGER)]
-    for problem, shape in [*cases(name, library, dtype), *larger]:
-        drawn, weights = draw(problem, shape, dtype)
-        telling = problem.telling_inputs(np.random.default_rng(1), shape, dtype)
-        try:
-            call = build(problem, library, variant, weights, dtype)
-            sets = [(drawn, 1)] + ([] if telling is None else [(list(rounded(telling, dtype).values()), TELLING)])
-            for inputs, factor in sets:
-                out = outputs(call, library, inputs, dtype)
-                try:
-                    yield errors(problem, inputs, out, references(problem, inputs, weights), dtype, factor)
-                except Mismatch as error:
-                    print("MISMATCH", name, library, variant, dtype, shape, error, flush=True)
-                    yield error.errors or Errors()
-        except Unsupported:
-            continue
-        except Exception as error:  # of the library: the other forms have errors to show
-            print("FAILED", name, library, variant, dtype, shape, str(error).splitlines()[:1], flush=True)
+def work(libraries: list[str]) -> list[tuple[str, str, str, str, Operator, Shape]]:
+    """Every form in every dtype, and in every shape that the tests have for it and some larger ones."""
+    return [
+        (name, library, variant, dtype, problem, shape)
+        for name, library, variant in ARMS
+        if library in libraries
+        for dtype in TOLERANCES
+        if has(library, dtype)
+        for problem, shape in [*cases(name, library, dtype), *larger(name)]
+    ]
+
+
+def larger(name: str) -> list[tuple[Operator, Shape]]:
+    return [] if name == "causal_lm" else [(default(name), shape) for shape in shapes(default(name), *LARGER)]
+
+
+def all_errors(name: str, library: str, variant: str, dtype: str, problem: Operator, shape: Shape) -> Iterator[Errors]:
+    """Of one form, with the inputs that are timed and with those that tell."""
+    drawn, weights = draw(problem, shape, dtype)
+    telling = problem.telling_inputs(np.random.default_rng(1), shape, dtype)
+    try:
+        call = build(problem, library, variant, weights, dtype)
+        sets = [(drawn, 1)] + ([] if telling is None else [(list(rounded(telling, dtype).values()), TELLING)])
+        for inputs, factor in sets:
+            out = outputs(call, library, inputs, dtype)
+            try:
+                yield errors(problem, inputs, out, references(problem, inputs, weights), dtype, factor)
+            except Mismatch as error:
+                print("MISMATCH", name, library, variant, dtype, shape, error, flush=True)
+                yield error.errors or Errors()
+    except Unsupported:
+        return
+    except Exception as error:  # of the library: the other forms have errors to show
+        print("FAILED", name, library, variant, dtype, shape, str(error).splitlines()[:1], flush=True)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@
 Random weights in bfloat16. By hand: transformers' `generate` with its default cache, which runs eagerly, and with a static one,
 which it compiles by itself on CUDA; mlx-lm's `generate_step`. Beside each, the arm of mtbench that stands for it, as the worker
 builds it for `operator=causal_lm operator.params.phase=generate`. A rate is that of the tokens after the first one: the
-difference between the times of all new tokens and of one. All take turns in random order. The median of the turns is printed,
-and the ratio of an arm's time per token to its library's, turn by turn: below 1 the arm is the faster one.
+difference between the times of all new tokens and of one. All take turns in random order, an arm right before or after its
+library. The median of the turns is printed, and the ratio of an arm's time per token to its library's, turn by turn: below 1
+the arm is the faster one.
 """
 
 import argparse
+import itertools
 import json
 import random
 import statistics
@@ -32,7 +34,6 @@ from mtbench.language_models import torch as transformers
 from mtbench.operators.causal_lm import CausalLM
 from mtbench.results.stats import compare_paired
 
-TURNS = 8
 DTYPE = "bfloat16"
 EAGER, STATIC, STEP = "transformers' generate", "transformers' generate, static cache", "mlx-lm's generate_step"
 
@@ -46,14 +47,15 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--turns", type=int, default=8)
     asked = parser.parse_args()
     print("| model | loop | tokens/s | by hand | time, ratio | interval |\n|---|---|---|---|---|---|")
     for name in asked.models:
-        for row in measure(name, asked.device, asked.prompt, asked.tokens):
+        for row in measure(name, asked.device, asked.prompt, asked.tokens, asked.turns):
             print(f"| {name} | {' | '.join(row)} |", flush=True)
 
 
-def measure(name: str, device: str, prompt: int, new: int) -> list[list[str]]:
+def measure(name: str, device: str, prompt: int, new: int, turns: int) -> list[list[str]]:
     """A row for each loop, those by hand first."""
     published = json.dumps(yaml.safe_load((paths.conf() / "model" / f"{name}.yaml").read_text())["config"])
     problem = CausalLM(config=published, phase="generate")
@@ -68,10 +70,11 @@ def measure(name: str, device: str, prompt: int, new: int) -> list[list[str]]:
         for count in (1, new, 1, new):  # compiles, and captures graphs
             loop(count)
     each: dict[str, list[float]] = {name: [] for name in loops}
-    order = list(loops)
-    for turn in range(TURNS):
-        random.Random(turn).shuffle(order)
-        for key in order:
+    # Neighbours share what the machine does at the time.
+    groups = [[key, *(one for one, hand in stands_for.items() if hand == key)] for key in (EAGER, STATIC, STEP)]
+    for turn in range(turns):
+        rng = random.Random(turn)
+        for key in itertools.chain(*(rng.sample(group, len(group)) for group in rng.sample(groups, len(groups)))):
             each[key].append((seconds(loops[key], new) - seconds(loops[key], 1)) / (new - 1))
     rows = []
     for key, found in each.items():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mtbench.machine import nvidia, watch
-from mtbench.report.charts import heat
+from mtbench.report.charts import Chart, heat
 from mtbench.report.views import MachineView
 
 MAC = {
@@ -77,7 +77,7 @@ def test_an_older_records_first_reading_has_the_records_time():
 
 def drawn(records: pl.DataFrame) -> dict | None:
     made = heat.draw(MachineView("machine-1", records, "On a Mac."))
-    return None if made is None else made[1]
+    return None if made is None else Chart(made[0], "heat", None, made[1]).spec
 
 
 def test_the_chart_has_a_panel_for_each_unit_and_holds_its_rows():

@@ -6,9 +6,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from mtbench.report.charts import Chart
 from mtbench.report.packed import FEWEST, packed, unpacked
 from mtbench.results import comparison, record
 from mtbench.results.answers import questions
@@ -83,7 +85,9 @@ def test_packed_rows_come_out_as_they_were() -> None:
         {"text": f"a long text that repeats {n % 3}", "one": str(n), "value": n / 7, "none": None, "on": n > 4}
         for n in range(FEWEST)
     ]
-    spec = {"mark": "point", "datasets": {"rows": rows, "few": rows[:2], "unlike": [*rows, {"text": "x"}]}}
-    assert unpacked(packed(spec)) == spec
-    assert len(str(packed(spec)["datasets"]["rows"])) < len(str(rows)) / 2
-    assert math.isclose(packed(spec)["datasets"]["rows"]["value"][7], 1.0)
+    datasets = {"rows": rows, "few": rows[:2], "unlike": [*rows, {"text": "x"}], "frame": pl.DataFrame(rows)}
+    chart = Chart("one", "point", None, {"mark": "point", "datasets": datasets})
+    assert chart.spec == {"mark": "point", "datasets": datasets | {"frame": rows}}
+    assert unpacked(chart.packed) == chart.spec
+    assert len(str(packed(rows))) < len(str(rows)) / 2
+    assert math.isclose(packed(rows)["value"][7], 1.0)

@@ -28,7 +28,6 @@ from mtbench.report.charts import Chart, theme
 from mtbench.report.contents import Contents, contents
 from mtbench.report.history import History
 from mtbench.report.operators import Operator
-from mtbench.report.packed import packed
 from mtbench.report.publish import published
 from mtbench.report.tables import LATENCY, METRICS, Tables
 from mtbench.results import selftest as outcome
@@ -169,7 +168,7 @@ def _write_pages(
 
 
 def _specs(charts: Sequence[Chart]) -> dict[str, Any]:
-    return {chart.name: packed(chart.spec) for chart in charts}
+    return {chart.name: chart.packed for chart in charts}
 
 
 def _job_table(first: Sequence[Markup], records: pl.DataFrame, stems: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.charts.ratio import rows
 from mtbench.report.tables import ALL_DTYPES, SPEEDS, Metric
 from mtbench.report.views import SectionView
 from mtbench.results import format
@@ -19,6 +18,9 @@ Row = dict[str, Any]
 
 USED = ("row", "dtype", "status", "reason", "charted", "hollow", "finished_at", *SPEEDS, "confidence")
 """The columns of a record, beside those of its cell, that an entry tells."""
+
+COMPARED = ("dtype", "batch_size", "seq_len", "b", "verdict", "told", "bounds", "evidence")
+"""Those of its comparison with the baseline."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def matrix(view: SectionView) -> Matrix | None:
     labels = [label for label in view.styles if label in set(timed["label"])]
     labels += sorted(there - set(labels) - set(newest.filter("hollow")["label"]))
     baseline = view.pair[0] if view.pair else None
-    compared = {} if baseline is None else {_place(row): row for row in rows(view.ratios.filter(a=baseline)).to_dicts()}
+    compared = {} if baseline is None else {_place(row): row for row in view.ratios.filter(a=baseline).select(COMPARED).to_dicts()}
     cells: dict[tuple[str, int, int], dict[str, Row]] = {}
     for row in newest.sort("batch_size", "seq_len").iter_rows(named=True):
         cell = (row["held_dtype"] or ALL_DTYPES, row["batch_size"], row["seq_len"])

@@ -3,26 +3,33 @@
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 Rows = Sequence[dict[str, Any]]
 
 FEWEST = 20
 """Fewer rows stay as they are, which is easier to read."""
 
 
-def packed(spec: dict[str, Any]) -> dict[str, Any]:
-    """A chart's specification with its datasets packed, for `unpacked` in report.js."""
-    return spec | {"datasets": {name: _columns(rows) for name, rows in spec.get("datasets", {}).items()}}
+def packed(rows: Rows | pl.DataFrame) -> Any:
+    """The rows of a dataset, packed for `unpacked` in report.js."""
+    if len(rows) < FEWEST:
+        return as_rows(rows)
+    if isinstance(rows, pl.DataFrame):
+        return {name: packed_column(rows[name].to_list()) for name in rows.columns}
+    if any(row.keys() != rows[0].keys() for row in rows):
+        return rows
+    return {name: packed_column([row[name] for row in rows]) for name in rows[0]}
 
 
 def unpacked(spec: dict[str, Any]) -> dict[str, Any]:
-    """The specification as it was before `packed`."""
+    """A chart's specification with its datasets as they were before `packed`."""
     return spec | {"datasets": {name: _rows(found) for name, found in spec.get("datasets", {}).items()}}
 
 
-def _columns(rows: Rows) -> Any:
-    if len(rows) < FEWEST or any(row.keys() != rows[0].keys() for row in rows):
-        return rows
-    return {name: packed_column([row[name] for row in rows]) for name in rows[0]}
+def as_rows(rows: Rows | pl.DataFrame) -> Rows:
+    """The rows of a dataset as dictionaries."""
+    return rows.to_dicts() if isinstance(rows, pl.DataFrame) else rows
 
 
 def packed_column(values: list[Any]) -> Any:

@@ -1,13 +1,14 @@
-"""How contenders compare: the ratio of their times in every cell, by `mtbench.results.comparison`, as one table."""
+"""How contenders compare: the ratio of their times in every cell, by `mtbench.results.comparison`, as one table with its words."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
 import polars as pl
 
-from mtbench.report.tables import CELL, MACHINE, SECTION, Metric, Tables
-from mtbench.results import certainty, comparison
+from mtbench.report.tables import ALL_DTYPES, CELL, MACHINE, SECTION, Metric, Tables, shape
+from mtbench.results import certainty, comparison, format
 from mtbench.results.comparison import Timing
 from mtbench.results.verdicts import Comparison
 
@@ -26,20 +27,26 @@ NUMBERS: dict[str, Any] = {
 }
 """Fields of a comparison; low and high are null where nothing bounds it. `doubt` says why an inconclusive one is that."""
 
-SCHEMA: dict[str, Any] = {
-    MACHINE: pl.String,
-    "page": pl.String,
-    "model": pl.String,
-    "held_params": pl.String,
-    "kv_len": pl.Int64,
-    "held_dtype": pl.String,
-    "batch_size": pl.Int64,
-    "seq_len": pl.Int64,
-    "a": pl.String,
-    "b": pl.String,
-} | NUMBERS
+WORDS = ("shape", "ratio_text", "told", "bounds", "evidence")
+"""What people read of it: `told` is what an entry of the matrix says."""
 
-Row = dict[str, Any]
+SCHEMA: dict[str, Any] = (
+    {
+        MACHINE: pl.String,
+        "page": pl.String,
+        "model": pl.String,
+        "held_params": pl.String,
+        "kv_len": pl.Int64,
+        "held_dtype": pl.String,
+        "batch_size": pl.Int64,
+        "seq_len": pl.Int64,
+        "a": pl.String,
+        "b": pl.String,
+    }
+    | NUMBERS
+    | {"dtype": pl.String}
+    | dict.fromkeys(WORDS, pl.String)
+)
 
 
 def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFrame:
@@ -49,38 +56,82 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     after the correction over the cells of one pair in one section, which is the table that a heatmap shows.
     """
     timings = tables.timings[metric.name]
-    identities: list[tuple[Any, ...]] = []
+    places: list[tuple[Any, ...]] = []
+    cell_of: list[int] = []
+    names: list[tuple[str, str]] = []
     pairs: list[tuple[object, Sequence[Timing], Sequence[Timing]]] = []
-    for cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok")):
+    for place, cell in _cells(tables.records.filter(pl.col(metric.ns).is_not_null(), pl.col("status") == "ok")):
         by_label: dict[str, list[Timing]] = {}
-        for row in cell:
-            by_label.setdefault(row["label"], []).append(timings[row["row"]])
-        charted = {row["label"] for row in cell if row["charted"]}
-        place, section = (tuple(cell[0][name] for name in names) for names in (CELL, SECTION))
+        for label, row, _ in cell:
+            by_label.setdefault(label, []).append(timings[row])
+        charted = {label for label, _, is_charted in cell if is_charted}
+        section = place[: len(SECTION)]
         for a, b in combinations([label for label in labels if label in charted], 2):
-            identities.append((*place, a, b))
+            cell_of.append(len(places))
+            names.append((a, b))
             pairs.append(((*section, a, b), by_label[a], by_label[b]))
+        places.append(place)
     found = comparison.newest(pairs)
-    rows = [(*identity, *_numbers(one)) for identity, one in zip(identities, found, strict=True)]
-    rows += [
-        (*identity[:-2], identity[-1], identity[-2], *_numbers(one.swapped()))
-        for identity, one in zip(identities, found, strict=True)
+    cells = pl.DataFrame(places, schema={name: SCHEMA[name] for name in CELL}, orient="row").with_columns(
+        pl.Series("shape", [shape(dict(zip(CELL, place, strict=True))) for place in places], dtype=pl.String),
+        dtype=pl.col("held_dtype").fill_null(ALL_DTYPES),
+    )
+    doubts = [certainty.why_inconclusive(one) for one in found]
+    evidence = [_evidence(one, doubt) for one, doubt in zip(found, doubts, strict=True)]
+    known = {"doubt": doubts, "evidence": evidence}  # the same of B against A as of A against B
+    ends = list(zip(*names, strict=True)) or [(), ()]
+    swapped = [one.swapped() for one in found]
+    compared = [
+        _columns(each, doubts) | {"a": a, "b": b} | known
+        for each, a, b in ((found, *ends), (swapped, *reversed(ends)))
     ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    numbers = {name: kind for name, kind in SCHEMA.items() if name not in cells.columns}
+    rows = pl.concat(pl.DataFrame(one, schema_overrides=numbers).select(list(numbers)) for one in compared)
+    return pl.concat([cells[cell_of + cell_of], rows], how="horizontal").select(list(SCHEMA))
 
 
-def _cells(records: pl.DataFrame) -> Iterable[list[Row]]:
-    """The rows of each cell, oldest first, without what a comparison has no use for."""
+def _cells(records: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], list[tuple[str, int, bool]]]]:
+    """Each cell, with label, row and whether it is charted of its records, oldest first."""
     ordered = records.sort(*CELL, "finished_at", "row", nulls_last=False).select(*CELL, "label", "row", "charted")
-    found: dict[tuple[Any, ...], list[Row]] = {}
-    for row in ordered.iter_rows(named=True):
-        found.setdefault(tuple(row[name] for name in CELL), []).append(row)
-    return found.values()
+    found: dict[tuple[Any, ...], list[tuple[str, int, bool]]] = {}
+    for row in ordered.rows():
+        found.setdefault(row[: len(CELL)], []).append(row[len(CELL) :])
+    return found.items()
 
 
-def _numbers(one: Comparison) -> tuple[Any, ...]:
-    low, high = one.bounds or (None, None)
-    return (
-        one.ratio, low, high, one.confidence, one.verdict, one.p_value, one.pairs, one.smallest_detectable,
-        one.interleaved, one.reason, certainty.why_inconclusive(one),
-    )  # fmt: skip
+def _columns(found: Sequence[Comparison], doubts: Sequence[str | None]) -> dict[str, list[Any]]:
+    """The numbers of comparisons by column, and their words in as far as these depend on the direction."""
+    bounds = [one.bounds or (None, None) for one in found]
+    fields = [name for name in NUMBERS if name not in ("low", "high", "doubt")]
+    return {name: [getattr(one, name) for one in found] for name in fields} | {
+        "low": [low for low, _ in bounds],
+        "high": [high for _, high in bounds],
+        "ratio_text": [format.ratio(one.ratio) for one in found],
+        "told": [_told(one, doubt) for one, doubt in zip(found, doubts, strict=True)],
+        "bounds": [_bounds(one) for one in found],
+    }
+
+
+def _told(one: Comparison, doubt: str | None) -> str:
+    """`6.8x slower`, or `1.2x faster, inconclusive (could be either)`: what an entry of the matrix says."""
+    if one.verdict == "equivalent":
+        return "equivalent"
+    factor = format.slower_or_faster(one.ratio)
+    if one.verdict in ("faster", "slower"):
+        return factor
+    return f"{factor}, {one.verdict}" + (f" ({doubt})" if doubt else "")
+
+
+def _bounds(one: Comparison) -> str:
+    if one.bounds is None:
+        return format.NOTHING
+    return f"ratio {format.ratio(one.ratio, *one.bounds)} at {format.percent(one.confidence, 3)} confidence"
+
+
+def _evidence(one: Comparison, doubt: str | None) -> str:
+    if not one.interleaved:
+        return f"not interleaved: measured {one.reason}"
+    evidence = f"{one.pairs} paired blocks, Holm-adjusted p = {format.p_value(one.p_value)}"
+    if one.verdict == "inconclusive" and math.isfinite(one.smallest_detectable):
+        evidence += f"; would show a difference of {format.percent(one.smallest_detectable)}"
+    return f"{doubt}; {evidence}" if doubt else evidence

@@ -18,7 +18,7 @@ import numpy as np
 from mtbench.results import samples, stats
 from mtbench.results.inference import FEWEST_RESTARTS, Prior, on_ticks, over_blocks, restart_medians
 from mtbench.results.record import Record
-from mtbench.results.samples import Blocks
+from mtbench.results.samples import Blocks, Rounds
 from mtbench.results.stats import Interval
 from mtbench.results.verdicts import Comparison
 
@@ -65,31 +65,28 @@ def compare_all(
     pairs: Sequence[tuple[Blocks, Blocks, float | None]], least: float | None = None, *, prior: Prior | None = None
 ) -> list[Comparison | None]:
     """`compare` of many pairs at once, each with the tick of its clock: those with as many rounds are arrays together."""
-    alike: dict[tuple[int, ...], list[tuple[int, Sequence[tuple[int, int]]]]] = {}
+    alike: dict[Rounds, list[int]] = {}
     for index, (a, b, _) in enumerate(pairs):
-        rounds = tuple(a) if a.keys() == b.keys() else tuple(a.keys() & b.keys())
+        rounds = samples.in_common(a, b)
         if rounds:
-            rounds, sizes = _by_restart(rounds)
-            alike.setdefault(sizes, []).append((index, rounds))
+            alike.setdefault(rounds, []).append(index)
     found: list[Comparison | None] = [None] * len(pairs)
-    for sizes, members in alike.items():
-        ours, theirs = (
-            np.array([[blocks[round_] for round_ in rounds] for blocks, (_, rounds) in zip(side, members, strict=True)])
-            for side in ([pairs[index][0] for index, _ in members], [pairs[index][1] for index, _ in members])
-        )
+    for rounds, members in alike.items():
+        ordered, sizes = _by_restart(rounds)
+        ours, theirs = (samples.gathered([pairs[index][side] for index in members], ordered) for side in (0, 1))
         bounds = over_blocks(np.log(theirs / ours), sizes, arms=2, confidence=1 - ALPHA, prior=prior)
         middles = [np.median(restart_medians(one, sizes), axis=-1).tolist() for one in (theirs, ours)]
         numbers = (one.tolist() for one in (bounds.estimate, bounds.low, bounds.high, bounds.p_value))
         assumed = len(sizes) < FEWEST_RESTARTS and prior is None
-        for (index, _), values, b_ns, a_ns in zip(members, zip(*numbers, strict=True), *middles, strict=True):
+        for index, values, b_ns, a_ns in zip(members, zip(*numbers, strict=True), *middles, strict=True):
             found[index] = _judged_alone(values, sizes, (b_ns, a_ns), pairs[index][2], least, assumed)
     return found
 
 
 @lru_cache(maxsize=4096)
-def _by_restart(rounds: tuple[tuple[int, int], ...]) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+def _by_restart(rounds: Rounds) -> tuple[Rounds, tuple[int, ...]]:
     """Rounds in order, and how many each restart has."""
-    ordered = tuple(sorted(rounds))
+    ordered = samples.shared(tuple(sorted(rounds)))
     return ordered, tuple(len(list(restart)) for _, restart in groupby(ordered, key=lambda round_: round_[0]))
 
 
@@ -259,7 +256,7 @@ def newest_pair(a: Sequence[Timing], b: Sequence[Timing]) -> tuple[Timing, Timin
     newest of each."""
     for one in reversed(a):
         for other in reversed(b):
-            if apart(one, other) is None and one.blocks.keys() & other.blocks.keys():
+            if apart(one, other) is None and samples.in_common(one.blocks, other.blocks):
                 return one, other
     return a[-1], b[-1]
 

@@ -4,12 +4,16 @@ Single calls are never compared: successive ones are autocorrelated. The statist
 calls; a throughput block is waited for once, so its sample is one number already, [restart][round].
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from mtbench.results.record import Record
 
@@ -22,8 +26,55 @@ COLUMNS = {"latency": "latency_samples_ns", "throughput": "throughput_samples_ns
 OF_TOKENS = "token_samples_ns"
 """Samples within a call, which no inference works on."""
 
+Rounds = tuple[tuple[int, int], ...]
+"""Restart and round of some blocks."""
+
 Blocks = Mapping[tuple[int, int], float]
 """A job's block statistics by restart and round."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockArray(Blocks):
+    """Blocks as an array. `rounds` are `shared`, in order."""
+
+    rounds: Rounds
+    ns: "NDArray[np.float64]"
+
+    def __getitem__(self, round_: tuple[int, int]) -> float:
+        try:
+            return float(self.ns[self.rounds.index(round_)])
+        except ValueError:
+            raise KeyError(round_) from None
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.rounds)
+
+    def __len__(self) -> int:
+        return len(self.rounds)
+
+
+@lru_cache(maxsize=4096)
+def shared(rounds: Rounds) -> Rounds:
+    """These rounds as one and the same object for all that have them: thousands of jobs are then put together without a look at
+    each round."""
+    return rounds
+
+
+def in_common(a: Blocks, b: Blocks) -> Rounds:
+    """The rounds that both have, in no order."""
+    if isinstance(a, BlockArray) and isinstance(b, BlockArray) and a.rounds is b.rounds:
+        return a.rounds
+    return tuple(a.keys() & b.keys())
+
+
+def gathered(blocks: Sequence[Blocks], rounds: Rounds) -> "NDArray[np.float64]":
+    """These rounds of each, as an array (blocks, rounds)."""
+    import numpy as np
+
+    if all(isinstance(one, BlockArray) and one.rounds is rounds for one in blocks):
+        whole = [one.ns for one in blocks if isinstance(one, BlockArray)]
+        return np.concatenate(whole).reshape(len(blocks), len(rounds))
+    return np.array([[one[round_] for round_ in rounds] for one in blocks])
 
 
 def tick_of(row: Mapping[str, Any]) -> float | None:
@@ -114,11 +165,20 @@ def table(frame: "pl.DataFrame", metric: str) -> "pl.DataFrame":
     return rounds.select("row", "restart", "round", ns=statistic).drop_nulls()
 
 
-def by_row(rows: "pl.DataFrame") -> Mapping[int, Blocks]:
+def by_row(rows: "pl.DataFrame") -> Mapping[int, BlockArray]:
     """The blocks of each row of a `table`."""
-    found: dict[int, dict[tuple[int, int], float]] = {}
-    for row, restart, number, ns in rows.select("row", "restart", "round", "ns").iter_rows():
-        found.setdefault(row, {})[restart, number] = ns
+    import numpy as np
+
+    row, restart, number, ns = (rows[name].to_numpy() for name in ("row", "restart", "round", "ns"))
+    places = np.stack([restart, number], axis=-1)
+    starts = np.flatnonzero(np.diff(row, prepend=-1)).tolist()
+    alike: dict[bytes, Rounds] = {}
+    found = {}
+    for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
+        key = places[start:end].tobytes()
+        if key not in alike:
+            alike[key] = shared(tuple((restart, number) for restart, number in places[start:end].tolist()))
+        found[int(row[start])] = BlockArray(alike[key], ns[start:end])
     return found
 
 

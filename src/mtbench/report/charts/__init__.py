@@ -12,6 +12,7 @@ from types import ModuleType
 
 from mtbench.report.charts._spec import Spec
 from mtbench.report.charts._theme import theme
+from mtbench.report.packed import as_rows, packed
 from mtbench.report.tables import Metric
 from mtbench.report.views import View
 
@@ -20,13 +21,28 @@ __all__ = ["Chart", "drawn", "theme"]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on a page, as a Vega-Lite specification with its rows. `name` is unique in a report and names its file; `kind`
-    is the chart's file here; `metric` is None where it is not to be chosen."""
+    """A chart on a page. `name` is unique in a report and names its file; `kind` is the chart's file here; `metric` is None
+    where it is not to be chosen. `drawn` is a Vega-Lite specification whose datasets may still be frames."""
 
     name: str
     kind: str
     metric: Metric | None
-    spec: Spec
+    drawn: Spec
+
+    @property
+    def spec(self) -> Spec:
+        """The specification with its rows, as everything that draws Vega-Lite takes it."""
+        return self.drawn | {"datasets": {name: as_rows(found) for name, found in self._datasets.items()}}
+
+    @property
+    def packed(self) -> Spec:
+        """The specification as a page loads it."""
+        return self.drawn | {"datasets": {name: packed(found) for name, found in self._datasets.items()}}
+
+    @property
+    def _datasets(self) -> Spec:
+        found: Spec = self.drawn.get("datasets", {})
+        return found
 
 
 def drawn(view: View) -> list[Chart]:

@@ -25,8 +25,9 @@ def channel(field: str, kind: str, /, **options: Any) -> Spec:
 
 
 def with_rows(spec: Spec, name: str, rows: pl.DataFrame, **others: list[Spec]) -> Spec:
-    """The specification with its rows, under the name by which its data go."""
-    return {"$schema": SCHEMA, **spec, "datasets": {name: rows.to_dicts(), **others}}
+    """The specification with its rows, under the name by which its data go. They stay a frame until they are written: see
+    `Chart`."""
+    return {"$schema": SCHEMA, **spec, "datasets": {name: rows, **others}}
 
 
 def fit(least: int, most: int, margin: int, panels: int = 1, steps: int = 1, **more: Any) -> Spec:

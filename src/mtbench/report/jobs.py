@@ -5,7 +5,7 @@ folder can load a script, but not read a file. What many jobs have in common sta
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import GenericAlias
@@ -44,24 +44,26 @@ def charts() -> list[Chart]:
 def write(read: Tables, folder: Path) -> None:
     """Writes the scripts `jobs-N.js` of all jobs into a folder."""
     records = read.records.sort("row")
-    shown = list(columns.columns(Record))
-    sampled = _samples(read.blocks)
-    told: dict[Column, dict[Any, str]] = {column: {} for column in shown}
-    for start in range(0, records.height, IN_A_SCRIPT):
-        chunk = records.slice(start, IN_A_SCRIPT)
-        own = [sampled.get(row, {}) for row in chunk["row"]]
-        named = [f"{operator}, {label}" for operator, label in chunk.select("operator", "label").iter_rows()]
-        values = [named, chunk["path"].to_list()]
-        for column in shown:
-            if column.name in METRIC_OF:
-                values.append([_lines(blocks.get(METRIC_OF[column.name], {})) for blocks in own])
-            else:
-                values.append(_texts(column, chunk[column.name].to_list(), told[column]))
+    rows = records["row"].to_list()
+    sampled = {metric: _samples(read.blocks.filter(metric=metric)) for metric in METRIC_OF.values()}
+    named = [f"{operator}, {label}" for operator, label in records.select("operator", "label").iter_rows()]
+    values: list[str | list[str]] = [named, records["path"].to_list()]
+    for column in columns.columns(Record):
+        if column.name in METRIC_OF:
+            found = sampled[METRIC_OF[column.name]]
+            values.append([_lines(found.get(row, _NONE)) for row in rows])
+        else:
+            values.append(_texts(column, records[column.name]))
+    readings = records["conditions"].fill_null("[]").to_list()
+    for start in range(0, len(rows), IN_A_SCRIPT):
+        chunk = slice(start, start + IN_A_SCRIPT)
         content = {
-            "rows": len(own),
-            "columns": [_once(texts) for texts in values],
-            "samples": [{metric: _numbers(found) for metric, found in blocks.items()} for blocks in own],
-            "readings": [_readings(conditions) for conditions in chunk["conditions"].fill_null("[]")],
+            "rows": len(rows[chunk]),
+            "columns": [texts if isinstance(texts, str) else _once(texts[chunk]) for texts in values],
+            "samples": [
+                {metric: own[row].short for metric, own in sampled.items() if row in own} for row in rows[chunk]
+            ],
+            "readings": [_readings(conditions) for conditions in readings[chunk]],
         }
         file = folder / f"jobs-{start // IN_A_SCRIPT}.js"
         file.write_text(f"mtbenchJobs = {own_script_json(content)};\n", encoding="utf-8")
@@ -75,35 +77,51 @@ def _once(texts: list[str]) -> Any:
 METRIC_OF = {column: metric for metric, column in samples.COLUMNS.items()}
 
 
-def _texts(column: Column, values: list[Any], told: dict[Any, str]) -> list[str]:
-    """Values as people read them; `told` remembers those of a column, since many jobs have the same."""
-    if column.type in (str, str | None) or column.name == samples.OF_TOKENS:
-        return [value or format.NOTHING for value in values]
-    if isinstance(column.type, GenericAlias):  # a list
-        return [column.shown(value) for value in values]
-    for value in set(values) - told.keys():
-        told[value] = column.shown(value)
-    return [told[value] for value in values]
+def _texts(column: Column, values: pl.Series) -> str | list[str]:
+    """Values as people read them, each of them written once; a text alone where all are alike, as in most columns."""
+    found = values.to_list()
+    keys = [tuple(value or ()) for value in found] if isinstance(column.type, GenericAlias) else found
+    plain = column.type in (str, str | None) or column.name == samples.OF_TOKENS
+    told = {
+        key: (value or format.NOTHING) if plain else column.shown(value)
+        for key, value in dict(zip(keys, found, strict=True)).items()
+    }
+    return next(iter(told.values())) if len(told) == 1 else [told[key] for key in keys]
 
 
-def _samples(blocks: pl.DataFrame) -> dict[int, dict[str, dict[int, list[float]]]]:
-    """The blocks of each job, by metric and restart."""
-    grouped = blocks.group_by("row", "metric", "restart", maintain_order=True).agg("ns")
-    found: dict[int, dict[str, dict[int, list[float]]]] = {}
-    for row, metric, restart, ns in grouped.sort("row", "metric", "restart").iter_rows():
-        found.setdefault(row, {}).setdefault(metric, {})[restart] = ns
-    return found
+@dataclass(frozen=True)
+class _Blocks:
+    """The blocks of a job in one metric, by restart: their numbers, the restarts' times, and these as short as can be drawn."""
+
+    restarts: list[int]
+    ns: list[list[float]]
+    short: list[list[float]]
 
 
-def _numbers(restarts: Mapping[int, Sequence[float]]) -> list[list[float]]:
-    return [[float(f"{ns:.5g}") for ns in found] for found in restarts.values()]
+_NONE = _Blocks([], [], [])
 
 
-def _lines(restarts: Mapping[int, Sequence[float]]) -> str:
+def _samples(blocks: pl.DataFrame) -> dict[int, _Blocks]:
+    """The blocks of each job in one metric."""
+    short = pl.Series("short", format.rounded(blocks["ns"].to_numpy(), DIGITS), dtype=pl.Float64)
+    grouped = blocks.with_columns(short).group_by("row", "restart", maintain_order=True).agg("ns", "short")
+    by_job = grouped.sort("row", "restart").group_by("row", maintain_order=True).agg("restart", "ns", "short")
+    return {row: _Blocks(restarts, ns, short) for row, restarts, ns, short in by_job.iter_rows()}
+
+
+DIGITS = 5
+"""Of a block's time in a chart."""
+
+
+def _lines(found: _Blocks) -> str:
     """The blocks of a job, a line for each restart; single calls are in the record alone."""
-    if not restarts:
+    if not found.restarts:
         return format.NOTHING
-    return "\n".join(f"restart {number + 1}, blocks: {format.durations(found)}" for number, found in restarts.items())
+    told = [
+        f"restart {number + 1}, blocks: {format.durations(ns)}"
+        for number, ns in zip(found.restarts, found.ns, strict=True)
+    ]
+    return "\n".join(told)
 
 
 @lru_cache(maxsize=64)

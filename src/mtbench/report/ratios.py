@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -99,11 +100,12 @@ def _cells(records: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], list[tuple[
     return found.items()
 
 
-def _columns(found: Sequence[Comparison], doubts: Sequence[str | None]) -> dict[str, list[Any]]:
+def _columns(found: Sequence[Comparison], doubts: Sequence[str | None]) -> dict[str, Sequence[Any]]:
     """The numbers of comparisons by column, and their words in as far as these depend on the direction."""
     bounds = [one.bounds or (None, None) for one in found]
     fields = [name for name in NUMBERS if name not in ("low", "high", "doubt")]
-    return {name: [getattr(one, name) for one in found] for name in fields} | {
+    numbers = list(zip(*map(attrgetter(*fields), found), strict=True)) or [()] * len(fields)
+    return dict(zip(fields, numbers, strict=True)) | {
         "low": [low for low, _ in bounds],
         "high": [high for _, high in bounds],
         "ratio_text": [format.ratio(one.ratio) for one in found],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtbench.results import samples, stats
-from mtbench.results.inference import FEWEST_RESTARTS, Prior, on_ticks, over_blocks, restart_medians
+from mtbench.results.inference import FEWEST_RESTARTS, Prior, middle, on_ticks, over_blocks, restart_medians
 from mtbench.results.record import Record
 from mtbench.results.samples import Blocks, Rounds
 from mtbench.results.stats import Interval
@@ -75,7 +75,7 @@ def compare_all(
         ordered, sizes = _by_restart(rounds)
         ours, theirs = (samples.gathered([pairs[index][side] for index in members], ordered) for side in (0, 1))
         bounds = over_blocks(np.log(theirs / ours), sizes, arms=2, confidence=1 - ALPHA, prior=prior)
-        middles = [np.median(restart_medians(one, sizes), axis=-1).tolist() for one in (theirs, ours)]
+        middles = [middle(restart_medians(one, sizes)).tolist() for one in (theirs, ours)]
         numbers = (one.tolist() for one in (bounds.estimate, bounds.low, bounds.high, bounds.p_value))
         assumed = len(sizes) < FEWEST_RESTARTS and prior is None
         for index, values, b_ns, a_ns in zip(members, zip(*numbers, strict=True), *middles, strict=True):

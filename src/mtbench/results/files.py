@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.paths import exists
+from mtbench.results import kept
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,7 @@ def find(sources: Iterable[Path]) -> list[Path]:
                     pending.append(real)
                 elif entry.name == FILE_NAME:
                     found.add(real)
-    return sorted(map(Path, found))
+    return [Path(text) for text in sorted(found, key=lambda text: text.split(os.sep))]
 
 
 def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
@@ -69,16 +70,21 @@ def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]")
 def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFrame, list[str]]":
     """The rows of Parquet files in the columns of a schema and `path`, and a line for each file that cannot be read.
 
-    Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others.
+    Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others. Of many files
+    that are as they were, the rows are those that were read before (`kept`).
     """
     import polars as pl
 
-    good, problems = [], []
+    good: list[tuple[Path, os.stat_result]] = []
+    problems = []
     for path in paths:
-        if (unfit := _unfit(path)) is None:  # Polars would wait for a pipe for ever
-            good.append(path)
+        known = _fit(path)
+        if isinstance(known, str):  # Polars would wait for a pipe for ever
+            problems.append(f"{path}: left out, {known}")
         else:
-            problems.append(f"{path}: left out, {unfit}")
+            good.append((path, known))
+    if (again := kept.load(good, schema)) is not None:
+        return again, problems
 
     def read(sources: list[Path]) -> pl.DataFrame:
         return pl.scan_parquet(
@@ -89,6 +95,7 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
             cast_options=pl.ScanCastOptions(integer_cast="upcast"),
             include_file_paths="path",
             glob=False,  # a folder may be called run[1]
+            parallel="none" if len(sources) > 1 else "auto",  # many small files side by side: a fifth less work
         ).collect()
 
     # Of flipped bytes Polars may also panic, which is no PolarsError.
@@ -107,14 +114,19 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
         return [*read_what_can_be(sources[:half]), *read_what_can_be(sources[half:])]
 
     nothing = pl.DataFrame(schema={**schema, "path": pl.String})
-    return pl.concat([nothing, *read_what_can_be(good)]), problems
+    unfit = len(problems)
+    rows = pl.concat([nothing, *read_what_can_be([path for path, _ in good])])
+    if len(problems) == unfit:
+        kept.keep(rows, good, schema)
+    return rows, problems
 
 
-def _unfit(path: Path) -> str | None:
-    """Why this path cannot be read as a file; None if it can."""
+def _fit(path: Path) -> os.stat_result | str:
+    """What is known of a file that can be read, or why it cannot."""
     try:
-        if stat.S_ISREG(path.stat().st_mode):
-            return None if os.access(path, os.R_OK) else "it cannot be read (permission denied)"
+        known = path.stat()
+        if stat.S_ISREG(known.st_mode):
+            return known if os.access(path, os.R_OK) else "it cannot be read (permission denied)"
         listed = path.is_dir() and os.access(path, os.R_OK | os.X_OK)
         return "a folder that cannot be listed" if path.is_dir() and not listed else "not a file"
     except OSError as error:

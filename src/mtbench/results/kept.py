@@ -1,0 +1,66 @@
+"""The rows of many small files, kept in the cache folder as one: a Parquet file of a hundred columns takes a millisecond to read.
+
+They are trusted only where each file is the one that was read: by its path, inode, size and time of its last change.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench import paths, plain
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FEWEST = 100
+"""Fewer files are read as fast as they are looked up."""
+
+SETTLED_S = 2.0
+"""A file that changed so shortly before it was read may change again within one tick of the file system's clock."""
+
+MOST_BYTES = 1 << 30
+"""Of all that is kept; what was not used for longest goes first."""
+
+
+def load(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> "pl.DataFrame | None":
+    """The rows of these files as `keep` was given them; None where that was never, or a file has changed since."""
+    import polars as pl
+
+    if len(files) < FEWEST:
+        return None
+    file = _file(files, schema)
+    try:
+        found = pl.read_parquet(file, glob=False)
+        os.utime(file)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return None
+    return found if dict(found.schema) == {**schema, "path": pl.String} else None
+
+
+def keep(rows: "pl.DataFrame", files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> None:
+    """Keeps the rows of these files, where these are many, and none has just been written. What cannot be kept is not."""
+    newest = max((known.st_mtime for _, known in files), default=0.0)
+    if len(files) < FEWEST or newest > time.time() - SETTLED_S:
+        return
+    file = _file(files, schema)
+    with suppress(OSError):
+        paths.write_atomically(file, lambda content: rows.write_parquet(content, compression="zstd", statistics=False))
+        _make_room(file.parent)
+
+
+def _file(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> Path:
+    identity = [(str(path), known.st_ino, known.st_size, known.st_mtime_ns) for path, known in files]
+    columns = {name: str(kind) for name, kind in schema.items()}
+    return paths.cache() / "records" / f"{plain.fingerprint([columns, identity], 32)}.parquet"
+
+
+def _make_room(folder: Path) -> None:
+    known = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.parquet")), reverse=True)
+    total = 0
+    for _, size, file in known:
+        total += size
+        if total > MOST_BYTES:
+            file.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from mtbench.report.history import History
 from mtbench.report.operators import Operator
 from mtbench.report.publish import published
 from mtbench.report.tables import LATENCY, METRICS, Tables
+from mtbench.results import newest
 from mtbench.results import selftest as outcome
 from mtbench.results.answers import sentences
 from mtbench.results.comparison import HIGHEST_THRESHOLD, THRESHOLD
@@ -70,6 +71,8 @@ def _build(folders: Sequence[Path], out: Path, chart_format: str | None, picture
     read.problems.extend(tables.relative(problem, folders) for problem in unreadable)
     for problem in read.problems:
         logging.getLogger(__name__).warning(problem)
+    if read.left_out:
+        logging.getLogger(__name__).warning(f"{read.left_out:,} older records are not shown; give fewer folders or files.")
     shown = contents(read)
     over_time = history.of(read, shown.styles)
     with published(out) as building:
@@ -160,6 +163,8 @@ def _write_pages(
         software=pages.software(read.records),
         selftests=selftests,
         problems=read.problems,
+        left_out=read.left_out,
+        most=newest.MOST,
     )
     jobs.write(read, assets)
     (assets / "vega.js").write_bytes(_vega())

@@ -16,8 +16,9 @@ import polars as pl
 from mtbench.errors import ConfigError
 from mtbench.paths import exists
 from mtbench.report.arms import labelled
-from mtbench.results import cells, format, limits, record, samples
+from mtbench.results import cells, format, limits, newest, record, samples
 from mtbench.results.comparison import Timing, timings
+from mtbench.results.newest import Chosen
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ ALL_DTYPES = "all dtypes"
 """Stands for the dtype of a cell in which dtypes compete."""
 
 _FILES_AT_ONCE = 500
+_ROWS_AT_ONCE = 20_000
 _EMPTY = {
     "variant": "",
     "device": "",
@@ -88,12 +90,13 @@ _EMPTY = {
 class Tables:
     """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, the columns of HELD, `charted`,
     `hollow` and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a
-    line for each file that is no record."""
+    line for each file that is no record. `left_out` counts older records, of more than can be drawn."""
 
     records: pl.DataFrame
     results: pl.DataFrame
     blocks: pl.DataFrame
     problems: list[str] = field(default_factory=list)
+    left_out: int = 0
 
     @property
     def charted(self) -> pl.DataFrame:
@@ -112,15 +115,17 @@ class Tables:
 
 
 def load(folders: Sequence[Path]) -> Tables:
-    """Reads every record below these folders. Raises ConfigError where a folder does not exist or none holds a record."""
+    """Reads the records below these folders, the newest where they are more than `newest.MOST`. Raises ConfigError where a
+    folder does not exist or none holds a record."""
     for folder in folders:
         if not exists(folder):
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
-    problems: list[str] = []
+    chosen = newest.chosen(record.find(folders))
+    problems = [relative(problem, folders) for problem in chosen.problems]
 
     def read() -> Iterator[pl.DataFrame]:
-        for files in _portions(record.find(folders)):
-            frame, unreadable = record.read(files)
+        for files, numbers in _portions(chosen):
+            frame, unreadable = record.read(files, numbers)
             problems.extend(relative(problem, folders) for problem in unreadable)
             yield frame
 
@@ -130,7 +135,7 @@ def load(folders: Sequence[Path]) -> Tables:
         raise ConfigError(f"No readable record under {where}: {problems[0]}.")
     if found is None:
         raise ConfigError(f"No records under {where}. Measure something first: python -m mtbench +experiment=quick")
-    return replace(found, problems=problems)
+    return replace(found, problems=problems, left_out=chosen.left_out)
 
 
 def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | None:
@@ -259,8 +264,16 @@ def _tokens(restarts: Sequence[Sequence[Sequence[int]]] | None) -> str | None:
     return "\n".join(lines) or None
 
 
-def _portions(files: list[Path]) -> Iterator[list[Path]]:
-    return (files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE))
+def _portions(chosen: Chosen) -> Iterator[tuple[list[Path], list[int] | None]]:
+    """Files to read together, and of a file with many records the numbers of some that lie near each other."""
+    for start in range(0, len(chosen.files), _FILES_AT_ONCE):
+        yield chosen.files[start : start + _FILES_AT_ONCE], None
+    for file, numbers in chosen.rows.items():
+        start = 0
+        for end in range(1, len(numbers) + 1):
+            if end == len(numbers) or numbers[end] - numbers[start] >= _ROWS_AT_ONCE:
+                yield [file], numbers[start:end]
+                start = end
 
 
 def _marked(records: pl.DataFrame) -> pl.DataFrame:

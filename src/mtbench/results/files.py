@@ -67,11 +67,14 @@ def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]")
             signal.raise_signal(signal.SIGINT)
 
 
-def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFrame, list[str]]":
+def scan(
+    paths: Iterable[Path], schema: "Mapping[str, Any]", numbers: Sequence[int] | None = None
+) -> "tuple[pl.DataFrame, list[str]]":
     """The rows of Parquet files in the columns of a schema and `path`, and a line for each file that cannot be read.
 
     Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others. Of many files
-    that are as they were, the rows are those that were read before (`kept`).
+    that are as they were, the rows are those that were read before (`kept`). `numbers` are the rows to read of a single file, in
+    order, counted from 0.
     """
     import polars as pl
 
@@ -87,7 +90,7 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
         return again, problems
 
     def read(sources: list[Path]) -> pl.DataFrame:
-        return pl.scan_parquet(
+        found = pl.scan_parquet(
             sources,
             schema=dict(schema),
             missing_columns="insert",
@@ -96,7 +99,11 @@ def scan(paths: Iterable[Path], schema: "Mapping[str, Any]") -> "tuple[pl.DataFr
             include_file_paths="path",
             glob=False,  # a folder may be called run[1]
             parallel="none" if len(sources) > 1 else "auto",  # many small files side by side: a fifth less work
-        ).collect()
+        )
+        if numbers is None:
+            return found.collect()
+        first, last = numbers[0], numbers[-1]
+        return found.slice(first, last - first + 1).collect()[[number - first for number in numbers]]
 
     # Of flipped bytes Polars may also panic, which is no PolarsError.
     broken = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)

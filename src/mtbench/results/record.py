@@ -4,7 +4,7 @@ Users query these files directly, so column names and units are a contract: a ch
 a new column does not. Polars is imported inside functions, since only writing and reading need it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -311,8 +311,9 @@ def write(record: Record, folder: Path) -> Path:
     return folder / FILE_NAME
 
 
-def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
-    """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record.
+def read(files: Iterable[Path], numbers: Sequence[int] | None = None) -> "tuple[pl.DataFrame, list[str]]":
+    """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record;
+    of a single file those of its rows that have these numbers, where they are given.
 
     A file may hold many records. Those of an older schema get nulls in the columns that they lack, and today's names for
     yesterday's; columns that this version does not know are left out. A broken file (truncated by a full disk, say), or
@@ -322,7 +323,7 @@ def read(files: Iterable[Path]) -> "tuple[pl.DataFrame, list[str]]":
 
     known = schema()
     old = {name: known[since] for name, since in VERSION_1.items()}
-    found, problems = scan(files, known | old)
+    found, problems = scan(files, known | old, numbers)
     today = found.with_columns(
         *(pl.coalesce(since, name).alias(since) for name, since in VERSION_1.items()),
         protocol=pl.col("protocol").str.replace_all('"epochs":', '"restarts":', literal=True),

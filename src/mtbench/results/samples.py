@@ -172,9 +172,10 @@ def by_row(rows: "pl.DataFrame") -> Mapping[int, BlockArray]:
     row, restart, number, ns = (rows[name].to_numpy() for name in ("row", "restart", "round", "ns"))
     places = np.stack([restart, number], axis=-1)
     starts = np.flatnonzero(np.diff(row, prepend=-1)).tolist()
+    ends = [*starts[1:], len(row)][: len(starts)]
     alike: dict[bytes, Rounds] = {}
     found = {}
-    for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
+    for start, end in zip(starts, ends, strict=True):
         key = places[start:end].tobytes()
         if key not in alike:
             alike[key] = shared(tuple((restart, number) for restart, number in places[start:end].tolist()))

@@ -3,20 +3,22 @@
 import math
 import random
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from mtbench.report.charts import Chart
 from mtbench.report.packed import FEWEST, packed, unpacked
-from mtbench.results import comparison, record
+from mtbench.results import comparison, format, record
 from mtbench.results.answers import questions
 from mtbench.results.answers.contests import duels, of_records, rounds
 from mtbench.results.comparison import Timing
-from mtbench.results.samples import blocks
+from mtbench.results.samples import blocks, by_row, table
 from record_builder import Grid, measured, write_grid
 
 
@@ -65,6 +67,40 @@ def test_pairs_with_unlike_rounds_are_compared_in_their_places() -> None:
         timings.append([Timing.of(vars(one), "latency", blocks(one, "latency")) for one in pair])
     pairs = [(a, b) for a, b in timings if a is not None and b is not None]
     assert comparison.against_all(pairs) == [comparison.against(a, b) for a, b in pairs]
+
+
+def test_arrays_of_blocks_are_compared_as_blocks_one_by_one(sweep: Path) -> None:
+    frame, _ = record.read(record.find([sweep]))
+    for metric in ("latency", "throughput"):
+        arrays = list(by_row(table(frame, metric)).values())
+        arrays.append(by_row(table(frame, metric).filter(pl.col("round") != 3))[0])  # an arm may miss a round
+        pairs = [(a, b, None) for a, b in pairwise([*arrays, arrays[0]])]
+        assert len(pairs) > 40
+        assert comparison.compare_all(pairs) == [comparison.compare(dict(a), dict(b)) for a, b, _ in pairs]
+    assert {found.pairs for found in comparison.compare_all(pairs) if found is not None} == {24, 21}
+
+
+def test_numbers_are_rounded_at_once_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    near = [
+        place * 10.0**power for power in range(-3, 13) for place in (9.9994, 9.99949999, 9.9995, 9.99950001, 1, 5.5)
+    ]
+    times = np.array([*near, *(10 ** rng.uniform(-3, 13, 2000)), *(rng.integers(1, 10**8, 2000) / 2)])
+    assert format.rounded(times, 5).tolist() == [float(f"{ns:.5g}") for ns in times.tolist()]
+
+
+def test_usual_numbers_are_written_as_all_are() -> None:
+    values = [
+        place * 10.0**power
+        for power in range(-4, 5)
+        for place in (1, 1.005, 9.89, 9.9, 9.949, 9.95, 9.994, 9.995, 9.9999)
+    ]
+    for value in values:
+        text = f"{value:.2e}"
+        assert format.significant(value) == f"{float(text):.{max(0, 2 - int(text.partition('e')[2]))}f}", value
+        exponent = int(f"{100 * value:.1e}".partition("e")[2])
+        told = f"{100 * value:.{max(0, 1 - exponent)}f}"
+        assert format.percent(value) == f"{told.rstrip('0').rstrip('.') if '.' in told else told} %", value
 
 
 def test_a_torn_file_costs_no_other_record(sweep: Path, tmp_path: Path) -> None:

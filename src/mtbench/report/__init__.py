@@ -72,7 +72,9 @@ def _build(folders: Sequence[Path], out: Path, chart_format: str | None, picture
     for problem in read.problems:
         logging.getLogger(__name__).warning(problem)
     if read.left_out:
-        logging.getLogger(__name__).warning(f"{read.left_out:,} older records are not shown; give fewer folders or files.")
+        logging.getLogger(__name__).warning(
+            f"{read.left_out:,} older records are not shown; give fewer folders or files."
+        )
     shown = contents(read)
     over_time = history.of(read, shown.styles)
     with published(out) as building:

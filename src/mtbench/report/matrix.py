@@ -80,7 +80,8 @@ def matrix(view: SectionView) -> Matrix | None:
     labels = [label for label in view.styles if label in set(timed["label"])]
     labels += sorted(there - set(labels) - set(newest.filter("hollow")["label"]))
     baseline = view.pair[0] if view.pair else None
-    compared = {} if baseline is None else {_place(row): row for row in view.ratios.filter(a=baseline).select(COMPARED).to_dicts()}
+    others = view.ratios.clear() if baseline is None else view.ratios.filter(a=baseline)
+    compared = {_place(row): row for row in others.select(COMPARED).iter_rows(named=True)}
     cells: dict[tuple[str, int, int], dict[str, Row]] = {}
     for row in newest.sort("batch_size", "seq_len").iter_rows(named=True):
         cell = (row["held_dtype"] or ALL_DTYPES, row["batch_size"], row["seq_len"])

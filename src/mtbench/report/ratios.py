@@ -1,4 +1,4 @@
-"""How contenders compare: the ratio of their times in every cell, by `mtbench.results.comparison`, as one table with its words."""
+"""How contenders compare: the ratio of their times in every cell, by `mtbench.results.comparison`, as a table with words."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -83,8 +83,7 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
     ends = list(zip(*names, strict=True)) or [(), ()]
     swapped = [one.swapped() for one in found]
     compared = [
-        _columns(each, doubts) | {"a": a, "b": b} | known
-        for each, a, b in ((found, *ends), (swapped, *reversed(ends)))
+        _columns(each, doubts) | {"a": a, "b": b} | known for each, a, b in ((found, *ends), (swapped, *reversed(ends)))
     ]
     numbers = {name: kind for name, kind in SCHEMA.items() if name not in cells.columns}
     rows = pl.concat(pl.DataFrame(one, schema_overrides=numbers).select(list(numbers)) for one in compared)

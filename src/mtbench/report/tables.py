@@ -114,13 +114,13 @@ class Tables:
         return {one.name: timings(self.records, one.name, self.blocks.filter(metric=one.name)) for one in METRICS}
 
 
-def load(folders: Sequence[Path]) -> Tables:
-    """Reads the records below these folders, the newest where they are more than `newest.MOST`. Raises ConfigError where a
+def load(folders: Sequence[Path], most: int = newest.MOST) -> Tables:
+    """Reads the records below these folders, the newest where they are more than `most`. Raises ConfigError where a
     folder does not exist or none holds a record."""
     for folder in folders:
         if not exists(folder):
             raise ConfigError(f"There is no folder {folder}. Give the folder of a sweep, or multirun for all of them.")
-    chosen = newest.chosen(record.find(folders))
+    chosen = newest.chosen(record.find(folders), most)
     problems = [relative(problem, folders) for problem in chosen.problems]
 
     def read() -> Iterator[pl.DataFrame]:

@@ -73,7 +73,10 @@ def compare_all(
     found: list[Comparison | None] = [None] * len(pairs)
     for rounds, members in alike.items():
         ordered, sizes = _by_restart(rounds)
-        ours, theirs = (samples.gathered([pairs[index][side] for index in members], ordered) for side in (0, 1))
+        ours, theirs = (
+            samples.gathered(side, ordered)
+            for side in ([pairs[index][0] for index in members], [pairs[index][1] for index in members])
+        )
         bounds = over_blocks(np.log(theirs / ours), sizes, arms=2, confidence=1 - ALPHA, prior=prior)
         middles = [middle(restart_medians(one, sizes)).tolist() for one in (theirs, ours)]
         numbers = (one.tolist() for one in (bounds.estimate, bounds.low, bounds.high, bounds.p_value))

@@ -44,7 +44,7 @@ def find(sources: Iterable[Path]) -> list[Path]:
                     pending.append(real)
                 elif entry.name == FILE_NAME:
                     found.add(real)
-    return [Path(text) for text in sorted(found, key=lambda text: text.split(os.sep))]
+    return [Path(text) for text in sorted(found, key=lambda text: Path(text).parts)]
 
 
 def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
@@ -73,8 +73,8 @@ def scan(
     """The rows of Parquet files in the columns of a schema and `path`, and a line for each file that cannot be read.
 
     Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others. Of many files
-    that are as they were, the rows are those that were read before (`kept`). `numbers` are the rows to read of a single file, in
-    order, counted from 0.
+    that are as they were, the rows are those that were read before (`kept`). `numbers` are the rows to read of a single file,
+    in order, counted from 0.
     """
     import polars as pl
 

@@ -211,7 +211,7 @@ def _decimals(value: float) -> int:
 
 def _exponent(value: float, digits: int) -> int:
     """The power of ten of a value that is rounded to so many digits: 9.996 counts as 10.0."""
-    if digits > 1:  # most values are of these sizes, and far from where rounding matters: a report has some hundred thousand
+    if digits > 1:  # most values, of which a report has some hundred thousand, are of these sizes and not near the next
         if 1 <= value < 9.9:
             return 0
         if 10 <= value < 99:

@@ -1,4 +1,4 @@
-"""The rows of many small files, kept in the cache folder as one: a Parquet file of a hundred columns takes a millisecond to read.
+"""The rows of many small files, kept in the cache folder as one: to read a file of a hundred columns takes a millisecond.
 
 They are trusted only where each file is the one that was read: by its path, inode, size and time of its last change.
 """
@@ -48,7 +48,7 @@ def keep(rows: "pl.DataFrame", files: Sequence[tuple[Path, os.stat_result]], sch
     file = _file(files, schema)
     with suppress(OSError):
         paths.write_atomically(file, lambda content: rows.write_parquet(content, compression="zstd", statistics=False))
-        _make_room(file.parent)
+        make_room(file.parent)
 
 
 def _file(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> Path:
@@ -57,10 +57,11 @@ def _file(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any
     return paths.cache() / "records" / f"{plain.fingerprint([columns, identity], 32)}.parquet"
 
 
-def _make_room(folder: Path) -> None:
-    known = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.parquet")), reverse=True)
+def make_room(folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Removes what was not used for longest, until the rest is no larger."""
+    known = [(file.stat(), file) for file in folder.glob("*.parquet")]
     total = 0
-    for _, size, file in known:
-        total += size
-        if total > MOST_BYTES:
+    for about, file in sorted(known, key=lambda one: -one[0].st_mtime):
+        total += about.st_size
+        if total > most_bytes:
             file.unlink(missing_ok=True)

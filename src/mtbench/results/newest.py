@@ -27,10 +27,10 @@ class Chosen:
     problems: list[str] = field(default_factory=list)
 
 
-def chosen(files: Sequence[Path], most: int = MOST) -> Chosen:
+def chosen(files: Sequence[Path], most: int = MOST, large_bytes: int = MAY_HOLD_MANY_BYTES) -> Chosen:
     """The records to draw: all where there are no more than `most`, else whole visits to cells, the last visit to each cell
-    first, and of these the newest first. Only what decides that is read."""
-    counts = {file: _count(file) for file in files if _size(file) > MAY_HOLD_MANY_BYTES}
+    first, and of these the newest first. Only what decides that is read. Files of up to `large_bytes` count as one record."""
+    counts = {file: _count(file) for file in files if _size(file) > large_bytes}
     if sum(counts.values()) + len(files) - len(counts) <= most:
         return Chosen(list(files))
 

@@ -312,12 +312,11 @@ def write(record: Record, folder: Path) -> Path:
 
 
 def read(files: Iterable[Path], numbers: Sequence[int] | None = None) -> "tuple[pl.DataFrame, list[str]]":
-    """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record;
-    of a single file those of its rows that have these numbers, where they are given.
+    """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record.
 
-    A file may hold many records. Those of an older schema get nulls in the columns that they lack, and today's names for
-    yesterday's; columns that this version does not know are left out. A broken file (truncated by a full disk, say), or
-    another program's, does not cost the others: see `mtbench.results.soundness`.
+    A file may hold many records; of a single one only the rows of these `numbers` are read. Those of an older schema get
+    nulls in the columns that they lack, and today's names for yesterday's; columns that this version does not know are left
+    out. A broken file, or another program's, does not cost the others: see `mtbench.results.soundness`.
     """
     import polars as pl
 

@@ -97,7 +97,9 @@ def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
         "latency": times[LATENCY],
         "throughput": list(map(_queued, times[THROUGHPUT], of[THROUGHPUT.ns])),
         "work": list(map(_work, of[metric.ns], of["flops"], of["bytes_moved"], of["tokens"])),
-        "rounds": [f"{rounds} in {restarts} restarts" for rounds, restarts in zip(of["rounds"], of["restarts"], strict=True)],
+        "rounds": [
+            f"{rounds} in {restarts} restarts" for rounds, restarts in zip(of["rounds"], of["restarts"], strict=True)
+        ],
         "status": [
             status if converged is not False else f"{status}, not converged"
             for status, converged in zip(of["status"], of["converged"], strict=True)
@@ -121,9 +123,7 @@ def _queued(told: str, ns: float | None) -> str:
 
 
 def _work(ns: float, flops: float | None, moved: float | None, tokens: float | None) -> str:
-    work = [
-        format.rate(per_second(amount, ns), unit) for amount, unit in ((flops, "FLOP/s"), (moved, "B/s")) if amount
-    ]
+    work = [format.rate(per_second(amount, ns), unit) for amount, unit in ((flops, "FLOP/s"), (moved, "B/s")) if amount]
     work += [format.tokens(per_second(tokens, ns))] if tokens else []
     return ", ".join(work) or format.NOTHING
 

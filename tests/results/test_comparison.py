@@ -118,7 +118,7 @@ def test_of_one_restart_only_a_difference_larger_than_restarts_have_is_believed(
 
 def test_families_are_corrected_each_for_itself_and_descriptive_ratios_not_at_all() -> None:
     one = comparison("slower", 0.03)
-    apart = replace(one, interleaved=False, verdict="descriptive", p_value=1.0)
+    apart = one._replace(interleaved=False, verdict="descriptive", p_value=1.0)
     judged = verdicts.judged([("x", one), ("y", one), ("x", apart), ("y", one)])
     assert [found.verdict for found in judged] == ["slower", "inconclusive", "descriptive", "inconclusive"]
     assert [found.p_value for found in judged] == pytest.approx([0.03, 0.06, 1.0, 0.06])

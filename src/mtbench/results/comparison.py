@@ -149,7 +149,7 @@ def corrected(found: Sequence[Comparison]) -> list[Comparison]:
     """
     adjusted = stats.holm([comparison.p_value for comparison in found])
     return [
-        one.changed(p_value=p_value, verdict=one.verdict if _stands(one.verdict, p_value) else "inconclusive")
+        one._replace(p_value=p_value, verdict=one.verdict if _stands(one.verdict, p_value) else "inconclusive")
         for one, p_value in zip(found, adjusted, strict=True)
     ]
 

@@ -334,16 +334,14 @@ def read(files: Iterable[Path], numbers: Sequence[int] | None = None) -> "tuple[
 
 def of_rows(frame: "pl.DataFrame") -> list[Record]:
     """The rows of a frame of `read` as records, without their path. What an older record lacks is left to its default."""
-    names = [each.name for each in fields(Record) if each.name in frame.columns]
-    defaults = {
-        each.name
-        for each in fields(Record)
-        if each.default not in (None, MISSING) or each.default_factory is not MISSING
-    }
-    return [
-        Record(**{name: value for name, value in row.items() if value is not None or name not in defaults})
-        for row in frame.select(names).iter_rows(named=True)
-    ]
+    known = {each.name: each for each in fields(Record) if each.name in frame.columns}
+    found = {name: frame[name].to_list() for name in known}
+    for name, each in known.items():
+        if frame[name].null_count() and each.default_factory is not MISSING:
+            found[name] = [each.default_factory() if value is None else value for value in found[name]]
+        elif frame[name].null_count() and each.default not in (None, MISSING):
+            found[name] = [each.default if value is None else value for value in found[name]]
+    return [Record(**dict(zip(known, values, strict=True))) for values in zip(*found.values(), strict=True)]
 
 
 def now() -> datetime:

@@ -359,6 +359,15 @@ def test_queued_calls_must_take_time_in_proportion(first_ns, next_ns, linear):
     assert (integrity.check_linear(FakeDevice(first_ns, next_ns).subject(), 100, 1000.0) == []) is linear
 
 
+def test_calls_that_become_slow_while_they_are_checked_are_tried_no_longer_than_a_while():
+    device = FakeDevice(100_000_000, 4_000_000)  # said to take 7 µs each
+    assert integrity.check_linear(device.subject(), 500, 7000.0) == []
+    device = FakeDevice(3_000_000_000, 1_000_000)
+    (warning,) = integrity.check_linear(device.subject(), 500, 7000.0)
+    assert "1.08 times as long" in warning
+    assert device.now_ns < 2 * 3_500_000_000
+
+
 def test_a_rate_above_the_peak_is_suspect_and_one_far_above_impossible():
     assert integrity.check_rate(1.09e9, 1e9, 1e9, "FLOP/s") == []
     assert "implies 1.11 GFLOP/s, more than the 1 GFLOP/s" in integrity.check_rate(1.11e9, 1e9, 1e9, "FLOP/s")[0]

@@ -137,23 +137,21 @@ def test_a_contender_does_as_much_more_work_as_its_name_says(monkeypatch, varian
 def test_where_time_goes_is_what_the_records_say():
     one = record(
         first_call_ns=1_000_000_000,
-        latency_samples_ns=[[[100_000_000, 100_000_000]], [[300_000_000]]],
         throughput_samples_ns=[[10_000_000.0], [15_000_000.0]],
-        throughput_calls=20,
         warmup_ns=500_000_000,
         protocol=json.dumps({"keep_warm_ms": 50}),
     )
-    cost = sweeps.costs([one], 4.0, {"prepare": 1.5, "latency": 0.6, "throughput": 0.5, "start": 1.0})
-    assert cost.timed_s == pytest.approx(1.0 + 0.5 + 0.5)
+    cost = sweeps.costs([one], 4.0, {"prepare": 1.5, "latency": 0.6, "throughput": 0.5, "start": 1.0}, 1.0)
+    assert cost.timed_s == pytest.approx(1.0 + 1.0)
     assert cost.warm_s == pytest.approx(0.5)
     assert cost.outside == pytest.approx(1 - 2.5 / 4)
     assert cost.controller_s == pytest.approx(0.4)
     assert cost.checks == 0
-    assert sweeps.costs([one], 4.0, {"finish": 0.6}).checks == pytest.approx(0.15)
+    assert sweeps.costs([one], 4.0, {"finish": 0.6}, 1.0).checks == pytest.approx(0.15)
     assert (
         str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
     )  # 2.6 s asked, 2.5 s of it measured
-    on_gpu = sweeps.costs([replace(one, device="gpu")], 4.0, {})
+    on_gpu = sweeps.costs([replace(one, device="gpu")], 4.0, {}, 1.0)
     assert on_gpu.warm_s == pytest.approx(0.5 + 4 * 0.05)  # two rounds of a latency and a throughput block
 
 

@@ -93,6 +93,11 @@ class ThroughputBlock:
         return block_statistic(self.parts_ns)
 
     @property
+    def mean_ns(self) -> float:
+        """The mean of the parts, which holds all that the block took."""
+        return sum(self.parts_ns) / len(self.parts_ns)
+
+    @property
     def disturbance(self) -> float:
         """How many times as long as this the slowest part took: equal parts differ where something else had the machine."""
         return max(self.parts_ns) / self.call_ns

@@ -24,7 +24,8 @@ from mtbench.plan.progress import Progress
 from mtbench.results.record import Record
 
 TIMING = "timing.json"
-"""In the sweep's folder: where its time went, in seconds, by the request to a worker that was waited for."""
+"""In the sweep's folder: where its time went, in seconds: `waiting_s` by the request to a worker that was waited for, and
+`blocks_s`, what the blocks took of it."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def measure(
         controller = Controller(plan, sweep, progress, watch, start_process=host.start_process, begun=rest.begun)
         records, interrupted = controller.run(folder)
     with suppress(OSError):  # it is of no use to a result
-        write_atomically(folder / timing, json.dumps(controller.workers.waiting_s, indent=1))
+        blocks_s = sum(state.blocks_ns for state in controller.states) / 1e9
+        spent = {"waiting_s": controller.workers.waiting_s, "blocks_s": blocks_s}
+        write_atomically(folder / timing, json.dumps(spent, indent=1))
     return Outcome(records, interrupted, controller.unwritten)
 
 

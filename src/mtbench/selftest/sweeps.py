@@ -87,20 +87,20 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[list[Record], Costs]:
     if problems:
         raise Broken(problems[0])
     found = records.of_rows(frame.sort("job_id"))
-    return found, costs(found, wall_s, json.loads((folder / TIMING).read_text()))
+    return found, costs(found, wall_s, **json.loads((folder / TIMING).read_text()))
 
 
-def costs(found: Sequence[Record], wall_s: float, waiting_s: Mapping[str, float]) -> Costs:
-    """What the records of a sweep say of its time."""
-    timed_ns = warm_ns = 0.0
+def costs(found: Sequence[Record], wall_s: float, waiting_s: Mapping[str, float], blocks_s: float) -> Costs:
+    """Where a sweep's time went, by its records and its own account. What the blocks took is of that account: a record has the
+    number of queued calls of its last restart alone, and another restart may have had twice or half as many."""
+    first_ns = warm_ns = 0.0
     for one in found:
         blocks = sum(map(len, one.throughput_samples_ns))
-        timed_ns += (one.first_call_ns or 0) + sum(sum(block) for visit in one.latency_samples_ns for block in visit)
-        timed_ns += sum(map(sum, one.throughput_samples_ns)) * (one.throughput_calls or 0)
+        first_ns += one.first_call_ns or 0
         warm_ns += one.warmup_ns or 0
         if one.device == "gpu":
             warm_ns += 2 * blocks * json.loads(one.protocol)["keep_warm_ms"] * 1e6
-    return Costs(len(found), wall_s, timed_ns / 1e9, warm_ns / 1e9, dict(waiting_s))
+    return Costs(len(found), wall_s, first_ns / 1e9 + blocks_s, warm_ns / 1e9, dict(waiting_s))
 
 
 def ratios(one: Sequence[Record], other: Sequence[Record]) -> list[float]:

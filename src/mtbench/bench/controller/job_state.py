@@ -89,9 +89,11 @@ class JobState:
     throughput_ns: list[list[float]] = field(default_factory=list)
     token_ns: list[list[list[int]]] = field(default_factory=list)  # [restart][call][token], of calls that make a text
     visit_latency_ns: list[list[int]] = field(default_factory=list)
+    visit_blocks_ns: list[float] = field(default_factory=list)  # what each of these comes to
     visit_token_ns: list[list[int]] = field(default_factory=list)  # [call][token]
     visit_throughput_ns: list[float] = field(default_factory=list)
     visit_disturbance: list[float] = field(default_factory=list)  # of each block: wire.ThroughputBlock
+    blocks_ns: float = 0.0  # what all blocks took
     conditions: list[Reading] = field(default_factory=list)  # the machine during each visit
     started_at: datetime | None = None
     peaks: Rates = field(
@@ -178,26 +180,30 @@ class JobState:
 
     def note_round(self, latency: LatencyBlock, throughput: ThroughputBlock) -> None:
         self.visit_latency_ns.append(latency.samples_ns)
+        self.visit_blocks_ns.append(block_statistic(latency.samples_ns))
         self.visit_throughput_ns.append(throughput.call_ns)
         self.visit_disturbance.append(throughput.disturbance)
+        sizes = self.prepared[-1]
+        self.blocks_ns += sum(latency.samples_ns) * sizes.calls_per_sample + throughput.mean_ns * sizes.throughput_calls
         self.visit_token_ns += [
             [after - before for before, after in pairwise([0, *each])] for each in latency.stamps_ns
         ]
 
     def begin_visit(self) -> None:
-        self.visit_latency_ns, self.visit_throughput_ns, self.visit_disturbance, self.visit_token_ns = [], [], [], []
+        self.visit_latency_ns, self.visit_blocks_ns, self.visit_throughput_ns = [], [], []
+        self.visit_disturbance, self.visit_token_ns = [], []
         self.started_at = self.started_at or now()
 
     def end_visit(self) -> None:
         self.latency_ns.append(self.visit_latency_ns)
         self.throughput_ns.append(self.visit_throughput_ns)
         self.token_ns += [self.visit_token_ns] if self.visit_token_ns else []
-        self.visit_latency_ns, self.visit_throughput_ns, self.visit_token_ns = [], [], []
+        self.visit_latency_ns, self.visit_blocks_ns, self.visit_throughput_ns, self.visit_token_ns = [], [], [], []
 
     @property
     def running_median_ns(self) -> float | None:
         """The median of the current visit's blocks."""
-        return middle([[block_statistic(calls)] for calls in self.visit_latency_ns]) if self.visit_latency_ns else None
+        return middle([[each] for each in self.visit_blocks_ns]) if self.visit_blocks_ns else None
 
     def record(self, sweep: Sweep) -> Record:
         """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""

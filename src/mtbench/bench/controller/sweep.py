@@ -314,18 +314,16 @@ class Controller:
             self.progress.round_finished(
                 number, self.protocol.rounds, {arm: value for arm, value in medians.items() if value is not None}
             )
-            if number in self.protocol.looks:
-                blocks = {t.arm: list(map(block_statistic, t.visit_latency_ns)) for t in live if not t.failed}
-                if settled(blocks, self.protocol):
-                    return
+            blocks = {t.arm: t.visit_blocks_ns for t in live if not t.failed}
+            if number in self.protocol.looks and settled(blocks, self.protocol):
+                return
             if time.monotonic() - started > self.protocol.visit_budget_s:
                 return
 
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
         state.roofs_set_by = self.peaks.set_by(state, state.bytes_moved)
-        record = state.record(self.sweep)
-        self.records[state.job.id] = record
+        record = self.records[state.job.id] = state.record(self.sweep)
         self.keeping.write(record, state.job.folder)
         self.progress.job_recorded(record)
 

@@ -1,12 +1,17 @@
 """Drift, heat and overhead: what the machine did is told apart from what an operator did."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.job_state import JobState, Sweep
+from mtbench.bench.wire import LatencyBlock, Prepared, ThroughputBlock
+from mtbench.plan.accuracy import Errors
+from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
+from mtbench.results import record as records
 
 
 @pytest.fixture
@@ -44,6 +49,35 @@ def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misb
     assert [warning for warning in record.warnings if "drifted" in warning] == [
         "drifted: the canary changed by -5.0% over a restart"
     ]
+
+
+def test_the_drift_of_a_restart_is_in_the_file_of_each_record_which_is_written_once_more(
+    misbehaving, brief, control, tmp_path
+):
+    brief.restarts, brief.looks, brief.target = 2, [5], 1e-9
+    written: list[tuple[int, float | None]] = []
+
+    class Listening(Progress):
+        def job_recorded(self, record):
+            written.append((record.restarts, record.canary_drift))
+
+    controller = control([misbehaving("well")], brief, Listening())
+    controller.canary.drifts = iter([{"cpu": 0.05}, {"cpu": 0.08}]).__next__
+    controller.peaks.raised = lambda state: False
+    ((record,), _) = controller.run(tmp_path)
+    assert written == [(1, None), (1, 0.05), (2, 0.05), (2, 0.08)]
+    frame, _ = records.read(records.find([tmp_path]))
+    assert frame["canary_drift"].to_list() == [record.canary_drift] == [0.08]
+
+
+def test_what_blocks_took_is_counted_with_the_calls_of_their_own_restart(misbehaving):
+    state, sizes = JobState(misbehaving("well")), Prepared(0, 0, Errors(), None, 1.0, 2, 20)
+    for calls, call_ns in ((20, 1000.0), (2, 10_000.0)):
+        state.note_prepared(replace(sizes, throughput_calls=calls, calls_per_sample=3))
+        state.begin_visit()
+        state.note_round(LatencyBlock([100, 200]), ThroughputBlock([call_ns, call_ns, 4 * call_ns]))
+        state.end_visit()
+    assert state.blocks_ns == 2 * (3 * 300 + 40_000)
 
 
 @pytest.mark.parametrize(("floor_ns", "bound"), [(5.0, False), (20.0, True)])

@@ -317,10 +317,10 @@ class Notes(Progress):
 
 class Reaching:
     """Workers that say of these rates that they measured them, one after the other and the last one for ever, on a machine that
-    is busy or idle. `asked` is who was asked to be brief."""
+    is busy or idle. `asked` is within what time, where that was said."""
 
     def __init__(self, *rates: Rates, busy: bool = False) -> None:
-        self.left, self.asked = list(rates), list[bool]()
+        self.left, self.asked = list(rates), list[float | None]()
         reading = Reading(load=1000.0 if busy else 0.0)
 
         class Watched(Watch):
@@ -329,12 +329,14 @@ class Reaching:
 
         class Worker(Process):
             def ask(worker, request: Any, timeout_s: float) -> Any:
-                return self.rates(request.brief) if request.do == MeasurePeaks.do else super().ask(request, timeout_s)
+                return (
+                    self.rates(request.within_s) if request.do == MeasurePeaks.do else super().ask(request, timeout_s)
+                )
 
         self.host = Host(start_process=Worker, watch=Watched)
 
-    def rates(self, brief: bool) -> Rates:
-        self.asked.append(brief)
+    def rates(self, within_s: float | None) -> Rates:
+        self.asked.append(within_s)
         return self.left.pop(0) if len(self.left) > 1 else self.left[0]
 
 
@@ -380,7 +382,10 @@ def test_peaks_are_measured_again_at_the_end_of_each_restart_and_the_best_counts
     brief.restarts = 2
     workers = Reaching(SLOW, SLOW, FAST)
     (record,) = measure([misbehaving("well")], brief, host=workers.host).records
-    assert workers.asked == [False, True, True]
+    first, *again = workers.asked
+    assert first is None
+    assert len(again) == 2
+    assert all(0 < within_s < 60 for within_s in again)
     assert record.peak_flops_per_s == FAST.flops_per_s
     (record,) = measure(
         [misbehaving("well")], brief, host=Reaching(SLOW).host
@@ -499,6 +504,28 @@ def test_a_brief_look_takes_the_largest_products_alone():
     found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 60.0, brief=True)  # type: ignore[arg-type]
     assert found.flops_per_s == pytest.approx(1.25e12, rel=0.01)
     assert asked.count(512) <= 6 < asked.count(1024)
+
+
+def test_a_brief_look_without_time_takes_one_product_that_fills_it():
+    asked: list[int] = []
+    machine = Machine()  # 256: 0.34 ms, 512: 2.7 ms, 1024: 21 ms
+    matmul = machine.matmul
+
+    def noting(x: Array, w: Array) -> Array:
+        asked.append(x.shape[0])
+        return matmul(x, w)
+
+    machine.xp.matmul = noting
+    found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 0.1, brief=True)  # type: ignore[arg-type]
+    assert found.flops_per_s == pytest.approx(1.25e11, rel=0.01)
+    assert set(asked) == {256, 512}  # the next one takes longer by itself
+
+
+def test_a_brief_look_takes_what_memory_has_room_for():
+    machine = Machine(memory=4 * 512**2)
+    found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 60.0, brief=True)  # type: ignore[arg-type]
+    assert found.flops_per_s == pytest.approx(1.25e11, rel=0.01)
+    assert machine.largest == 4 * 512**2
 
 
 def test_the_roof_is_that_of_every_library_that_was_measured_here_whoever_is_in_the_sweep(tmp_path: Path) -> None:

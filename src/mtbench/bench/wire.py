@@ -179,12 +179,13 @@ class TimeFloor(Request[Floor]):
 
 @dataclass(frozen=True)
 class MeasurePeaks(Request[Rates]):
-    """The best rates that products and moving data reach here with a dtype; `brief`: another look, since the best counts."""
+    """The best rates that products and moving data reach here with a dtype. With `within_s`, another look of about so many
+    seconds at most, since the best counts."""
 
     do = "peaks"
     answer = Rates
     dtype: str
-    brief: bool = False
+    within_s: float | None = None
 
 
 @dataclass(frozen=True)

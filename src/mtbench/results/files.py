@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 FILE_NAME = "record.parquet"
 
 
+def load() -> None:
+    """Imports what writing the first record would, which takes a moment, at a time when nobody waits."""
+    import polars  # noqa: F401
+
+
 def find(sources: Iterable[Path]) -> list[Path]:
     """All record files below these folders, also behind links, sorted, each once; a source that is a file is one itself.
 

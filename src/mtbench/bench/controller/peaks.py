@@ -21,6 +21,9 @@ from mtbench.plain import from_plain, to_plain
 METHOD = 3
 """Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
 
+AGAIN_PART = 0.03
+"""Of a restart's time: what measuring the peaks again after it may take, all libraries and dtypes together."""
+
 OLDEST = timedelta(days=7)
 """How long measured peaks are kept. What a library and machine say of themselves is in their key; a new driver, another
 power mode or a new neighbour on a shared machine is in nothing that can be read everywhere, and some seconds a week are
@@ -72,6 +75,10 @@ class Peaks:
         for _, rates in self._of_alike(state):
             found = found.merged(rates)
         return found
+
+    def raised(self, state: JobState) -> bool:
+        """Whether a job's record was made with lower ones."""
+        return state.peaks.at(state.bytes_moved) != self.best(state).at(state.bytes_moved)
 
     def set_by(self, state: JobState, working_set: float | None) -> tuple[str | None, str | None]:
         """The libraries, with their versions, that set the two roofs of a call of so many bytes; None without a roof."""

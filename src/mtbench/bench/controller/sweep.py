@@ -20,7 +20,7 @@ from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.keeping import Keeping
-from mtbench.bench.controller.peaks import Kept, Peaks, Store
+from mtbench.bench.controller.peaks import AGAIN_PART, Kept, Peaks, Store
 from mtbench.bench.controller.process import Process
 from mtbench.bench.controller.rounds import round_order, settled
 from mtbench.bench.controller.workers import StartProcess, Workers, prepare
@@ -28,8 +28,7 @@ from mtbench.bench.rates import Rates, Roofs
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.jobs import Arm, Plan
 from mtbench.plan.progress import Extent, Progress
-from mtbench.results.record import FILE_NAME, Record
-from mtbench.results.samples import block_statistic
+from mtbench.results.record import FILE_NAME, MEASURED, Record
 
 INTERRUPTED_WRITING_S = 1.0
 
@@ -82,6 +81,7 @@ class Controller:
         try:
             for restart in range(first, self.protocol.restarts):
                 self._run_restart(restart, arms, [cell for cell in cells if self._begun_restarts(cell) <= restart])
+            self._record_anew()
         except KeyboardInterrupt:
             interrupted = True
             self.workers.end()
@@ -102,22 +102,22 @@ class Controller:
             return
         self.visited.clear()
         self.progress.restart_started(restart)
-        self.workers.start(wanted)
+        self.workers.start(wanted, meanwhile=self._record_anew)
         self.begun.check(states)
         if restart == 0 and self.protocol.energy_s > 0:
             for device, gpu in {(state.device, state.gpu) for state in self.states if not state.failed}:
                 self.meter.prepare(device, gpu)
         self.canary.clear()
+        began = time.monotonic()
         for cell in cells:
             if any(not state.failed for state in cell):
                 self.cooling.before_visit()
             started = time.monotonic()
             self._visit(restart, cell)
             self.cooling.visited(time.monotonic() - started)
-        self._measure_peaks_again()
+        self._measure_peaks_again(time.monotonic() - began)
         self.workers.end()
         self._note_drift()
-        self._note_peaks()
 
     def _visit(self, restart: int, states: Sequence[JobState]) -> None:
         """Measures a cell's arms against each other, once; one by one if they do not fit in memory together."""
@@ -246,11 +246,12 @@ class Controller:
         else:
             self._take_peaks(state, rates)
 
-    def _measure_peaks_again(self) -> None:
+    def _measure_peaks_again(self, restart_s: float) -> None:
         """Measures each library's peak rates again, briefly, after a restart: the machine may have been busy before."""
         live = [state for state in self.states if not state.failed and state.job.arm in self.workers.alive]
-        for state in self.peaks.sources(live):
-            rates = self.workers.ask_peaks(state, brief=True)
+        sources = self.peaks.sources(live)
+        for state in sources:
+            rates = self.workers.ask_peaks(state, within_s=AGAIN_PART * restart_s / len(sources))
             if rates is not None:
                 self._take_peaks(state, rates)
 
@@ -266,15 +267,18 @@ class Controller:
                 f"peak rates were measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
             )
 
-    def _note_peaks(self) -> None:
-        """Writes the records again if a later cell or arm has raised their peaks."""
+    def _record_anew(self) -> None:
+        """Writes the records again of which more is known by now."""
         for state in self.states:
-            if self._has_old_peaks(state):
+            if self._is_outdated(state):
                 self._record(state)
 
-    def _has_old_peaks(self, state: JobState) -> bool:
-        moved = state.bytes_moved
-        return self._recorded_status(state) == "ok" and state.peaks.at(moved) != self.peaks.best(state).at(moved)
+    def _is_outdated(self, state: JobState) -> bool:
+        """Whether a later cell or arm has raised the peaks of a job's record, or its restart is known to have drifted."""
+        record = self.records.get(state.job.id)
+        if record is None or record.status not in MEASURED:
+            return False
+        return record.canary_drift != state.canary_drift or (record.status == "ok" and self.peaks.raised(state))
 
     def _ask_canary(self, live: Sequence[JobState]) -> None:
         """Times the canary once on each device, in the first arm's worker there."""
@@ -285,13 +289,12 @@ class Controller:
                 self.canary.note(device, self.workers.alive[state.job.arm].pid, answer.call_ns)
 
     def _note_drift(self) -> None:
-        """Marks the records of a restart in which the machine's own speed had a trend."""
+        """Marks the jobs of a restart in which the machine's own speed had a trend."""
         for device, drift in self.canary.drifts().items():
             for state in self.states:
                 was_there = state.job.id in self.visited and state.latency_ns and not state.failed
                 if state.device == device and was_there:
                     state.note_drift(drift, self.protocol.drift)
-                    self._record(state)
 
     def _rounds(self, restart: int, live: Sequence[JobState]) -> None:
         """Rounds of blocks until every arm is settled or the visit's budget is spent."""
@@ -334,7 +337,7 @@ class Controller:
         missed = [t for t in self.states if t.failed and self._recorded_status(t) != t.status]
         new = [t for t in self.states if not t.failed and self._recorded_status(t) is None]
         new = [state for state in new if not (self.folder / state.job.folder / FILE_NAME).exists()]
-        for state in missed + new + [state for state in self.states if self._has_old_peaks(state)]:
+        for state in missed + new + [state for state in self.states if self._is_outdated(state)]:
             if time.monotonic() < deadline:
                 self._record(state)
 

@@ -15,7 +15,7 @@ from mtbench.errors import Unsupported
 from mtbench.plan.jobs import Arm
 from mtbench.plan.progress import Progress
 from mtbench.plan.protocol import Protocol
-from mtbench.results import stats
+from mtbench.results import files, stats
 
 A = TypeVar("A")
 
@@ -56,16 +56,17 @@ class Workers:
         ] = {}  # the file of the operator that a worker has run, where it is the user's
         self.fallen: list[Arm] | None = None  # whose workers died while they started, where they get a second try
 
-    def start(self, arms: Sequence[Arm]) -> None:
-        """Starts workers side by side; importing a library takes seconds. One that dies meanwhile is started once more."""
+    def start(self, arms: Sequence[Arm], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Starts workers side by side; importing a library takes seconds, in which `meanwhile` is called. One that dies then is
+        started once more."""
         self.fallen = []
-        self._start_all(arms)
+        self._start_all(arms, meanwhile)
         if again := self.fallen:
             self.fallen = None
             self._start_all(again)
         self.fallen = None
 
-    def _start_all(self, arms: Sequence[Arm]) -> None:
+    def _start_all(self, arms: Sequence[Arm], meanwhile: Callable[[], None] = lambda: None) -> None:
         requests: dict[Arm, wire.Start] = {}
         for arm in arms:
             self.guests.pop(arm, None)
@@ -76,6 +77,8 @@ class Workers:
                 requests[arm] = _start(arm, self.protocol, self._compiler_cache(arm))
                 process.tell(requests[arm])
         stats.load()  # while the workers import their libraries
+        files.load()
+        meanwhile()
         for arm, request in requests.items():
             if arm not in self.alive:
                 continue
@@ -144,12 +147,12 @@ class Workers:
             return None
         return answer
 
-    def ask_peaks(self, state: JobState, brief: bool = False) -> Rates | None:
+    def ask_peaks(self, state: JobState, within_s: float | None = None) -> Rates | None:
         """Has a library measure its peak rates with a job's dtype; None, with a warning, where it cannot. A worker that dies
         over it is replaced: the job can be measured without."""
         arm = state.job.arm
         try:
-            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype, brief), self.protocol.timeout_s)
+            answer = self.alive[arm].ask(wire.MeasurePeaks(state.job.task.dtype, within_s), self.protocol.timeout_s)
         except Died as death:
             del self.alive[arm]
             self.progress.warn(f"{state.arm} died while its peak rates were measured: {death}")

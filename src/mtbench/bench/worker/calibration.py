@@ -42,6 +42,9 @@ LONG_NS = 20e6
 BRIEF_NS = LONG_NS / 64
 """A brief measurement takes products that take longer: with LONG_NS, the two or three largest sides."""
 
+GROWTH, LOOKS_AT_A_SIDE = 8, 10
+"""The next side's product takes so many times as long, and so many calls: a brief measurement that has no time for it stops."""
+
 DIP, DIP_CHANCES = 2, 2
 """A working set at which less than a half of a neighbour's rate was reached is measured again, so often."""
 
@@ -91,7 +94,7 @@ def peak_rates(
 
     `budget_s` is for each of the two, `most_bytes` what a problem may take with its results; the smallest is always tried.
     Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the bar for itself. Raises Mismatch
-    where queued calls are not done. `brief`: the largest products alone, and working sets in random order, as far as time
+    where queued calls are not done. `brief`: the largest products first, and working sets in random order, as far as time
     allows: another look at what was measured before.
 
     A CPU computes a half-precision product in float32 where that is faster, as some libraries' operators do, so there the
@@ -156,29 +159,45 @@ def _best_product(
     smallest = PRODUCT_SIDES[0]
     rng = np.random.default_rng(protocol.seed)
     tiles = [framework.array(rng.standard_normal((smallest, smallest), np.float32), dtype) for _ in range(2)]
+
+    def products(side: int) -> list[Subject]:
+        pair = [_tiled(framework, tile, (side // smallest,) * 2) for tile in tiles]
+        return [make_subject(call, [pair], wait=framework.settle) for call in (xp.matmul, by_transposed)]
+
+    until = time.monotonic() + budget_s
+    sides = [side for side in PRODUCT_SIDES if PRODUCT_COPIES * side**2 * ITEM_BYTES[dtype] <= most_bytes] or [smallest]
+    if brief:
+        sides = _largest_first(products, sides, budget_s)
     nothing = _next_to_nothing(framework, make_subject, dtype)
     best: Peak | None = None
-    until = time.monotonic() + budget_s
-    for side in PRODUCT_SIDES:
-        if best and PRODUCT_COPIES * side**2 * ITEM_BYTES[dtype] > most_bytes:
-            break
+    for side in sides:
         longest_ns = 0.0
         try:
-            pair = [_tiled(framework, tile, (side // smallest,) * 2) for tile in tiles]
-            for call in (xp.matmul, by_transposed):
-                subject = make_subject(call, [pair], wait=framework.settle)
+            for subject in products(side):
                 waited_ns = _waited_ns(subject)
                 longest_ns = max(longest_ns, min(waited_ns))
-                if not brief or min(waited_ns) > BRIEF_NS:
-                    best = _peak(2.0 * side**3, _blocks_ns(subject, nothing, waited_ns, protocol, BLOCKS)).best(best)
+                best = _peak(2.0 * side**3, _blocks_ns(subject, nothing, waited_ns, protocol, BLOCKS)).best(best)
         except (MemoryError, RuntimeError):  # too large for what is free; the smaller ones stand
-            if best is None:
+            if best is None and (not brief or side == sides[-1]):
                 raise
-            break
-        if longest_ns > LONG_NS or (best is not None and time.monotonic() > until):
+            longest_ns = math.inf
+        if (longest_ns > LONG_NS and not brief) or (best is not None and time.monotonic() > until):
             break
     assert best is not None
     return best
+
+
+def _largest_first(products: Callable[[int], list[Subject]], sides: Sequence[int], budget_s: float) -> list[int]:
+    """The sides of a brief measurement: see BRIEF_NS and GROWTH."""
+    tried: dict[int, float] = {}
+    for side in sides:
+        try:
+            call_ns = tried[side] = min(_waited_ns(products(side)[0]))
+        except (MemoryError, RuntimeError):
+            break
+        if call_ns > LONG_NS or LOOKS_AT_A_SIDE * GROWTH * call_ns > budget_s * 1e9:
+            break
+    return [side for side in reversed(tried) if tried[side] > BRIEF_NS] or list(tried)[-1:] or list(sides[:1])
 
 
 class Moves:

@@ -49,7 +49,7 @@ PEAK_SECOND_FACTOR = 2.0
 """So much longer where a result seems to exceed the peaks, and they are measured again."""
 
 PEAK_BRIEF_FACTOR = 0.3
-"""So much shorter at the end of a restart, where the best of all measurements counts."""
+"""At least so much shorter at the end of a restart, where the best of all measurements counts."""
 
 
 @dataclass
@@ -92,8 +92,9 @@ class Worker:
         chosen.check_own(request.settings)
         if request.compiler_cache is not None:
             chosen.keep_compiled_in(Path(request.compiler_cache))
-        self.framework = chosen(request.settings)
-        self.description = self.framework.describe()
+        with blocks.collector_off():  # it took 0.1 s of an import
+            self.framework = chosen(request.settings)
+            self.description = self.framework.describe()
         self.tick_ns = blocks.clock_tick_ns(time.perf_counter_ns, time.get_clock_info("perf_counter").resolution * 1e9)
         blocks.settle_collector(set_aside=True)
         return wire.Started(self.description, platform.python_version(), self.tick_ns)
@@ -105,17 +106,18 @@ class Worker:
             return wire.Floor(block_statistic(blocks.latency_calls(null, FLOOR_CALLS)))
 
     def peaks(self, request: wire.MeasurePeaks) -> Rates:
-        return self._peak_rates(request.dtype, PEAK_BRIEF_FACTOR if request.brief else 1.0, request.brief)
+        return self._peak_rates(request.dtype, within_s=request.within_s)
 
-    def _peak_rates(self, dtype: str, factor: float = 1.0, brief: bool = False) -> Rates:
+    def _peak_rates(self, dtype: str, factor: float = 1.0, within_s: float | None = None) -> Rates:
         if not self.framework.measures_peaks:
             return Rates()
         self.framework.check_dtype(dtype)
         on_gpu = self.description.device == "gpu"
         budget_s = factor * (PEAK_GPU_BUDGET_S if on_gpu else PEAK_BUDGET_S)
+        budget_s = budget_s if within_s is None else min(PEAK_BRIEF_FACTOR * budget_s, within_s / 2)
         most_bytes = (self.framework.free_bytes() or available_bytes()) / PEAK_MEMORY_PARTS
         return calibration.peak_rates(
-            self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes, brief
+            self.framework, self._subject, dtype, on_gpu, self.protocol, budget_s, most_bytes, within_s is not None
         )
 
     def canary(self, request: wire.TimeCanary) -> wire.CallTime:
@@ -204,9 +206,7 @@ class Worker:
         prepared, call_ns = self._ready(), request.call_ns
         subject, framework = prepared.subject, self.framework
         errors = prepared.gate.again(subject.last)
-        warnings = []
-        if prepared.recompiled:
-            warnings.append("recompiled while it was timed")
+        warnings = ["recompiled while it was timed"] if prepared.recompiled else []
         device_ns = [
             timing
             for _ in range(DEVICE_TIMINGS)

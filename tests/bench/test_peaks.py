@@ -528,6 +528,20 @@ def test_a_brief_look_takes_what_memory_has_room_for():
     assert machine.largest == 4 * 512**2
 
 
+def test_what_a_library_was_measured_to_reach_here_is_known_before_it_is_started(tmp_path: Path) -> None:
+    store = Store("here", [])
+    store.folder = tmp_path
+    assert store.product_of(Arm("mlx"), "float32") is None
+    store.write(kept_state("mlx", "0.31.0"), Rates(3e9, {}))
+    store.write(kept_state("torch", "2.13.0"), Rates(3e11, {}))
+    assert store.product_of(Arm("mlx", mode="compiled"), "float32") == 3e9
+    store.write(kept_state("mlx", "0.32.4"), Rates(2e9, {}))
+    assert store.product_of(Arm("mlx"), "float32") == 2e9  # the last word, not the best
+    assert store.product_of(Arm("mlx"), "bfloat16") is None
+    assert store.product_of(Arm("mlx", env=(("LD_PRELOAD", "libopenblas.so.0"),)), "float32") is None
+    assert Store("elsewhere", []).product_of(Arm("mlx"), "float32") is None
+
+
 def test_the_roof_is_that_of_every_library_that_was_measured_here_whoever_is_in_the_sweep(tmp_path: Path) -> None:
     store = Store("here", [])
     store.folder = tmp_path

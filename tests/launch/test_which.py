@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ def able(kinds: dict[str, tuple[str, dict[str, str]]]) -> Any:
         return found
 
     return ask
+
+
+@pytest.fixture(autouse=True)
+def quick_mlx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLX with a fast BLAS, whatever package is installed here."""
+
+    def not_there(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("mtbench.frameworks.mlx.version", not_there)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +110,16 @@ def test_a_busy_machine_gets_less_to_do_and_is_told(whole: Plan) -> None:
     assert len(busy.plan.jobs) < len(idle.plan.jobs)
     assert any("3.0 times as long" in line for line in busy.lines())
     assert not any("busy" in line for line in idle.lines())
+
+
+def test_a_library_that_is_slow_here_leaves_time_for_less(whole: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = chosen(whole, 8)
+    monkeypatch.setattr("mtbench.frameworks.mlx.version", lambda name: {"mlx-cpu": "1.0"}[name])
+    slow = chosen(whole, 8)
+    assert len(slow.plan.jobs) <= len(usual.plan.jobs)
+    assert slow.plan.protocol.restarts < usual.plan.protocol.restarts
+    assert slow.seconds <= 8 * 60
+    assert slow.all_seconds > usual.all_seconds
 
 
 ONLY_BFLOAT16 = {"float32": "left out here", "float16": "left out here"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from mtbench.catalogue import registry
-from mtbench.engines import cut
+from mtbench.engines import cut, known
 from mtbench.language_models import gguf
 from mtbench.operators.causal_lm import CausalLM
 from mtbench.plan.jobs import Job, Plan
@@ -34,17 +34,19 @@ JOB_BYTES = 64 * 1024
 
 
 def seconds(plan: Plan) -> float:
-    """About how long a plan takes: its cells, the start of each arm's worker, and what compiling a whole model takes."""
+    """About how long a plan takes: its cells, the start of each arm's worker, what compiling a whole model takes, and what slow
+    libraries take."""
     restarts = plan.protocol.restarts
     cells = sum(cut.seconds(cell, plan.protocol) for cell in plan.by_cell())
     starts = restarts * sum(START_S.get(arm.framework, max(START_S.values())) for arm in plan.arms)
     layers = sum(len(cast(CausalLM, job.task.problem).model.layers) for job in plan.jobs if compiles_for_minutes(job))
     compiling = layers * (COMPILE_LAYER_S + (restarts - 1) * COMPILE_LAYER_AGAIN_S)
-    return cells + starts + compiling
+    return cells + starts + compiling + sum(slow_s(plan).values())
 
 
 def slow_s(plan: Plan) -> dict[str, float]:
-    """About how many seconds more a plan takes for libraries that are known to be slow on this machine, by their names."""
+    """About how many seconds more a plan takes for libraries that are known to be slow on this machine, by their names: at the
+    rate that such a library was measured to reach here, if that is kept."""
     calls = ONCE_CALLS + plan.protocol.restarts * RESTART_CALLS
     found: dict[str, float] = {}
     for job in plan.jobs:
@@ -53,7 +55,8 @@ def slow_s(plan: Plan) -> dict[str, float]:
         flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env))
         if flops_per_s is not None and arm.python is None and arm.requirement is None:
             with suppress(Exception):  # of a user's own operator, whose failure will be its record's
-                call_s = (job.task.problem.flops(job.task.shape) or 0.0) / flops_per_s
+                rate = known.product_flops_per_s(arm, job.task.dtype, plan.protocol) or flops_per_s
+                call_s = (job.task.problem.flops(job.task.shape) or 0.0) / rate
                 found[arm.framework] = found.get(arm.framework, 0.0) + calls * call_s
     return found
 

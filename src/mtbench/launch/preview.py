@@ -40,7 +40,7 @@ def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -
     if made := sorted({arm.requirement for arm in plan.arms if arm.requirement is not None}):
         yield f"Makes an environment for each of {', '.join(made)}, unless it is there."
     slow = estimate.slow_s(plan)
-    seconds = estimate.seconds(plan) + sum(slow.values())
+    seconds = estimate.seconds(plan)
     on = f", divided among the shards of engine={engine.name}" if engine.cuts else ""
     yield f"About {span(seconds)} on an idle machine{on}; {_disk(plan)} below {folder}."
     for library, more_s in slow.items():

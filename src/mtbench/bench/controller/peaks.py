@@ -6,7 +6,7 @@ model has one memory roof per level of the memory hierarchy; here the roof is a 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from mtbench import paths, plain
 from mtbench.bench.controller.job_state import JobState
 from mtbench.bench.rates import Rates
 from mtbench.plain import from_plain, to_plain
+from mtbench.plan.arm import Arm
 
 METHOD = 3
 """Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
@@ -100,6 +101,10 @@ def _named(worker: Mapping[str, Any], framework: str) -> str:
     return f"{framework} {worker.get('description', {}).get('version') or ''}".strip()
 
 
+def _device(key: Mapping[str, Any]) -> str:
+    return str(key["library"]["description"]["device"])
+
+
 def _alike(state: JobState) -> Alike:
     number = state.job.arm.device_index
     return (
@@ -142,19 +147,22 @@ class Store:
 
     def key(self, state: JobState) -> dict[str, Any]:
         """All that decides on a peak, as far as it can be read."""
-        arm = state.job.arm
+        gpu = {} if state.gpu_id is None else {"gpu_id": state.gpu_id}
+        library = {} if state.worker is None else to_plain(state.worker)
+        return self._asked(state.job.arm, state.job.task.dtype) | gpu | {"library": library}
+
+    def _asked(self, arm: Arm, dtype: str) -> dict[str, Any]:
+        """What a key has of what was asked for."""
         file = arm.framework_file and plain.fingerprint_of_bytes(Path(arm.framework_file).read_bytes())
         setup = {name: value for name, value in arm.asked.items() if name != "compile"}
         setup |= {} if arm.device_index is None else {"device_index": arm.device_index}
-        setup |= {} if state.gpu_id is None else {"gpu_id": state.gpu_id}
         return setup | {
             "method": METHOD,
             "machine_id": self.machine_id,
             "cpus": self.cpus,
             "framework": arm.framework,
             "framework_file": file,
-            "library": {} if state.worker is None else to_plain(state.worker),
-            "dtype": state.job.task.dtype,
+            "dtype": dtype,
             "matmul_precision": arm.matmul_precision,
         }
 
@@ -178,18 +186,35 @@ class Store:
         """What any library, by its name and version, was measured to reach on this machine's device with this dtype and
         precision, as far as it is not too old."""
         asked = self.key(state)
-        found: dict[Path, tuple[str, Rates]] = {}
-        for file in sorted(self.folder.glob(f"*-{asked['dtype']}-*.json")):
+        return {
+            file: (_named(key["library"], key["framework"]), kept.rates)
+            for file, key, kept in self._fresh("*", asked["dtype"])
+            if all(key.get(name) == asked.get(name) for name in ROOF) and _device(key) == state.device
+        }
+
+    def product_of(self, arm: Arm, dtype: str) -> float | None:
+        """The FLOP/s that products of an arm's library were last measured to reach on the CPU here, set up as this arm is; None
+        where that is not known."""
+        asked = self._asked(arm, dtype)
+        found = [
+            (kept.measured_at, kept.rates.flops_per_s)
+            for _, key, kept in self._fresh(arm.framework, dtype)
+            if {name: value for name, value in key.items() if name != "library"} == asked and _device(key) == "cpu"
+        ]
+        return max(found)[1] if found else None
+
+    def _fresh(self, framework: str, dtype: str) -> Iterator[tuple[Path, Mapping[str, Any], Kept]]:
+        """What is kept of libraries that are not the user's own files, as far as it is not too old."""
+        for file in sorted(self.folder.glob(f"{framework}-{dtype}-*.json")):
             try:
                 kept = json.loads(file.read_text(encoding="utf-8"))
-                key, rates = kept["key"], from_plain(Rates, kept["rates"])
-                fresh = timedelta() <= datetime.now(UTC) - datetime.fromisoformat(kept["measured_at"]) <= OLDEST
-                same = all(key.get(name) == asked.get(name) for name in ROOF) and key["framework_file"] is None
-                if fresh and same and key["library"]["description"]["device"] == state.device:
-                    found[file] = _named(key["library"], key["framework"]), rates
+                key, measured_at = kept["key"], datetime.fromisoformat(kept["measured_at"])
+                fresh = timedelta() <= datetime.now(UTC) - measured_at <= OLDEST
+                rates = from_plain(Rates, kept["rates"])
+                if fresh and key["framework_file"] is None and _device(key):
+                    yield file, key, Kept(rates, measured_at)
             except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 continue  # a broken file is as none
-        return found
 
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks, as far as they are sure; where the folder cannot be written, the next sweep measures again."""

@@ -238,9 +238,10 @@ class Moves:
             try:
                 found[size] = self._peak(size)
             except (MemoryError, RuntimeError):
-                if not found:
+                if not found and (not brief or size == sizes[-1]):
                     raise
-                break
+                if not brief:  # which goes on to larger ones
+                    break
         for _ in range(0 if brief else DIP_CHANCES):
             for size in dips(found):
                 if time.monotonic() > until + budget_s:

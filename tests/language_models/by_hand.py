@@ -6,8 +6,8 @@ Random weights in bfloat16. By hand: transformers' `generate` with its default c
 which it compiles by itself on CUDA; mlx-lm's `generate_step`. Beside each, the arm of mtbench that stands for it, as the worker
 builds it for `operator=causal_lm operator.params.phase=generate`. A rate is that of the tokens after the first one: the
 difference between the times of all new tokens and of one. All take turns in random order, an arm right before or after its
-library. The median of the turns is printed, and the ratio of an arm's time per token to its library's, turn by turn: below 1
-the arm is the faster one.
+library; Ctrl-C ends a model's turns. The median of the turns is printed, and the ratio of an arm's time per token to its
+library's, turn by turn: below 1 the arm is the faster one.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import itertools
 import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,10 +73,17 @@ def measure(name: str, device: str, prompt: int, new: int, turns: int) -> list[l
     each: dict[str, list[float]] = {name: [] for name in loops}
     # Neighbours share what the machine does at the time.
     groups = [[key, *(one for one, hand in stands_for.items() if hand == key)] for key in (EAGER, STATIC, STEP)]
-    for turn in range(turns):
-        rng = random.Random(turn)
-        for key in itertools.chain(*(rng.sample(group, len(group)) for group in rng.sample(groups, len(groups)))):
-            each[key].append((seconds(loops[key], new) - seconds(loops[key], 1)) / (new - 1))
+    try:
+        for turn in range(turns):
+            rng = random.Random(turn)
+            order = itertools.chain(*(rng.sample(group, len(group)) for group in rng.sample(groups, len(groups))))
+            turned = {key: (seconds(loops[key], new) - seconds(loops[key], 1)) / (new - 1) for key in order}
+            for key, value in turned.items():
+                each[key].append(value)
+    except KeyboardInterrupt:  # the whole turns before it have their worth, too
+        if not each[STEP]:
+            raise
+        print(f"{name}: interrupted after {len(each[STEP])} turns", file=sys.stderr)
     rows = []
     for key, found in each.items():
         rate = f"{1 / statistics.median(found):.4g}"

@@ -79,8 +79,9 @@ METRIC_OF = {column: metric for metric, column in samples.COLUMNS.items()}
 
 def _texts(column: Column, values: pl.Series) -> str | list[str]:
     """Values as people read them, each of them written once; a text alone where all are alike, as in most columns."""
-    found = values.to_list()
-    keys = [tuple(value or ()) for value in found] if isinstance(column.type, GenericAlias) else found
+    listed = isinstance(column.type, GenericAlias)
+    found = values.head(1).to_list() if not listed and values.n_unique() == 1 else values.to_list()
+    keys = [tuple(value or ()) for value in found] if listed else found
     plain = column.type in (str, str | None) or column.name == samples.OF_TOKENS
     told = {
         key: (value or format.NOTHING) if plain else column.shown(value)

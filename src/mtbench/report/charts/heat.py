@@ -54,9 +54,9 @@ def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
     share a reading, which counts once. A reading of an older record has no time of its own: the first has that of the record.
     """
     found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for record in records.select(
-        "conditions", "started_at", "machine", "machine_id", "operator", "dtype", "batch_size", "seq_len"
-    ).iter_rows(named=True):
+    told = ("conditions", "started_at", "machine", "machine_id", "operator", "dtype", "batch_size", "seq_len")
+    alike = ("conditions", "started_at", "machine_id")
+    for record in records.select(told).unique(alike, keep="first", maintain_order=True).iter_rows(named=True):
         machine = json.loads(record["machine"]).get("chip") or record["machine_id"]
         after = f"{record['operator']} {record['dtype']} b{record['batch_size']} s{record['seq_len']}"
         for number, reading in enumerate(json.loads(record["conditions"])):

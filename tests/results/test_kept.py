@@ -55,6 +55,18 @@ def test_files_that_may_change_within_a_tick_are_not_kept(cache: Path, tmp_path:
     assert not cache.exists()
 
 
+def test_without_a_place_for_it_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_in(tmp_path / "in")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    kept.keep(ROWS, known(files), SCHEMA)
+    assert kept.load(known(files), SCHEMA) is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user number without a name has no home
+    kept.keep(ROWS, known(files), SCHEMA)
+    assert kept.load(known(files), SCHEMA) is None
+
+
 def test_a_kept_file_that_is_broken_is_not_used(cache: Path, tmp_path: Path) -> None:
     files = files_in(tmp_path / "in")
     kept.keep(ROWS, known(files), SCHEMA)

@@ -25,17 +25,21 @@ MOST_BYTES = 1 << 30
 """Of all that is kept; what was not used for longest goes first."""
 
 
+_NO_CACHE = (OSError, RuntimeError)
+"""Where there is no such folder, or not even a home that it would be in."""
+
+
 def load(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> "pl.DataFrame | None":
     """The rows of these files as `keep` was given them; None where that was never, or a file has changed since."""
     import polars as pl
 
     if len(files) < FEWEST:
         return None
-    file = _file(files, schema)
     try:
+        file = _file(files, schema)
         found = pl.read_parquet(file, glob=False)
         os.utime(file)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, *_NO_CACHE):
         return None
     return found if dict(found.schema) == {**schema, "path": pl.String} else None
 
@@ -45,8 +49,8 @@ def keep(rows: "pl.DataFrame", files: Sequence[tuple[Path, os.stat_result]], sch
     newest = max((known.st_mtime for _, known in files), default=0.0)
     if len(files) < FEWEST or newest > time.time() - SETTLED_S:
         return
-    file = _file(files, schema)
-    with suppress(OSError):
+    with suppress(*_NO_CACHE):
+        file = _file(files, schema)
         paths.write_atomically(file, lambda content: rows.write_parquet(content, compression="zstd", statistics=False))
         make_room(file.parent)
 

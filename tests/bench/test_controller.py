@@ -11,6 +11,7 @@ import pytest
 
 from mtbench.bench.controller import memory
 from mtbench.bench.controller.energy import Meter
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.process import Died, Process
 from mtbench.bench.controller.workers import Workers
@@ -172,12 +173,12 @@ def test_five_restarts_can_converge_and_hold_what_differs_between_them(misbehavi
     protocol = Protocol(restarts=5, target=0.03)
     state.latency_ns = [[[1000 + restart, 1001 + restart, 1002 + restart]] * 8 for restart in range(5)]
     state.throughput_ns = [[500.0 + restart] * 8 for restart in range(5)]
-    record = state.record(Sweep("s", protocol, "m", {}))
+    record = record_of(state, Sweep("s", protocol, "m", {}))
     assert record.converged
     assert record.confidence >= 0.95
     assert record.latency_low_ns < 1002.0 < record.latency_high_ns
     state.latency_ns[4] = [[1500, 1500, 1500]] * 8
-    assert not state.record(Sweep("s", protocol, "m", {})).converged
+    assert not record_of(state, Sweep("s", protocol, "m", {})).converged
 
 
 def test_the_budget_ends_a_visit_and_the_record_says_so(misbehaving, brief, measure):

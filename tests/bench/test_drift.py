@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from mtbench.bench.controller.drift import Canary
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.wire import LatencyBlock, Prepared, ThroughputBlock
 from mtbench.plan.accuracy import Errors
@@ -41,10 +42,10 @@ def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misb
     state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
     sweep = Sweep("s", Protocol(), "m", {})
     state.note_drift(0.01, 0.02)
-    assert not any("drifted" in warning for warning in state.record(sweep).warnings)
+    assert not any("drifted" in warning for warning in record_of(state, sweep).warnings)
     state.note_drift(-0.05, 0.02)
     state.note_drift(0.01, 0.02)
-    record = state.record(sweep)
+    record = record_of(state, sweep)
     assert record.canary_drift == -0.05
     assert [warning for warning in record.warnings if "drifted" in warning] == [
         "drifted: the canary changed by -5.0% over a restart"
@@ -85,7 +86,7 @@ def test_a_time_that_is_mostly_the_cost_of_calling_says_so(misbehaving, floor_ns
     state = JobState(misbehaving("well"))
     state.latency_ns, state.throughput_ns = [[[100] * 5] * 8], [[100.0] * 8]
     state.floor_ns = floor_ns
-    warnings = state.record(Sweep("s", Protocol(), "m", {})).warnings
+    warnings = record_of(state, Sweep("s", Protocol(), "m", {})).warnings
     assert any(warning.startswith("overhead_bound") for warning in warnings) is bound
 
 
@@ -96,7 +97,7 @@ def test_restarts_that_disagree_say_so_where_the_interval_does_not(misbehaving, 
     state = JobState(misbehaving("well"))
     state.latency_ns = [[[time] * 5] * 8 for time in restarts]
     state.throughput_ns = [[100.0] * 8 for _ in restarts]
-    record = state.record(Sweep("s", Protocol(), "m", {}))
+    record = record_of(state, Sweep("s", Protocol(), "m", {}))
     said = [warning for warning in record.warnings if warning.startswith("restarts disagree")]
     assert said == (
         [] if apart is None else [f"restarts disagree: their medians lie {apart} apart, more than is assumed of two"]
@@ -107,11 +108,11 @@ def test_outliers_are_counted_and_kept_and_percentiles_wait_for_enough_calls(mis
     state = JobState(misbehaving("well"))
     blocks = [[100 + number] * 5 for number in range(11)] + [[100_000] * 5]
     state.latency_ns, state.throughput_ns = [blocks], [[100.0] * 12]
-    record = state.record(Sweep("s", Protocol(), "m", {}))
+    record = record_of(state, Sweep("s", Protocol(), "m", {}))
     assert record.outliers == 1
     assert record.latency_samples_ns == [blocks]
     assert record.latency_p90_ns is None  # 60 calls
     state.latency_ns = [[[100] * 6] * 12]
-    record = state.record(Sweep("s", Protocol(), "m", {}))
+    record = record_of(state, Sweep("s", Protocol(), "m", {}))
     assert record.latency_p90_ns == 100.0  # 72 calls
     assert record.latency_p99_ns is None

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import roofs_under_load
 
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.peaks import Peaks, Store
 from mtbench.bench.controller.process import Process
@@ -296,13 +297,13 @@ def test_a_record_says_what_was_achieved_and_how_much_the_roofs_would_allow(misb
     one.latency_ns, one.throughput_ns = [[[900] * 5] * 8], [[500.0] * 8]
     one.note_prepared(Prepared(1, 1, Errors(), flops=1000.0, bytes_moved=128.0, calls_per_block=5, throughput_calls=5))
     one.peaks = Rates(1e10, {64: 1e9, 128: 1e9})
-    found = one.record(Sweep("s", Protocol(), "m", {}))
+    found = record_of(one, Sweep("s", Protocol(), "m", {}))
     assert (found.flops_per_s, found.bytes_per_s) == (pytest.approx(2e9), pytest.approx(2.56e8))
     assert (found.peak_flops_per_s, found.peak_bytes_per_s) == (1e10, 1e9)
     assert found.limit_ns == pytest.approx(128)  # 100 for the FLOPs
     assert found.limit_fraction == pytest.approx(128 / 500)
     one.peaks = Rates()
-    found = one.record(Sweep("s", Protocol(), "m", {}))
+    found = record_of(one, Sweep("s", Protocol(), "m", {}))
     assert found.flops_per_s == pytest.approx(2e9)
     assert (found.peak_flops_per_s, found.limit_ns, found.limit_fraction) == (None, None, None)
 

@@ -8,6 +8,7 @@ import pytest
 
 from mtbench.bench.controller.begun import state_of
 from mtbench.bench.controller.energy import Energy
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Finished, Prepared
@@ -34,7 +35,7 @@ def recorded(operator: str, shape: Shape, **params: Any) -> Record:
     state = JobState(job(task, Arm("numpy"), 1e-5))
     state.latency_ns, state.throughput_ns = [[[4000, 4000, 4000]] * 8], [[2000.0] * 8]
     state.energy = Energy(joule=6.0, idle_watt=0.0, covers="all")
-    return state.record(Sweep("s", Protocol(), "m", {}))
+    return record_of(state, Sweep("s", Protocol(), "m", {}))
 
 
 def test_a_prompt_has_tokens_a_second_and_a_first_token() -> None:
@@ -75,14 +76,14 @@ def test_how_far_quantised_logits_are_is_in_the_record_and_survives_going_on() -
     state.finished = [
         Finished(Errors(), "memory", divergence=Divergence(0.1, 4, kl, top)) for kl, top in ((0.1, 1.0), (0.3, 0.5))
     ]
-    record = state.record(Sweep("s", Protocol(), "m", {}))
+    record = record_of(state, Sweep("s", Protocol(), "m", {}))
     assert (record.kl_divergence_nats, record.top1_agreement) == (pytest.approx(0.2), 0.75)
     assert (record.rounding_error, record.rounding_positions) == (pytest.approx(0.1), 4)
-    again = state_of(one, record, restarts=1).record(Sweep("s", Protocol(), "m", {}))
+    again = record_of(state_of(one, record, restarts=1), Sweep("s", Protocol(), "m", {}))
     assert (again.kl_divergence_nats, again.top1_agreement) == (pytest.approx(0.2), 0.75)
     assert (again.rounding_error, again.rounding_positions) == (pytest.approx(0.1), 4)
     state.finished = [Finished(Errors(), "memory", divergence=Divergence(0.1, 1))]  # of random weights
-    record = state.record(Sweep("s", Protocol(), "m", {}))
+    record = record_of(state, Sweep("s", Protocol(), "m", {}))
     assert (record.rounding_error, record.kl_divergence_nats, record.top1_agreement) == (0.1, None, None)
 
 
@@ -95,7 +96,7 @@ def test_no_peak_of_a_dtype_bounds_quantised_products() -> None:
             Prepared(1, 1, Errors(), flops=1e6, bytes_moved=1000.0, calls_per_block=1, throughput_calls=1)
         ]
         state.peaks = Rates(1e9, {1024: 1e9})
-        return state.record(Sweep("s", Protocol(), "m", {}))
+        return record_of(state, Sweep("s", Protocol(), "m", {}))
 
     config = {"config": json.dumps(CONFIG), "phase": "decode"}
     assert limited(**config).limit_ns == pytest.approx(1e6)

@@ -17,14 +17,16 @@ from misbehaving import KEY, TEMPLATE, Handler, Server
 
 import mtbench
 from conftest import held_port, misbehaving
-from mtbench import address, paths
+from mtbench import paths
 from mtbench.bench.controller.begun import state_of
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import Sweep
 from mtbench.bench.worker import forms
 from mtbench.catalogue import registry
 from mtbench.engines import resume
 from mtbench.errors import ConfigError, ServerFailed, Unsupported
 from mtbench.exchange import check
+from mtbench.frameworks import _address
 from mtbench.frameworks._openai_client import Client
 from mtbench.frameworks.base import Settings
 from mtbench.operators.base import Operator
@@ -249,7 +251,7 @@ def test_comments_without_end_are_silence() -> None:
 
 
 def client(silence_s: float = 60) -> Any:
-    return Client(address.parse(address.EXAMPLE), silence_s)
+    return Client(_address.parse(_address.EXAMPLE), silence_s)
 
 
 def test_a_key_is_sent_and_told_to_nobody(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +329,7 @@ def test_an_arm_is_named_by_a_port_of_this_machine_and_by_no_other_address(url: 
 )
 def test_what_is_no_address_or_tells_a_secret_is_refused(url: str, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        address.parse(url)
+        _address.parse(url)
     assert says in str(refused.value)
     assert "pw" not in str(refused.value)
     assert "abcdef" not in str(refused.value)
@@ -455,7 +457,7 @@ def test_a_server_that_dies_later_keeps_what_was_measured_before(
     job = next(job for job in plan.jobs if job.id == rows["locked"].job_id)
     state = state_of(job, rows["locked"], 1)
     state.fail(status, "there is no server any more")
-    one = state.record(Sweep("a", plan.protocol, "m", {}))
+    one = record_of(state, Sweep("a", plan.protocol, "m", {}))
     assert (one.status, one.latency_ns) == ("unverified", rows["locked"].latency_ns)
     assert one.tokens_per_s == pytest.approx(rows["locked"].tokens_per_s)
     assert f"ended early: {status} in restart 2: there is no server any more" in one.warnings

@@ -1,14 +1,12 @@
-"""What is known of one job so far, and the record that follows from it."""
+"""What is known of one job so far."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 from mtbench.bench.controller.energy import Energy
-from mtbench.bench.controller.summary import summarise
 from mtbench.bench.rates import Rates
 from mtbench.bench.wire import Finished, LatencyBlock, Prepared, Started, ThroughputBlock
 from mtbench.catalogue import registry
@@ -16,17 +14,12 @@ from mtbench.errors import ConfigError
 from mtbench.frameworks.base import Framework
 from mtbench.machine.nvidia import VISIBLE, Ordinal
 from mtbench.machine.watch import Reading
-from mtbench.plain import to_json
-from mtbench.plan import accuracy
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
 from mtbench.results.private import without_home
-from mtbench.results.record import MEASURED, Record, now
+from mtbench.results.record import now
 from mtbench.results.samples import block_statistic, middle
-from mtbench.results.version import __version__
-
-UNFINISHED = "interrupted before its first visit was finished"
 
 DEATHS = ("crashed", "oom", "timeout")
 """Statuses of a worker that died, or had to be ended."""
@@ -204,119 +197,3 @@ class JobState:
     def running_median_ns(self) -> float | None:
         """The median of the current visit's blocks."""
         return middle([[each] for each in self.visit_blocks_ns]) if self.visit_blocks_ns else None
-
-    def record(self, sweep: Sweep) -> Record:
-        """The record of what is known now. A job without any finished visit that did not fail is `interrupted`."""
-        task, arm = self.job.task, self.job.arm
-        measured = "ok" if self.unverified is None else "unverified"
-        status = self.status or (measured if self.latency_ns else "interrupted")
-        record = Record(
-            operator=task.operator,
-            framework=arm.framework,
-            mode=arm.mode,
-            variant=arm.variant,
-            arm=arm.name,
-            device=self.device,
-            dtype=task.dtype,
-            matmul_precision=arm.matmul_precision,
-            batch_size=task.shape.batch_size,
-            seq_len=task.shape.seq_len,
-            kv_len=task.shape.kv_len,
-            params=without_home(to_json(dict(task.params))),  # a checkpoint's folder is one
-            model=task.model,
-            contenders=list(self.job.contenders),
-            sweep_id=sweep.id,
-            cell_id=self.job.cell.id,
-            job_id=self.job.id,
-            status=status,
-            reason=self.reason or {"interrupted": UNFINISHED, "unverified": self.unverified}.get(status),
-            warnings=list(self.warnings),
-            verify_tolerance=self.job.limits.norm if self.unverified is None else None,
-            verify_row_tolerance=self.job.limits.row if self.unverified is None else None,
-            check_seed=self.check_seed,
-            restarts=len(self.latency_ns),
-            rounds=sum(map(len, self.latency_ns)),
-            latency_samples_ns=self.latency_ns,
-            throughput_samples_ns=self.throughput_ns,
-            token_samples_ns=self.token_ns,
-            conditions=to_json([_said(reading) for reading in self.conditions]),
-            protocol=to_json(asdict(sweep.protocol)),
-            seed=sweep.protocol.seed,
-            started_at=self.started_at,
-            finished_at=now(),
-            paired=self.paired,
-            floor_ns=self.floor_ns,
-            canary_drift=self.canary_drift,
-            setup=" ".join(arm.setup) or None,
-            asked_settings=without_home(to_json(arm.asked)),  # a variable's value may be a path
-            device_index=arm.device_index,
-            requirement=arm.requirement and arm.requirement.partition("@")[0].strip(),
-            gpu_id=self.gpu_id,
-            engine=sweep.place.engine,
-            engine_job=sweep.place.job,
-            shard=sweep.place.shard,
-            side_by_side=sweep.place.beside,
-            machine_id=sweep.machine_id,
-            machine=to_json(dict(sweep.machine)),
-            mtbench_version=__version__,
-        )
-        self._add_answers(record)
-        self._add_energy(record)
-        if status in MEASURED:
-            summarise(self, record, sweep.protocol)
-        return record
-
-    def _add_answers(self, record: Record) -> None:
-        """What the worker answered. The first call is taken from the first restart, which has the coldest caches."""
-        if self.worker is not None:
-            ran = self.worker.description
-            record.library_version, record.python_version = ran.version, self.worker.python_version
-            record.device_kind, record.device_name = ran.device_kind, ran.device_name
-            record.threads, record.blas = ran.threads, ran.blas
-            record.library_details = without_home(to_json(ran.details))  # a server may have its model in a folder
-            record.clock_tick_ns = self.worker.clock_tick_ns
-        self._add_errors(record)
-        if self.prepared:
-            first, last = self.prepared[0], self.prepared[-1]
-            record.first_call_ns = first.first_call_ns
-            record.warmup_ns = sum(each.warmup_ns for each in self.prepared)
-            record.compiled_with = to_json(last.compiled_with)
-            if self.unverified is None:
-                record.flops, record.bytes_moved = last.flops, last.bytes_moved
-            record.calls_per_block, record.throughput_calls = last.calls_per_block, last.throughput_calls
-            record.calls_per_sample = last.calls_per_sample
-        if self.finished:
-            record.peak_bytes, record.peak_kind = self.finished[-1].peak_bytes, self.finished[-1].peak_kind
-            grown = [each.growth for each in self.finished if each.growth is not None]
-            record.growth_bytes = grown[0] if grown else None
-            device_ns = [[each.device_ns] for each in self.finished if each.device_ns is not None]
-            record.device_ns = middle(device_ns) if device_ns else None
-            apart = accuracy.mean([each.divergence for each in self.finished if each.divergence is not None])
-            if apart is not None:
-                record.rounding_error, record.rounding_positions = apart.error, apart.positions
-                record.kl_divergence_nats, record.top1_agreement = apart.kl_nats, apart.top1_agreement
-
-    def _add_errors(self, record: Record) -> None:
-        """The worst errors of all answers that were checked."""
-        if self.unverified is not None:
-            return
-        found = [each.errors for each in self.prepared] + [each.errors for each in self.finished]
-        found += [] if self.failed_errors is None else [self.failed_errors]
-        if found:
-            worst = reduce(Errors.worst, found)
-            record.verify_error, record.verify_row_error = worst.norm, worst.row
-            record.verify_element_error = worst.element
-
-    def _add_energy(self, record: Record) -> None:
-        """Energy per call, or why there is none."""
-        if isinstance(self.energy, str):
-            record.energy_kind = f"not available here: {self.energy}"
-        elif self.energy is not None:
-            record.energy_joule = self.energy.joule
-            record.energy_joule_per_token = self.energy.joule / self.job.task.problem.tokens(self.job.task.shape)
-            record.idle_watt, record.energy_kind = self.energy.idle_watt, self.energy.covers
-
-
-def _said(reading: Reading) -> dict[str, Any]:
-    """A reading without its unknown values."""
-    return {name: value for name, value in asdict(reading).items() if value is not None}

@@ -18,6 +18,7 @@ from mtbench.bench.controller.cooling import Cooling
 from mtbench.bench.controller.deadline import Deadline
 from mtbench.bench.controller.drift import Canary
 from mtbench.bench.controller.energy import Meter
+from mtbench.bench.controller.job_record import record_of
 from mtbench.bench.controller.job_state import JobState, Sweep
 from mtbench.bench.controller.keeping import Keeping
 from mtbench.bench.controller.peaks import AGAIN_PART, Kept, Peaks, Store
@@ -326,7 +327,7 @@ class Controller:
     def _record(self, state: JobState) -> None:
         state.peaks = self.peaks.best(state)
         state.roofs_set_by = self.peaks.set_by(state, state.bytes_moved)
-        record = self.records[state.job.id] = state.record(self.sweep)
+        record = self.records[state.job.id] = record_of(state, self.sweep)
         self.keeping.write(record, state.job.folder)
         self.progress.job_recorded(record)
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 import pytest
 
 from mtbench import paths
-from mtbench.paths import exists, write_atomically
-from mtbench.results.files import find
+from mtbench.paths import write_atomically
+from mtbench.results.files import exists, find
 
 
 def names(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import fcntl
 import glob
 import os
-import re
 import secrets
 import shutil
 import sys
@@ -11,11 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-from mtbench import plain
-
-LONGEST_NAME = 200
-"""Bytes of a folder's name: most file systems end at 255, and what is being written adds some."""
 
 PARTIAL = ".partial"
 """How the names of what is still being written end."""
@@ -31,24 +25,6 @@ def cache() -> Path:
     """What may be deleted and is made anew: below $XDG_CACHE_HOME, else ~/Library/Caches on macOS and ~/.cache elsewhere."""
     usual = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or usual).absolute() / "mtbench"
-
-
-def folder_name(text: str) -> str:
-    """A text as the name of one folder, which leads nowhere else: what a name may not hold becomes an underscore, and a name of
-    points alone, which would be the folder itself or the one above, or one that is too long, gets a fingerprint."""
-    name = re.sub(r"[^\w.+=-]+", "_", text)
-    if name.strip(".") and len(name.encode()) <= LONGEST_NAME:
-        return name
-    kept = name.strip(".").encode()[: LONGEST_NAME - 11].decode(errors="ignore")
-    return f"{kept}_{plain.fingerprint_of_bytes(text.encode(errors='surrogatepass'), 10)}"
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; there is none of a name that cannot be one, such as one that is too long."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:

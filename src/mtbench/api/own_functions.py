@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench import kept_answers
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, unknown
+from mtbench.operators import _kept_answers
 from mtbench.operators.base import Call, Host, Operator, Shape, array_bytes, random_weight
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class OwnFunction(Operator):
         """The reference's answer to these inputs."""
         source = Path(_file_of(self.reference)).read_bytes() if ":" in self.reference else b""
         arguments = [self.reference, self.reference_framework]
-        return kept_answers.answer("mtbench.api.own_functions", arguments, source, vars(w), inputs)
+        return _kept_answers.answer("mtbench.api.own_functions", arguments, source, vars(w), inputs)
 
 
 def plan_of(
@@ -148,12 +148,12 @@ def _reference(factory: str, framework_name: str, given: str, found: str) -> Non
     from mtbench.frameworks.base import Framework, Settings
 
     framework: Framework = registry.load("framework", framework_name)(Settings(device="cpu"))
-    inputs, weights = kept_answers.given(given)
+    inputs, weights = _kept_answers.given(given)
     arrays = {name: framework.array(value, "float32") for name, value in weights.items()}
     call = framework.adopt(_made(factory, SimpleNamespace(**arrays)), "float32")
     out = call(*(framework.array(value, "float32") for value in inputs))
     framework.wait(out)
-    kept_answers.found(found, [framework.host(leaf) for leaf in framework.leaves(out)])
+    _kept_answers.found(found, [framework.host(leaf) for leaf in framework.leaves(out)])
 
 
 if __name__ == "__main__":

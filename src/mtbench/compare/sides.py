@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import ConfigError, unknown
-from mtbench.paths import exists
 from mtbench.results import record, samples
 from mtbench.results.comparison import Timing, timings
+from mtbench.results.files import exists
 from mtbench.results.memory import uncollected
 from mtbench.results.record import Record
 from mtbench.results.stats import Interval

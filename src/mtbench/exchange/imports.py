@@ -1,5 +1,6 @@
 """`mtbench import`: files of other tools as records, which say where they come from and are never in a verdict."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from mtbench.errors import ConfigError
 from mtbench.exchange import ancestor, llama_bench, llmfit, pyperf
 from mtbench.exchange.published import File, Unreadable
-from mtbench.paths import folder_name
+from mtbench.plain import fingerprint_of_bytes
 from mtbench.results import record
 from mtbench.results.record import Record
 
@@ -16,6 +17,9 @@ FORMATS = (ancestor, llama_bench, pyperf, llmfit)
 ENDINGS = (".csv", ".json", ".jsonl")
 
 DIGITS = 6
+
+LONGEST_NAME = 200
+"""Bytes of a folder's name: most file systems end at 255, and what is being written adds some."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +78,14 @@ def _files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 def _folder(one: Record) -> Path:
     shape = f"b{one.batch_size}_s{one.seq_len}" + ("" if one.kv_len is None else f"_k{one.kv_len}")
     parts = (one.sweep_id, one.operator, one.arm, one.dtype, f"{shape}-{one.job_id[:DIGITS]}")
-    return Path(*map(folder_name, parts))
+    return Path(*map(_named, parts))
+
+
+def _named(text: str) -> str:
+    """A text as the name of one folder, which leads nowhere else: what a name may not hold becomes an underscore, and a name of
+    points alone, which would be the folder itself or the one above, or one that is too long, gets a fingerprint."""
+    name = re.sub(r"[^\w.+=-]+", "_", text)
+    if name.strip(".") and len(name.encode()) <= LONGEST_NAME:
+        return name
+    kept = name.strip(".").encode()[: LONGEST_NAME - 11].decode(errors="ignore")
+    return f"{kept}_{fingerprint_of_bytes(text.encode(errors='surrogatepass'), 10)}"

@@ -11,9 +11,10 @@ from typing import Any
 from mtbench.errors import ConfigError
 from mtbench.exchange import check, package
 from mtbench.exchange.package import Contents, Selftest
-from mtbench.paths import exists, write_atomically
+from mtbench.paths import write_atomically
 from mtbench.plain import to_json
 from mtbench.results import record
+from mtbench.results.files import exists
 from mtbench.results.format import plural, size
 from mtbench.results.private import Private
 from mtbench.results.record import Record

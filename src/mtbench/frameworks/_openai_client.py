@@ -20,8 +20,8 @@ from http.client import (
 )
 from typing import Any
 
-from mtbench.address import Address
 from mtbench.errors import ServerFailed
+from mtbench.frameworks._address import Address
 from mtbench.results.format import one_line
 
 LONGEST_LINE = 1 << 20

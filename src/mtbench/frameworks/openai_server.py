@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.address import EXAMPLE, parse
 from mtbench.errors import ServerFailed, Unsupported, unknown
+from mtbench.frameworks._address import EXAMPLE, parse
 from mtbench.frameworks._host_arrays import HostArray, HostArrays
 from mtbench.frameworks.base import Call, Description, Settings, refuse
 from mtbench.reference import array_namespace

@@ -16,11 +16,12 @@ from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from mtbench import address, paths
+from mtbench import paths
 from mtbench.catalogue import probe, registry
 from mtbench.engines.settings import EngineSettings
 from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError, unknown
+from mtbench.frameworks import _address
 from mtbench.frameworks.base import CompileSettings, Framework
 from mtbench.launch.schema import Config, FrameworkConfig, typed
 from mtbench.operators.base import Operator, Shape
@@ -209,7 +210,7 @@ def _own(framework: FrameworkConfig, file: str | None) -> tuple[tuple[str, Any],
         if given.get(name) is None:
             raise ConfigError(f"framework={framework.name} needs framework.{name}, such as framework.{name}={example}.")
     if "url" in of_a_server:
-        address.parse(str(framework.url))
+        _address.parse(str(framework.url))
     return _sorted(given)
 
 

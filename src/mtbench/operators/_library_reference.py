@@ -14,10 +14,11 @@ PROGRAM = "mtbench.bench.worker.library_reference"
 
 def answer_of_library(self: Any, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
     """`portable` of an operator with a `reference_library`: what its form makes of these arrays in float64 on the CPU."""
-    from mtbench import kept_answers  # processes and temporary folders, which the controller's start need not wait for
+    # processes and temporary folders, which the controller's start need not wait for
+    from mtbench.operators import _kept_answers
 
     file = inspect.getfile(type(self))
     params = {parameter.name: getattr(self, parameter.name) for parameter in fields(self)}
     arguments = [self.key(), file, self.reference_library, to_json(params)]
-    found = kept_answers.answer(PROGRAM, arguments, Path(file).read_bytes(), vars(w), inputs)
+    found = _kept_answers.answer(PROGRAM, arguments, Path(file).read_bytes(), vars(w), inputs)
     return found if len(found) > 1 else found[0]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench import plain
-from mtbench.address import parse
 from mtbench.errors import ConfigError
+from mtbench.frameworks._address import parse
 from mtbench.frameworks.base import AS_IT_COMES, CompileSettings, Settings
 from mtbench.results.axes import PARAMS
 

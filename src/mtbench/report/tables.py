@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from mtbench.errors import ConfigError
-from mtbench.paths import exists
 from mtbench.report.arms import labelled
 from mtbench.results import cells, format, limits, newest, record, samples
 from mtbench.results.comparison import Timing, timings
+from mtbench.results.files import exists
 from mtbench.results.newest import Chosen
 
 

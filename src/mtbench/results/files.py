@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtbench.paths import exists
 from mtbench.results import kept
 
 if TYPE_CHECKING:
@@ -20,6 +19,14 @@ FILE_NAME = "record.parquet"
 def load() -> None:
     """Imports what writing the first record would, which takes a moment, at a time when nobody waits."""
     import polars  # noqa: F401
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; there is none of a name that cannot be one, such as one that is too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def find(sources: Iterable[Path]) -> list[Path]:

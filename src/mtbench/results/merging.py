@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtbench.errors import ConfigError
-from mtbench.paths import exists, write_atomically
+from mtbench.paths import write_atomically
 from mtbench.results import record
+from mtbench.results.files import exists
 
 AT_ONCE = 500
 """Files read together. More take more memory, fewer more time."""

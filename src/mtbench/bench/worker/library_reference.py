@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from mtbench import kept_answers
 from mtbench.bench.worker import forms
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, Unsupported
 from mtbench.frameworks.base import Framework, Settings
+from mtbench.operators import _kept_answers
 from mtbench.operators.base import Host
 
 DTYPE = "float64"
@@ -24,7 +24,7 @@ def main(operator: str, file: str, library: str, params: str, given: str, found:
     """The native form's answer in float64 on the CPU. Raises Unsupported where the library does not compute in it."""
     framework: Framework = registry.load("framework", library)(Settings(device="cpu"))
     problem = registry.load("operator", operator, file).from_params(json.loads(params))
-    arrays, weights = kept_answers.given(given)
+    arrays, weights = _kept_answers.given(given)
     inputs = [_in_float64(framework, value) for value in arrays]
     held = SimpleNamespace(**{name: _in_float64(framework, value) for name, value in weights.items()})
     call = forms.build(framework, problem, "native", held)
@@ -32,7 +32,7 @@ def main(operator: str, file: str, library: str, params: str, given: str, found:
         call = framework.adopt(call, DTYPE)
     out = call(*inputs)
     framework.wait(out)
-    kept_answers.found(found, [_host(framework, leaf) for leaf in framework.leaves(out)])
+    _kept_answers.found(found, [_host(framework, leaf) for leaf in framework.leaves(out)])
 
 
 def _in_float64(framework: Framework, values: Host) -> Any:

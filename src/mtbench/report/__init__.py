@@ -114,7 +114,7 @@ def _write_pages(
         "pictured": pictured,
     }
 
-    def write(file: str, template: str, drawn: Sequence[Chart] = (), **values: Any) -> None:
+    def write_page(file: str, template: str, drawn: Sequence[Chart] = (), **values: Any) -> None:
         """Writes a page, and its charts into a script beside it."""
         data = f"charts-{Path(file).stem}.js"
         if drawn:
@@ -129,7 +129,7 @@ def _write_pages(
         rows.write(stem, own, assets)
         inside = own.html(rows.IN_A_PAGE)
         first += inside[: rows.IN_A_PAGE - len(first)]
-        write(
+        write_page(
             one.page,
             "operator.html",
             one.charts,
@@ -141,13 +141,13 @@ def _write_pages(
             where=where(one.records),
         )
     limits = [chart for ground in shown.limits for chart in ground.charts]
-    write("roofline.html", "roofline.html", limits, grounds=shown.limits)
+    write_page("roofline.html", "roofline.html", limits, grounds=shown.limits)
     if over_time.told:
-        write("history.html", "history.html", over_time.charts, history=over_time)
-    write("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
-    write("job.html", "job.html", jobs.charts(), groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+        write_page("history.html", "history.html", over_time.charts, history=over_time)
+    write_page("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
+    write_page("job.html", "job.html", jobs.charts(), groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
     tables_of_cells, rows_in_all = front.matrix(shown.answers, shown.page_names)
-    write(
+    write_page(
         "index.html",
         "index.html",
         [*shown.front, *shown.machines],

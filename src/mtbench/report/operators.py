@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report import pages, tables
+from mtbench.report import pages
 from mtbench.report.arms import Style, machine_name, where
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.matrix import Matrix, Reason, matrix, reasons
 from mtbench.report.ratios import ratios
-from mtbench.report.tables import METRICS, Tables
+from mtbench.report.tables import MACHINE, METRICS, SECTION, Tables, held_parameters
 from mtbench.report.views import SectionView
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import names_that_differ
@@ -99,33 +99,54 @@ def _panels(
 ) -> list[Panel]:
     """What each machine measured of an operator: its parameter sets, headed by what differs between them, with their charts;
     `stem` names those."""
-    sets = tables.sections(records)
-    params_of = [tables.held_parameters(one) for one in sets]
+    sets = _sections(records)
+    params_of = [held_parameters(one) for one in sets]
     differing = names_that_differ(params_of)
     found: dict[str | None, list[Section]] = {}
     for number, (one, params) in enumerate(zip(sets, params_of, strict=True), 1):
         said = [f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params]
         heading = ", ".join(said or [f"without {name}" for name in differing])
         title = f"{one['page']}{heading and f': {heading}'}"
-        own = tables.of_section(records, one)
+        own = _of_section(records, one)
         place = where(own)
         shown, matrices = [], []
         for metric in METRICS:
-            ratios = tables.of_section(compared[metric.name], one)
+            ratios = _of_section(compared[metric.name], one)
             name = f"{stem}-{number}-{metric.name}"
             view = SectionView(name, title, metric, own, ratios, style, pair, place)
             shown += drawn(view)
             matrices += [made for made in [matrix(view)] if made is not None]
         section = Section(heading, params, matrices, reasons(own), shown)
-        found.setdefault(one[tables.MACHINE], []).append(section)
+        found.setdefault(one[MACHINE], []).append(section)
     return [
         Panel(
             machines.get(machine or "", "Published by others"),
-            where(records.filter(pl.col(tables.MACHINE).eq_missing(pl.lit(machine, dtype=pl.String)))),
+            where(records.filter(pl.col(MACHINE).eq_missing(pl.lit(machine, dtype=pl.String)))),
             own_sections,
         )
         for machine, own_sections in found.items()
     ]
+
+
+def _sections(records: pl.DataFrame) -> list[dict[str, Any]]:
+    """The distinct parameter sets on one page, as rows of SECTION, in a readable order."""
+    found = records.select(*SECTION).unique().to_dicts()
+    measured = {tuple(s[name] for name in SECTION[1:]) for s in found if s[MACHINE] is not None}
+    own = [s for s in found if s[MACHINE] is not None or tuple(s[name] for name in SECTION[1:]) not in measured]
+    return sorted(
+        own, key=lambda s: (s[MACHINE] or "", [_sortable(v) for v in held_parameters(s).values()], s["held_params"])
+    )
+
+
+def _of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
+    """The rows of a section, and what others published of the same."""
+    here = pl.col(MACHINE).is_null() | (pl.col(MACHINE) == pl.lit(section[MACHINE], dtype=pl.String))
+    return frame.filter(here, *(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION[1:]))
+
+
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, (int, float))
+    return (not number, float(value) if number else 0.0, str(value))
 
 
 def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str], wanted: Pair = None) -> Pair:

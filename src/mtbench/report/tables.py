@@ -169,16 +169,6 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
     return Tables(_bounded(marked), _flat(marked), pl.concat(blocks))
 
 
-def sections(records: pl.DataFrame) -> list[dict[str, Any]]:
-    """The distinct parameter sets on one page, as rows of SECTION, in a readable order."""
-    found = records.select(*SECTION).unique().to_dicts()
-    measured = {tuple(s[name] for name in SECTION[1:]) for s in found if s[MACHINE] is not None}
-    own = [s for s in found if s[MACHINE] is not None or tuple(s[name] for name in SECTION[1:]) not in measured]
-    return sorted(
-        own, key=lambda s: (s[MACHINE] or "", [_sortable(v) for v in held_parameters(s).values()], s["held_params"])
-    )
-
-
 def parameters(row: dict[str, Any]) -> dict[str, Any]:
     """A job's parameters, the model that they are from, and the key length, where these were given.
 
@@ -212,12 +202,6 @@ def shape(row: dict[str, Any]) -> str:
     keys = "" if row.get("kv_len") is None else f", keys {row['kv_len']}"
     dtype = row["dtype"] if "dtype" in row else row["held_dtype"]
     return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}" + (f", {dtype}" if dtype else "")
-
-
-def of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
-    """The rows of a section, and what others published of the same."""
-    here = pl.col(MACHINE).is_null() | (pl.col(MACHINE) == pl.lit(section[MACHINE], dtype=pl.String))
-    return frame.filter(here, *(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION[1:]))
 
 
 def _held(records: pl.DataFrame) -> pl.DataFrame:
@@ -321,8 +305,3 @@ def _prefixes(sources: tuple[Path, ...]) -> list[tuple[str, str]]:
         else:
             found.append((str(resolved), source.name))
     return found
-
-
-def _sortable(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, (int, float))
-    return (not number, float(value) if number else 0.0, str(value))

@@ -78,6 +78,8 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
         {
             "mark": {"type": "text", "align": "left", "baseline": "top", "fontSize": 11, "x": 4, "dy": 4},
             "encoding": {"y": {**y, "bandPosition": 0}, "text": channel("cell", "nominal")},
+            # once, and not over and over for each of its points
+            "transform": [{"aggregate": [{"op": "count", "as": "points"}], "groupby": ["cell"]}],
         },
         *(
             {

@@ -337,6 +337,26 @@ def test_which_library_at_how_many_bits_is_one_sentence_with_what_it_gains_and_c
     )
 
 
+def test_weights_of_separate_sweeps_are_forms_of_their_own() -> None:
+    """Each number of bits in a sweep of its own, whose arms are called alike: no verdict of one speaks for another."""
+
+    def alone(weights: str | None, library: str, ns: float, error: float | None = None) -> Record:
+        one = stored(str(weights), library, ns, error)
+        params = to_json({"phase": "decode", "weight_dtype": weights})
+        return replace(one, arm=library, params=params, contenders=["framework"], sweep_id=f"in {weights}")
+
+    records = [
+        alone(None, "llama_cpp", 2.5e5), alone(None, "torch", 5e5), alone("int8", "llama_cpp", 1.7e5, 0.01),
+        alone("int8", "torch", 4.5e5, 0.01), alone("int4", "llama_cpp", 1e5, 0.14),
+    ]  # fmt: skip
+    assert said(records, "bits") == [
+        "Decode, smollm2_135m, bfloat16, at any bits: llama_cpp (int4) is likely 4.5x faster [4.5, 4.5] than torch (int8) "
+        "(likely: measured in two sweeps); the winner's logits are off by 14 %; at 16 bits llama_cpp takes 2.5x as long "
+        "(likely: measured in two sweeps)."
+    ]
+    assert "Decode, smollm2_135m weight_dtype=null, bfloat16" in "".join(said(records))
+
+
 def test_where_nobody_wins_the_logits_are_those_of_a_named_arm() -> None:
     records = [stored("int4", "mlx", 1e5, 0.14), stored("bf16", "torch", 1.02e5)]
     for one in records:

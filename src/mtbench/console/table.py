@@ -46,7 +46,7 @@ def results(records: Sequence[Record], width: int = 80) -> RenderableType:
     tables = [
         (
             held.title(telling[held.operator]),
-            [_row(names[r.arm, r.library_version], r, found.get((r.sweep_id, r.job_id))) for r in cell],
+            [_row(names[r.arm, r.library_version, ""], r, found.get((r.sweep_id, r.job_id))) for r in cell],
         )
         for held, cell in shown
     ]

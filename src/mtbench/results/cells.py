@@ -64,7 +64,7 @@ class Held:
         sizes = {"batch": self.batch_size, "seq": self.seq_len, "kv": self.kv_len}
         told = [self.operator, self.model, self.dtype]
         told += [f"{name} {size}" for name, size in sizes.items() if size is not None]
-        told += [f"{name}={params[name]}" for name in parameters if name in params and name != "model"]
+        told += [f"{name}={format.value(params[name])}" for name in parameters if name in params and name != "model"]
         return " ".join(one for one in told if one is not None)
 
 

@@ -17,6 +17,7 @@ from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import named, names_that_differ
 from mtbench.results.certainty import LEVELS, OPEN, Certainty, certainty
 from mtbench.results.comparison import Timing
+from mtbench.results.format import value
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
@@ -24,6 +25,9 @@ Row = Mapping[str, Any]
 
 Shape = tuple[int, int, int | None]
 """Batch size, positions, keys."""
+
+Identity = tuple[str, str | None, str]
+"""An arm, its library's version, and in what else its forms differ."""
 
 USUAL = "torch"
 """The library that others are set against where several would do."""
@@ -76,7 +80,7 @@ class Group:
         params = json.loads(self.params)
         whole = self.operator == "causal_lm" and self.model is not None
         name = str(self.model) if whole else self.operator + (f" of {self.model}" if self.model else "")
-        return " ".join([name, *(f"{one}={params[one]}" for one in told if one in params)])
+        return " ".join([name, *(f"{one}={value(params[one])}" for one in told if one in params)])
 
 
 @dataclass(frozen=True)
@@ -163,15 +167,19 @@ class Round:
     failed: list[Row]
 
 
-def rounds(measured: Sequence[Measured], group_by: Callable[[Row], Group] | None = None) -> list[Round]:
+def rounds(
+    measured: Sequence[Measured],
+    group_by: Callable[[Row], Group] | None = None,
+    form_by: Callable[[Row], str] | None = None,
+) -> list[Round]:
     """Every group with its contests, smaller shapes first, in a readable order; `group_by` says where a record belongs, which
-    is `group_of` by default.
+    is `group_of` by default, and `form_by` what such groups do not hold equal, in which two forms of one arm differ.
 
     Verdicts of a group hold together: all that are set against the winners of its contests are one family (Holm). Who wins
     is read from the same data, which this family allows for: a false winner must beat the true one, and that pair is in it.
     """
     measured = [one for one in measured if one.row["status"] != "unverified"]  # of others' figures nothing is concluded
-    names = form_names([one.row for one in measured])
+    names = form_names([one.row for one in measured], form_by)
     groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
     failed: dict[Group, list[Row]] = {}
     for one in sorted(measured, key=_age):
@@ -179,9 +187,9 @@ def rounds(measured: Sequence[Measured], group_by: Callable[[Row], Group] | None
         shape = (one.row["batch_size"], one.row["seq_len"], one.row["kv_len"])
         forms = groups.setdefault(group, {}).setdefault(shape, {})
         if one.row["status"] == "mismatch":
-            forms.pop(names[_identity(one.row)], None)  # a newer wrong answer takes the older speed away
+            forms.pop(names[_identity(one.row, form_by)], None)  # a newer wrong answer takes the older speed away
         if one.timing is not None:
-            forms.setdefault(names[_identity(one.row)], []).append(one)
+            forms.setdefault(names[_identity(one.row, form_by)], []).append(one)
         elif one.row["status"] not in ("ok", "interrupted"):
             failed.setdefault(group, []).append(one.row)
     ordered = sorted(groups, key=lambda group: group.place)
@@ -220,22 +228,26 @@ def _quantised(sets: Iterable[Mapping[str, Any]]) -> list[str]:
     return ["weight_dtype"] if any(each.get("weight_dtype") not in (None, "bf16") for each in sets) else []
 
 
-def form_names(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
-    """What each arm of each version is called: the arm, and its version where a library has several."""
+def form_names(rows: Iterable[Row], form_by: Callable[[Row], str] | None = None) -> dict[Identity, str]:
+    """What each form is called: its arm, its version where a library has several, and what `form_by` says where an arm has
+    several of that."""
     rows = list(rows)
     versions: dict[str, set[str]] = {}
+    of_arm: dict[str, set[str]] = {}
     for row in rows:
         versions.setdefault(row["framework"], set()).update(filter(None, [row["library_version"]]))
+        of_arm.setdefault(row["arm"], set()).add(_identity(row, form_by)[2])
     names = {}
     for row in rows:
-        version = row["library_version"] or ""
-        told = len(versions[row["framework"]]) < 2 or version in row["arm"]
-        names[_identity(row)] = row["arm"] if told else f"{row['arm']} ({version})"
+        identity = arm, version, said = _identity(row, form_by)
+        told = [version] if version and len(versions[row["framework"]]) > 1 and version not in arm else []
+        told += [said] if len(of_arm[arm]) > 1 else []
+        names[identity] = f"{arm} ({', '.join(told)})" if told else arm
     return names
 
 
-def _identity(row: Row) -> tuple[str, str | None]:
-    return row["arm"], row["library_version"]
+def _identity(row: Row, form_by: Callable[[Row], str] | None = None) -> Identity:
+    return row["arm"], row["library_version"], "" if form_by is None else form_by(row)
 
 
 def _age(one: Measured) -> tuple[bool, Any]:

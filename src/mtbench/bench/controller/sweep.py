@@ -265,7 +265,7 @@ class Controller:
         if not self.told_of_kept_peaks:
             self.told_of_kept_peaks = True
             self.progress.note(
-                f"peak rates were measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
+                f"uses the peak rates measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
             )
 
     def _record_anew(self) -> None:

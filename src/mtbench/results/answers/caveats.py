@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtbench.results.answers.contests import Row
+from mtbench.results.answers.words import and_
 from mtbench.results.format import one_line, plural
 from mtbench.results.inference import FEWEST_RESTARTS
 
@@ -58,8 +59,31 @@ def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:
     retry = ",".join(status for status in statuses if status != "mismatch")
     remedies = [f"`python -m mtbench resume {folder} --retry {retry}` measures them again."] if retry else []
     if "mismatch" in statuses:
-        remedies.append("A mismatch stays one: the answer is wrong, by the library's fault or the operator's.")
+        remedies.append(_of_mismatches([row for row in failed if row["status"] == "mismatch"]))
     return Caveat(f"{_jobs(len(failed), len(rows))} gave no time ({'; '.join(why)}).", " ".join(remedies))
+
+
+def _of_mismatches(rows: Sequence[Row]) -> str:
+    known = [row for row in rows if _mlx_sums_in_half(row)]
+    if not known:
+        return (
+            "A mismatch is a wrong result, by a fault of the library or of the operator; measuring again does not help. "
+            "docs/known_issues.md lists known faults."
+        )
+    arms = and_(list(dict.fromkeys(row["arm"] for row in known)))
+    return (
+        f"For {arms} this is probably a known fault of MLX on CPUs: its quantised products are summed in half precision, "
+        "which is up to 4 % off. Measuring again does not help; dtype=float32 gives right results (docs/known_issues.md)."
+    )
+
+
+def _mlx_sums_in_half(row: Row) -> bool:
+    """Whether it multiplied quantised weights in half precision in MLX on a CPU, whose kernel on x86 is up to 4 % off."""
+    return (
+        (row["framework"], row["device_kind"]) == ("mlx", "cpu")
+        and row["dtype"] in ("bfloat16", "float16")
+        and (row["operator"] == "quantized_linear" or json.loads(row["params"]).get("weight_dtype") in ("int8", "int4"))
+    )
 
 
 def _unverified(rows: Sequence[Row]) -> Caveat | None:
@@ -97,7 +121,7 @@ def _contended(timed: Sequence[Row]) -> Caveat | None:
         timed,
         ("contended",),
         "shared the machine with other work",
-        "`python -m mtbench doctor` shows what disturbs the measurement; then resume.",
+        "`python -m mtbench doctor` shows which work that is. Stop it, then measure again.",
     )
 
 
@@ -109,7 +133,7 @@ def _hot(timed: Sequence[Row]) -> Caveat | None:
 
 def _drifted(timed: Sequence[Row]) -> Caveat | None:
     return _warned(
-        timed, ("drifted",), "were measured while the machine's own speed drifted", "Measure again when it is idle."
+        timed, ("drifted",), "ran while the machine's own speed drifted", "Measure again when the machine is idle."
     )
 
 
@@ -127,7 +151,7 @@ def _overhead(timed: Sequence[Row]) -> Caveat | None:
     return _warned(
         timed,
         ("overhead_bound",),
-        "measure mostly the overhead of a call",
+        "mostly measured the overhead of a call",
         "Larger shapes tell more about the operator.",
     )
 

@@ -258,7 +258,7 @@ def distance(found: Sequence[Distance]) -> tuple[str, str]:
     doubt = f" ({LIKELY}: roof unsure{where})" if unsure else ""
     who = and_(sorted({one.contest.winner.name for one in found}))
     by = sorted({one.set_by for one in found if one.set_by})
-    told = f", as {and_(by)} set it" if by else ""
+    told = f", the best rate that {and_(by)} reached here" if by else ""
     reach = "reaches" if len({one.contest.winner.name for one in found}) == 1 else "reach"
     share = from_to(percent(min(fractions)), percent(max(fractions)))
     text = f"{who} {reach} {most}{share} of what this machine can do{told}{doubt}."

@@ -62,7 +62,7 @@ def list_names(
     ] = False,
     output: Annotated[str, typer.Option("--format", help="Of --support: table or markdown.")] = "table",
 ) -> None:
-    """Lists what can be measured, with one line on each name. --support shows what runs where, and how."""
+    """Lists what can be measured, with one line on each name. --support shows how operators run in each library."""
     if output not in ("table", "markdown"):
         refuse("list", unknown("format", output, ("table", "markdown")))
     if output != "table" and not of_support:
@@ -193,7 +193,7 @@ def resume(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="protocol.restarts=10 adds restarts to those measured; protocol.stop_after=7200 stops after two hours; "
+            help="protocol.restarts=10 adds restarts until there are ten; protocol.stop_after=7200 stops after two hours; "
             "engine=local continues on this machine."
         ),
     ] = None,
@@ -201,7 +201,7 @@ def resume(
     only_inconclusive: Annotated[
         bool,
         typer.Option(
-            "--only-inconclusive", help="Only cells with an open verdict, by default with twice the restarts."
+            "--only-inconclusive", help="Measure only cells whose verdict is open, by default with twice the restarts."
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is left, and measure nothing.")] = False,
@@ -230,7 +230,7 @@ def resume(
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep, or of a single run.")],
 ) -> None:
-    """Shows the progress of a sweep, and the state and place of each of its shards.
+    """Shows the progress of a sweep, and of each of its parts (shards), if it has any, the state and where it runs.
 
     Exits with 1 if a shard is lost, failed or interrupted.
     """

@@ -26,8 +26,8 @@ def import_figures(
 ) -> None:
     """Reads figures that others published, as unverified records.
 
-    Known are the CSV files of mlx_transformers_benchmark, llama-bench's JSON, JSONL and CSV, pyperf's JSON, and llmfit's
-    community results. The report draws them hollow beside yours; no verdict uses them.
+    Reads CSV files of mlx_transformers_benchmark, llama-bench's JSON, JSONL and CSV, pyperf's JSON, and llmfit's community
+    results. The report draws these figures as hollow points beside yours; no verdict uses them.
     """
     from mtbench.exchange.imports import import_files
 
@@ -51,7 +51,8 @@ def export_records(
 ) -> None:
     """Writes records in the format of another tool.
 
-    bmf is Bencher's; github-action-benchmark's is customSmallerIsBetter; pytorch is PyTorch's benchmark database, version 3.
+    bmf is the format of Bencher; github-action-benchmark is that of its tool customSmallerIsBetter; pytorch is that of
+    PyTorch's benchmark database, version 3.
     """
     from mtbench.exchange.exports import export
 
@@ -79,8 +80,8 @@ def share(
 ) -> None:
     """Packs records into one file for each machine, without private data, to be sent as a pull request.
 
-    Shows what it will write, and asks. Leaves out what is unverified, was measured beside other work, beats the machine's own
-    limits, or identifies its owner.
+    Shows what it will write, and asks. Leaves out records that are unverified, that were measured beside other work, that are
+    faster than the machine's measured limits, or that identify its owner.
     """
     from mtbench.exchange import share as sharing
 

@@ -244,6 +244,11 @@ def test_an_arm_that_failed_is_said_and_is_not_beaten() -> None:
     assert said([record("torch", status="oom", reason="needs 9 GiB")]) == [
         "Plain shapes, softmax, float32: no time: torch oom: needs 9 GiB."
     ]
+    alike = [record(arm, status="unsupported", reason="no kernel") for arm in ("torch_compiled", "torch")]
+    assert said([timed("mlx", 1e5), *alike, record("jax", status="crashed", reason="no")]) == [
+        "Plain shapes, softmax, float32: only mlx was timed, 100 µs a call (torch and torch_compiled unsupported: no kernel; "
+        "jax crashed: no)."
+    ]
 
 
 def test_two_sweeps_are_described_and_not_judged() -> None:

@@ -277,13 +277,12 @@ def extent(one: Settle) -> str:
 
 
 def failures(rows: Sequence[Row]) -> str:
-    """`torch_compiled crashed: no compiler`; each arm and reason once."""
-    told = dict.fromkeys(
-        (row["arm"], f"{row['arm']} {row['status']}: {one_line(row['reason'] or 'no reason').rstrip('.')}")
-        for row in rows
-    )
-    by_arm = dict(told.keys())
-    return "; ".join(by_arm.values()) or "nothing was measured"
+    """`mlx and torch_compiled crashed: no compiler`; each reason once, the last one of each arm."""
+    why = {row["arm"]: f"{row['status']}: {one_line(row['reason'] or 'no reason').rstrip('.')}" for row in rows}
+    arms: dict[str, list[str]] = {}
+    for arm, said in why.items():
+        arms.setdefault(said, []).append(arm)
+    return "; ".join(f"{and_(sorted(those))} {said}" for said, those in arms.items()) or "nothing was measured"
 
 
 def _lost(one: Round) -> str:

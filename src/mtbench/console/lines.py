@@ -1,11 +1,12 @@
 """Lines of words as a terminal shows them: wrapped between words to its width, and whole in a pipe or a file."""
 
+import sys
 import textwrap
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from mtbench.console.styles import never_fail_on_a_character
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HANGING = "  "
 """Before what continues a line, beyond the line's own indentation."""
@@ -14,8 +15,12 @@ NARROWEST = 24
 """Characters of a column that can still be read."""
 
 
-def say(lines: Iterable[str], console: Console | None = None) -> None:
+def say(lines: Iterable[str], console: "Console | None" = None) -> None:
     """Prints lines of plain text. What is not a word and a space long, such as a path, is never broken."""
+    from rich.console import Console
+
+    from mtbench.console.styles import never_fail_on_a_character
+
     target = console or Console()
     never_fail_on_a_character(target)
     for line in lines:
@@ -37,8 +42,12 @@ def wrapped(line: str, width: int) -> list[str]:
     return found or [""]
 
 
-def hanging(name: str, words: str, console: Console | None = None) -> str:
+def hanging(name: str, words: str, console: "Console | None" = None) -> str:
     """A name and the words on it, which a terminal shows in a column of their own; one line in a pipe or a file."""
+    if console is None and not sys.stdout.isatty():  # a list of names need not wait for Rich
+        return name + words
+    from rich.console import Console
+
     target = console or Console()
     if not target.is_terminal or not words:
         return name + words

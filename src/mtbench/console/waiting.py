@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.status import Status
+if TYPE_CHECKING:
+    from rich.status import Status
 
 
-def waiting(doing: str) -> AbstractContextManager[Status]:
+def waiting(doing: str) -> "AbstractContextManager[Status]":
     """`with waiting("Building the report ...")`: a spinner with these words, where stderr is a terminal. It turns in a thread,
     so it is for what comes before or after a measurement. The status that it gives can be told more."""
+    from rich.console import Console
+
     return Console(stderr=True).status(doing)
 
 

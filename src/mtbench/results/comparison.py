@@ -78,11 +78,14 @@ def compare_all(
             for side in ([pairs[index][0] for index in members], [pairs[index][1] for index in members])
         )
         bounds = over_blocks(np.log(theirs / ours), sizes, arms=2, confidence=1 - ALPHA, prior=prior)
-        middles = [middle(restart_medians(one, sizes)).tolist() for one in (theirs, ours)]
-        numbers = (one.tolist() for one in (bounds.estimate, bounds.low, bounds.high, bounds.p_value))
+        middles = [middle(restart_medians(one, sizes)) for one in (theirs, ours)]
+        ticks = np.array([pairs[index][2] for index in members], dtype=float)  # None is nan, and hides nothing
+        low, high = on_ticks(bounds.low, bounds.high, np.nan_to_num(ticks), *middles)
+        hidden = ~np.isnan(ticks) & (low <= 0) & (high >= 0)
+        numbers = (bounds.estimate, low, high, np.where(hidden, 1.0, bounds.p_value))
         assumed = len(sizes) < FEWEST_RESTARTS and prior is None
-        for index, values, b_ns, a_ns in zip(members, zip(*numbers, strict=True), *middles, strict=True):
-            found[index] = _judged_alone(values, sizes, (b_ns, a_ns), pairs[index][2], least, assumed)
+        for index, values in zip(members, zip(*(one.tolist() for one in numbers), strict=True), strict=True):
+            found[index] = _judged_alone(values, sizes, least, assumed)
     return found
 
 
@@ -93,23 +96,13 @@ def _by_restart(rounds: Rounds) -> tuple[Rounds, tuple[int, ...]]:
     return ordered, tuple(len(list(restart)) for _, restart in groupby(ordered, key=lambda round_: round_[0]))
 
 
-def _judged_alone(
-    numbers: tuple[float, ...],
-    sizes: Sequence[int],
-    middles_ns: tuple[float, float],
-    tick_ns: float | None,
-    least: float | None,
-    assumed: bool,
-) -> Comparison:
+def _judged_alone(numbers: tuple[float, ...], sizes: Sequence[int], least: float | None, assumed: bool) -> Comparison:
     """The comparison of one pair from the logarithms of its ratio and bounds, and its p value."""
     estimate, low, high, p_value = numbers
     pairs = sum(sizes)
     _, within_run = stats.median_rank(pairs, 1 - ALPHA)
     enough = len(sizes) > 1 or within_run >= 1 - ALPHA
     p_value = p_value if enough else 1.0
-    if tick_ns is not None:
-        low, high = on_ticks(low, high, tick_ns, *middles_ns)
-        p_value = p_value if low > 0 or high < 0 else 1.0
     detectable = detectable_effect((high - low) / 2) if enough else math.inf
     matters = threshold(detectable) if least is None else least
     ratio, low, high = math.exp(estimate), math.exp(low), math.exp(high)

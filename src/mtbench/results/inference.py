@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from mtbench.results.stats import Interval, median_interval, median_rank
 
 Floats = NDArray[np.float64]
+
+Numbers = Floats | float
 
 
 @dataclass(frozen=True)
@@ -163,14 +166,15 @@ def variance_between(groups: Sequence[Sequence[float]]) -> tuple[float, int] | N
     return float(np.var([np.median(group) for group in groups], ddof=1)), len(groups) - 1
 
 
-def on_ticks(low: float, high: float, tick_ns: float, *arms_ns: float) -> tuple[float, float]:
-    """Bounds (logarithms) moved out by what a clock of this tick can hide: half a tick of each arm's time, either way.
+def on_ticks(low: Numbers, high: Numbers, tick_ns: Numbers, *arms_ns: Numbers) -> tuple[Any, Any]:
+    """Bounds (logarithms) moved out by what a clock of this tick can hide: half a tick of each arm's time, either way; numbers,
+    or arrays of as many.
 
     The first of `arms_ns` is the one that the value is about, the second, if any, the one that it is divided by.
     """
     half = tick_ns / 2
     for number, ns in enumerate(arms_ns):
-        short, long = math.log(max(ns - half, 1e-3 * ns) / ns), math.log((ns + half) / ns)
+        short, long = np.log(np.maximum(ns - half, 1e-3 * ns) / ns), np.log((ns + half) / ns)
         low, high = (low + short, high + long) if number == 0 else (low - long, high - short)
     return low, high
 

@@ -73,8 +73,7 @@ def _calls(trials: int, deviation: float, disturbed: float, rng: np.random.Gener
 
 
 def _widened(found: Bounds) -> Bounds:
-    values = zip(found.low, found.high, found.estimate, strict=True)
-    low, high = np.array([on_ticks(low, high, 1.0, math.exp(middle)) for low, high, middle in values]).T
+    low, high = on_ticks(found.low, found.high, 1.0, np.exp(found.estimate))
     return Bounds(found.estimate, low, high, found.p_value)
 
 

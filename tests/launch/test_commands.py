@@ -148,7 +148,8 @@ def test_a_dry_run_says_what_when_how_long_and_how_much():
     assert "The machine is busy: it takes about 3.0 times as long." in busy
 
 
-def test_a_dry_run_counts_what_a_slow_library_takes(monkeypatch):
+def test_a_dry_run_counts_what_a_slow_library_takes(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # other tests, in other processes, keep rates in the usual one
     plan = plan_of(["operator=matmul", "framework=mlx", "shape.batch_size=8", "shape.seq_len=2048", "sweep=none"])
     usual = list(preview.lines(Rest(plan, plan.protocol, plan.jobs), Path("a"), EngineSettings(), 1.0))
     monkeypatch.setattr("mtbench.frameworks.mlx.version", lambda name: {"mlx-cpu": "1.0"}[name])

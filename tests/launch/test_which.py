@@ -36,8 +36,9 @@ def able(kinds: dict[str, tuple[str, dict[str, str]]]) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def quick_mlx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLX with a fast BLAS, whatever package is installed here."""
+def quick_mlx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MLX with a fast BLAS, whatever package is installed here, and no rates kept by other tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def not_there(name: str) -> str:
         raise PackageNotFoundError(name)

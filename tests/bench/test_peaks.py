@@ -491,32 +491,30 @@ def test_a_dip_between_sizes_is_measured_again():
     assert table[2 * MIB] > 0.8 * table[4 * MIB]
 
 
-def test_a_brief_look_takes_the_largest_products_alone():
+def noted(machine: Machine) -> list[int]:
+    """The sizes of the products that a machine is asked for from now on."""
     asked: list[int] = []
-    machine = Machine()
-    machine.flops_per_s = {4: 1e12}
-    matmul = machine.matmul
 
     def noting(x: Array, w: Array) -> Array:
         asked.append(x.shape[0])
-        return matmul(x, w)
+        return machine.matmul(x, w)
 
     machine.xp.matmul = noting
+    return asked
+
+
+def test_a_brief_look_takes_the_largest_products_alone():
+    machine = Machine()
+    machine.flops_per_s = {4: 1e12}
+    asked = noted(machine)
     found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 60.0, brief=True)  # type: ignore[arg-type]
     assert found.flops_per_s == pytest.approx(1.25e12, rel=0.01)
     assert asked.count(512) <= 6 < asked.count(1024)
 
 
 def test_a_brief_look_without_time_takes_one_product_that_fills_it():
-    asked: list[int] = []
     machine = Machine()  # 256: 0.34 ms, 512: 2.7 ms, 1024: 21 ms
-    matmul = machine.matmul
-
-    def noting(x: Array, w: Array) -> Array:
-        asked.append(x.shape[0])
-        return matmul(x, w)
-
-    machine.xp.matmul = noting
+    asked = noted(machine)
     found = calibration.peak_rates(machine, machine.subject, "float32", False, Protocol(), 0.1, brief=True)  # type: ignore[arg-type]
     assert found.flops_per_s == pytest.approx(1.25e11, rel=0.01)
     assert set(asked) == {256, 512}  # the next one takes longer by itself

@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import cast
 
 from mtbench.catalogue import registry
@@ -49,13 +50,14 @@ def slow_s(plan: Plan) -> dict[str, float]:
     rate that such a library was measured to reach here, if that is kept."""
     calls = ONCE_CALLS + plan.protocol.restarts * RESTART_CALLS
     found: dict[str, float] = {}
+    kept_rate = cache(lambda arm, dtype: known.product_flops_per_s(arm, dtype, plan.protocol))  # reads files
     for job in plan.jobs:
         arm = job.arm
         framework = registry.load("framework", arm.framework, arm.framework_file)
         flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env))
         if flops_per_s is not None and arm.python is None and arm.requirement is None:
             with suppress(Exception):  # of a user's own operator, whose failure will be its record's
-                rate = known.product_flops_per_s(arm, job.task.dtype, plan.protocol) or flops_per_s
+                rate = kept_rate(arm, job.task.dtype) or flops_per_s
                 call_s = (job.task.problem.flops(job.task.shape) or 0.0) / rate
                 found[arm.framework] = found.get(arm.framework, 0.0) + calls * call_s
     return found

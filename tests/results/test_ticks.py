@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mtbench.results import comparison
 from mtbench.results.ticks import block_ns
 
 TICK = 41.67
@@ -32,3 +33,13 @@ def test_where_the_clock_is_fine_a_block_is_its_median() -> None:
 def test_a_block_without_calls_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one call"):
         block_ns([])
+
+
+def test_what_a_tick_can_hide_is_no_evidence() -> None:
+    a = {(restart, number): 100.0 + 0.01 * restart for restart in range(5) for number in range(8)}
+    b = {place: ns * (1.02 + 0.0001 * place[0]) for place, ns in a.items()}
+    seen, hidden = comparison.compare(a, b), comparison.compare(a, b, tick_ns=20.0)
+    assert seen is not None
+    assert hidden is not None
+    assert seen.p_value < 0.05
+    assert hidden.p_value == 1.0

@@ -1,5 +1,6 @@
 """The program as a user runs it: real Hydra, real workers, in a process of its own."""
 
+import copy
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from mtbench.launch.app import main
@@ -344,6 +346,17 @@ def test_the_controller_starts_without_any_framework(tmp_path, arguments):
     if arguments[0] in ("--help", "list"):
         for name in ("softmax", "torch_compiled", "bfloat16", "quick"):
             assert name in result.stdout
+
+
+def test_hydra_copies_a_schema_that_it_takes_from_its_store_and_not_the_store(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mtbench"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    store.load("schema.yaml").node.operator.variant = "stock"
+    assert store.load("schema.yaml").node.operator.variant == "native"
 
 
 # Python 3.14's argparse. Before an option is added, its help is expanded by the parser's formatter, which looks for a % in

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         sys.argv[1:] = for_hydra([quoted(argument) for argument in arguments])  # where Hydra reads them
         _accept_hydras_help()
+        _keep_hydras_store()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
         application(run_one)()
     except Exception as error:
@@ -58,6 +60,13 @@ def _accept_hydras_help() -> None:
     check = "_check_help"
     if hasattr(argparse.ArgumentParser, check):
         setattr(argparse.ArgumentParser, check, lambda parser, action: None)
+
+
+def _keep_hydras_store() -> None:
+    """Hydra 1.3 copies its store of schemas each time it composes, and each time it lists a group: a hundred times for --help,
+    which took most of its time. The store copies what it gives out, so a copy of the store may be the store itself."""
+    copying = "__deepcopy__"
+    setattr(ConfigStore, copying, lambda store, memo: store)
 
 
 def complain(usage_error: str) -> None:

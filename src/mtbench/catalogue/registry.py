@@ -16,6 +16,9 @@ from mtbench.operators.base import Operator
 
 _BASES: dict[str, type] = {"operator": Operator, "framework": Framework}
 
+OF_ALL = ("native", "portable")
+"""The variants that each operator has in each library."""
+
 
 def names(group: str) -> list[str]:
     """The names in the package of a group (`operator` or `framework`), sorted; files named `_...` are their shared parts."""
@@ -65,15 +68,22 @@ def _class_in(module: ModuleType, group: str) -> type[Any]:
 
 def _whole(found: type[Any], module: ModuleType) -> type[Any]:
     """A class that lacks nothing that each of its kind has. Raises ConfigError."""
-    where = f"{module.__file__}, line {_classes(module).get(found.__name__, 1)}: {found.__name__}"
     if lacking := sorted(getattr(found, "__abstractmethods__", ())):
         own = [name for name, value in vars(found).items() if callable(value)]
         told = [f"{name} ({meant(name, own)[0]} is nearly so called)" if meant(name, own) else name for name in lacking]
         base = _BASES["operator" if issubclass(found, Operator) else "framework"]
-        raise ConfigError(f"{where} has no method {' and no method '.join(told)}; {base.__module__} says what it does.")
+        raise ConfigError(
+            f"{_place(found, module)} has no method {' and no method '.join(told)}; {base.__module__} says what it does."
+        )
     if vars(found).get("__annotations__") and "__dataclass_params__" not in vars(found):
-        raise ConfigError(f"{where} is no dataclass, so it has no parameters; write @dataclass(frozen=True) above it.")
+        raise ConfigError(
+            f"{_place(found, module)} is no dataclass, so it has no parameters; write @dataclass(frozen=True) above it."
+        )
     return found
+
+
+def _place(found: type[Any], module: ModuleType) -> str:
+    return f"{module.__file__}, line {_classes(module).get(found.__name__, 1)}: {found.__name__}"
 
 
 def _classes(module: ModuleType) -> dict[str, int]:
@@ -94,7 +104,7 @@ def known_variants(operator_class: type[Operator], framework: str, framework_fil
     brought = [load("framework", name).variants for name in names("framework")]
     brought.append(load("framework", framework, framework_file).variants)
     named |= {name for forms in brought for variants in forms.values() for name in variants}
-    return ("native", "portable", *sorted(named))
+    return (*OF_ALL, *sorted(named))
 
 
 def module_from(file: Path) -> ModuleType:

@@ -329,8 +329,8 @@ def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path):
     assert re.fullmatch(r"mtbench: .*broken\.yaml, line 3, is not valid YAML: .*\n", result.stderr)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["operator=sofmax"]])
-def test_the_controller_starts_without_any_framework(tmp_path, arguments):
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["operator=sofmax"], ["operator=softmax", "--cfg", "job"]])
+def test_the_controller_starts_without_any_framework_or_numpy(tmp_path, arguments):
     program = (
         "import runpy, sys\n"
         f"sys.argv = ['mtbench', *{arguments!r}]\n"
@@ -338,7 +338,7 @@ def test_the_controller_starts_without_any_framework(tmp_path, arguments):
         "    runpy.run_module('mtbench', run_name='__main__')\n"
         "except SystemExit:\n"
         "    pass\n"
-        "heavy = {'torch', 'mlx', 'mlx.core', 'polars', 'scipy.stats', 'altair'} & set(sys.modules)\n"
+        "heavy = {'torch', 'mlx', 'mlx.core', 'polars', 'scipy.stats', 'altair', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=240)

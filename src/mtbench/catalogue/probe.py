@@ -18,13 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mtbench.catalogue import registry
 from mtbench.errors import ConfigError, meant
 from mtbench.frameworks import base as frameworks
 from mtbench.operators import base as operators
-from mtbench.operators._inputs import sound_inputs
 from mtbench.operators.base import Shape
 
 TIMEOUT_S = 60.0
@@ -167,6 +164,10 @@ def _public(module: Any) -> list[str]:
 
 def _ask(file: str, operator: Any, params: dict[str, Any], sizes: list[int | None], dtype: str) -> None:
     """Raises an error if an operator cannot be made of these parameters, or gives an impossible answer."""
+    import numpy as np  # here, since the process that starts probes needs neither
+
+    from mtbench.operators._inputs import sound_inputs
+
     problem, shape = operator.from_params(params), Shape(*sizes)  # type: ignore[arg-type]
     problem.check(shape)
     if _finite(problem.host_bytes(shape)) and problem.host_bytes(shape) <= LARGEST_TRIED:

@@ -17,12 +17,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import Unsupported
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Call = Callable[..., Any]
 
@@ -147,7 +148,7 @@ class Framework(ABC):
                 raise Unsupported(f"{cls.library} has no setting framework.settings.{name}; it has {known}.")
 
     @abstractmethod
-    def array(self, host: NDArray[Any], dtype: str) -> Any:
+    def array(self, host: "NDArray[Any]", dtype: str) -> Any:
         """Puts host values on the device in a dtype (float32, float16, bfloat16), waited for.
 
         Integers become the library's own type for indices, so that no form need convert them while it is timed; masks (bool)
@@ -155,7 +156,7 @@ class Framework(ABC):
         """
 
     @abstractmethod
-    def host(self, out: Any) -> NDArray[np.float64]:
+    def host(self, out: Any) -> "NDArray[np.float64]":
         """One array back to NumPy, as float64."""
 
     @abstractmethod

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mtbench import paths
-from mtbench.catalogue import registry
 from mtbench.console.lines import hanging, say
 from mtbench.console.waiting import counting, waiting
 from mtbench.errors import ConfigError, unknown
@@ -68,7 +67,7 @@ def list_names(
     if output != "table" and not of_support:
         refuse("list", f"--format {output} goes with --support; give both.")
     if of_support:
-        from mtbench.catalogue import capability, support
+        from mtbench.catalogue import capability, registry, support
 
         matrix = support.matrix()
         if output == "markdown":
@@ -266,7 +265,7 @@ def doctor(
     from rich.console import Console
 
     from mtbench import machine
-    from mtbench.catalogue import capability
+    from mtbench.catalogue import capability, registry
     from mtbench.machine import contenders
     from mtbench.machine.console import examination
     from mtbench.machine.doctor import examine

@@ -18,10 +18,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self, TypeVar, get_type_hints
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_type_hints
 
 from mtbench.errors import ConfigError, Unsupported, unknown
 from mtbench.operators._library_reference import answer_of_library
@@ -29,10 +26,16 @@ from mtbench.operators._parameters import LARGEST_SIZE, check_value
 from mtbench.operators._parameters import Positive as Positive
 from mtbench.operators._parameters import Size as Size
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Host = NDArray[Any]
+    Host = NDArray[Any]
+else:
+    Host = Any  # a list of names, a help or a configuration need not wait for NumPy
 """An array in host memory: float64, int64 where it holds indices, or bool where it is a mask."""
+
+T = TypeVar("T")
 Call = Callable[..., Any]
 Dimensions = tuple[int, ...]
 
@@ -179,13 +182,13 @@ class Operator(ABC):
         return dict(params)
 
     @abstractmethod
-    def inputs(self, rng: np.random.Generator, shape: Shape) -> dict[str, Host]:
+    def inputs(self, rng: "np.random.Generator", shape: Shape) -> dict[str, Host]:
         """Draws the inputs, in the order of the timed function's arguments; axis 0 is the batch.
 
         Arrays are float64 (rounded to the cell's dtype later), or int64 for indices, which stay integers, or bool for masks.
         """
 
-    def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host] | None:
+    def telling_inputs(self, rng: "np.random.Generator", shape: Shape, dtype: str) -> dict[str, Host] | None:
         """Inputs in which a mistake shows that rounding would hide in those of `inputs`; None where they tell enough.
 
         They are checked once, to twice the tolerances, and never timed. A norm takes rows of very small values, in which an
@@ -193,7 +196,7 @@ class Operator(ABC):
         """
         return None
 
-    def weights(self, rng: np.random.Generator) -> dict[str, Host]:
+    def weights(self, rng: "np.random.Generator") -> dict[str, Host]:
         """Draws the weights, like the inputs. None by default."""
         return {}
 
@@ -300,7 +303,7 @@ class Operator(ABC):
         return builder  # type: ignore[no-any-return]
 
 
-def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -> Host:
+def rows_of_all_sizes(rng: "np.random.Generator", shape: Dimensions, dtype: str) -> Host:
     """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
     square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6. In
     float16 it is 10^U(-2, 0), and 4 %: it has no squares of smaller values and no sums of larger ones, in which the plain
@@ -311,7 +314,7 @@ def rows_of_all_sizes(rng: np.random.Generator, shape: Dimensions, dtype: str) -
     return values
 
 
-def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> dict[str, Host]:
+def draw_weights(rng: "np.random.Generator", shapes: Mapping[str, Dimensions]) -> dict[str, Host]:
     """Weights by name and shape: a matrix as `random_weight`; a norm's scale near 1; a bias of standard deviation 0.1.
 
     All differ from what a library initialises to (ones and zeros), so that a form which forgets one gives another answer.
@@ -319,14 +322,14 @@ def draw_weights(rng: np.random.Generator, shapes: Mapping[str, Dimensions]) -> 
     return {name: _draw_weight(rng, name, shape) for name, shape in shapes.items()}
 
 
-def _draw_weight(rng: np.random.Generator, name: str, shape: Dimensions) -> Host:
+def _draw_weight(rng: "np.random.Generator", name: str, shape: Dimensions) -> Host:
     if len(shape) > 1:
         return random_weight(rng, *shape)
     centre = 0.0 if name.endswith("bias") else 1.0
     return rng.normal(loc=centre, scale=0.1, size=shape)
 
 
-def random_weight(rng: np.random.Generator, *shape: int) -> Host:
+def random_weight(rng: "np.random.Generator", *shape: int) -> Host:
     """Normal values of variance 1/fan_in (the last axis), which keeps activations at unit scale through a layer."""
     return rng.normal(scale=shape[-1] ** -0.5, size=shape)
 

@@ -538,6 +538,7 @@ def test_what_a_library_was_measured_to_reach_here_is_known_before_it_is_started
     assert store.product_of(Arm("mlx"), "float32") == 2e9  # the last word, not the best
     assert store.product_of(Arm("mlx"), "bfloat16") is None
     assert store.product_of(Arm("mlx", env=(("LD_PRELOAD", "libopenblas.so.0"),)), "float32") is None
+    assert store.product_of(Arm("mlx", own=(("blas", "libopenblas.so.0"),)), "float32") is None
     assert Store("elsewhere", []).product_of(Arm("mlx"), "float32") is None
 
 

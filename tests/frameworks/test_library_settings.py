@@ -1,6 +1,12 @@
 """How a library is set up: its compiler, its threads, a GPU by number, limits of its own; and why it cannot be."""
 
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -191,3 +197,38 @@ def test_a_gpu_is_taken_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_arrays_are_where_they_were() -> None:
     assert start("torch").array(np.ones(2), "float32").device == pytorch.device("cpu")
+
+
+SAYS = """
+import sys
+from mtbench.catalogue import registry
+from mtbench.frameworks.base import Settings
+print(registry.load("framework", sys.argv[1])(Settings("cpu", own=tuple(zip(["blas"], sys.argv[2:])))).describe().blas)
+"""
+
+
+def blas_of(library: str, *own: str, preloaded: str = "") -> str:
+    """What a library in a process of its own says it multiplies with."""
+    asked = [sys.executable, "-c", SAYS, library, *own]
+    return subprocess.check_output(asked, env=os.environ | {"LD_PRELOAD": preloaded}, text=True).strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX has Accelerate")
+def test_the_blas_of_a_record_is_the_one_that_is_called(tmp_path: Path) -> None:
+    """MLX's own BLAS under another name stands for one that a user has."""
+    brought = Path(str(importlib.metadata.distribution("mlx-cpu").locate_file("mlx_cpu.libs")))
+    for file in brought.iterdir():
+        shutil.copy(file, tmp_path / ("libmine.so" if file.name.startswith("libblas") else file.name))
+    mine = str(tmp_path / "libmine.so")
+    assert blas_of("mlx").startswith("libblas.so")
+    assert blas_of("mlx", mine) == "libmine.so"
+    assert blas_of("mlx", preloaded=mine) == "libmine.so"
+    usual = blas_of("torch")
+    assert usual not in ("None", "libmine.so")
+    assert blas_of("torch", preloaded=mine) == "libmine.so"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX has Accelerate")
+def test_a_blas_that_is_not_there_is_said() -> None:
+    with pytest.raises(Unsupported, match=r"framework\.settings\.blas=libnone\.so cannot be loaded: libnone\.so"):
+        start("mlx", own=(("blas", "libnone.so"),))

@@ -157,11 +157,11 @@ def test_a_dry_run_counts_what_a_slow_library_takes(monkeypatch, tmp_path):
     slow = estimate.slow_s(plan)
     usual_s = estimate.seconds(plan) - slow["mlx"]
     assert slow["mlx"] == pytest.approx(60 * plan.jobs[0].task.problem.flops(plan.jobs[0].task.shape) / 2.6e9)
-    assert any("of that for mlx" in line and "LD_PRELOAD" in line for line in told)
+    assert any("of that for mlx" in line and "framework.settings.blas=" in line for line in told)
     assert len(usual) <= len(told)
     on_gpu = replace(plan, jobs=tuple(replace(job, arm=replace(job.arm, device="gpu")) for job in plan.jobs))
     assert estimate.slow_s(on_gpu) == {}
-    monkeypatch.setattr("mtbench.frameworks.mlx.Mlx.slow_flops_per_s", lambda device, env: None)
+    monkeypatch.setattr("mtbench.frameworks.mlx.Mlx.slow_flops_per_s", lambda device, env, own: None)
     assert estimate.seconds(plan) == pytest.approx(usual_s)
 
 

@@ -126,6 +126,23 @@ def test_names_of_the_users_own_are_added_and_a_gpus_number_is_a_name(argument, 
     assert quoted(argument) == added
 
 
+def test_a_librarys_own_setting_goes_to_those_that_have_it(loader):
+    asked = [
+        "framework=torch,mlx,llama_cpp",
+        "++framework.settings.blas=lib.so",
+        "++framework.settings.ubatch_size=1,2",
+    ]
+    assert expand(loader, {}, [], asked) == [
+        ["framework=torch"],
+        ["framework=mlx", "++framework.settings.blas=lib.so"],
+        ["framework=llama_cpp", "++framework.settings.ubatch_size=1"],
+        ["framework=llama_cpp", "++framework.settings.ubatch_size=2"],
+    ]
+    assert expand(loader, {}, [], ["framework=torch", "++framework.settings.blas=lib.so"]) == [
+        ["framework=torch", "++framework.settings.blas=lib.so"]  # which is refused when it is composed
+    ]
+
+
 def test_a_compilers_settings_are_left_out_where_another_framework_of_the_sweep_takes_them(loader):
     asked = ["framework=torch,torch_compiled,mlx_compiled", "framework.compile.mode=default,reduce-overhead"]
     assert expand(loader, {}, [], asked) == [

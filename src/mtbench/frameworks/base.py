@@ -194,9 +194,9 @@ class Framework(ABC):
         """
 
     @classmethod
-    def slow_flops_per_s(cls, device: str, env: Mapping[str, str]) -> float | None:
+    def slow_flops_per_s(cls, device: str, env: Mapping[str, str], own: Mapping[str, Any]) -> float | None:
         """What its matrix products reach on a device (auto, cpu, gpu) where that is known, without importing it, to be far less
-        than other libraries reach there; else None."""
+        than other libraries reach there; else None. `env` and `own` are the variables and own settings of its worker."""
         return None
 
     def caveats(self) -> list[str]:

@@ -2,16 +2,17 @@
 
 import functools
 import os
+import platform
 import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
+from mtbench.frameworks import _blas
 from mtbench.frameworks.base import Call, Description, Framework, Settings, leaves, refuse
 
 LIMITS = {
@@ -22,6 +23,10 @@ LIMITS = {
 """What MLX's users turn, and the functions of mlx.core for it; MLX_METAL_FAST_SYNCH and others are environment variables."""
 
 
+BLAS = "blas"
+"""The setting that names a shared library for products on the CPU of Linux, such as libopenblas.so.0, instead of the one that
+MLX's package brings along. It is for MLX alone; LD_PRELOAD gives it to every library that calls a BLAS."""
+
 REFERENCE_BLAS_FLOPS_PER_S = 2.6e9
 """Its best product in float32 on an x86 server; in bfloat16 1.3 times as much, in float16 less."""
 
@@ -30,21 +35,24 @@ class Mlx(Framework):
     """MLX on its default stream of one device."""
 
     library = "mlx"
-    own_settings = tuple(LIMITS)
+    own_settings = (*LIMITS, BLAS)
 
     @classmethod
-    def slow_flops_per_s(cls, device: str, env: Mapping[str, str]) -> float | None:
+    def slow_flops_per_s(cls, device: str, env: Mapping[str, str], own: Mapping[str, Any]) -> float | None:
         """That of the reference BLAS, which the CPU package for Linux brings along, unless another is loaded before it."""
         try:
             version("mlx-cpu")
         except PackageNotFoundError:
             return None
-        return None if device == "gpu" or "LD_PRELOAD" in env else REFERENCE_BLAS_FLOPS_PER_S
+        return None if device == "gpu" or "LD_PRELOAD" in env or BLAS in own else REFERENCE_BLAS_FLOPS_PER_S
 
     def __init__(self, settings: Settings) -> None:
         # Read once, when the first float32 product runs; on by default, which torch's is not.
         self.tf32 = "1" if settings.matmul_precision == "tf32" else "0"
         os.environ["MLX_ENABLE_TF32"] = self.tf32
+        own = dict(settings.own)
+        if (blas := own.pop(BLAS, None)) is not None:
+            _load_blas(str(blas))
         try:
             import mlx.core as mx
         except ModuleNotFoundError as error:
@@ -68,7 +76,7 @@ class Mlx(Framework):
         refuse(settings, "MLX", threads=True, gpus=0 if self.kind == "cpu" else _gpus(mx))
         number = settings.device_index or 0
         mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.Device(mx.gpu, number))
-        self.limits = _set_limits(mx, dict(settings.own))
+        self.limits = _set_limits(mx, own)
         self._streams = _record_streams(mx)
         self._traces = _count_traces(mx)
         self.wait = mx.eval
@@ -165,7 +173,7 @@ class Mlx(Framework):
             device_kind=self.kind,
             device_name=str(info.get("device_name", self.kind)),
             threads=None,
-            blas=_loaded_blas() if self.kind == "cpu" else None,
+            blas=_products(self.mx) if self.kind == "cpu" else None,
             peak_kind="MLX's allocator, peak",
             details=details
             | {
@@ -285,11 +293,18 @@ def wheel_tag() -> str | None:
     return next((line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:")), None)
 
 
-def _loaded_blas() -> str | None:
-    """The matrix library that MLX's CPU backend brought along: Accelerate on macOS, a shared library on Linux."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
+def _load_blas(library: str) -> None:
+    if platform.system() != "Linux":
+        raise Unsupported(f"framework.settings.{BLAS} is for Linux: elsewhere MLX comes with a fast one.")
+    try:
+        _blas.load_first(library)
+    except OSError as error:
+        raise Unsupported(f"framework.settings.{BLAS}={library} cannot be loaded: {error}") from None
+
+
+def _products(mx: Any) -> str | None:
+    """The matrix library that MLX's CPU backend calls: Accelerate on macOS, a shared library on Linux."""
+    if platform.system() == "Darwin":
         return "Accelerate"
-    files = {Path(line.split()[-1]).name for line in maps.read_text().splitlines() if "blas" in line and "mlx" in line}
-    named = [re.sub(r"-[0-9a-f]{8}", "", name) for name in sorted(files)]
-    return ", ".join(named) or None
+    file = _blas.resolved("cblas_sgemm", mx.__file__)
+    return None if file is None else _blas.shown(file)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import Unsupported
+from mtbench.frameworks import _blas
 from mtbench.frameworks import _compiler as compiler
 from mtbench.frameworks.base import (
     Call,
@@ -268,7 +269,7 @@ class Torch(Framework):
             device_kind=self.kind,
             device_name=name,
             threads=torch.get_num_threads(),
-            blas=built.group(1) if built else None,
+            blas=_blas.said_or_found(built.group(1) if built else None, "sgemm_", torch._C.__file__),
             peak_kind={
                 "cpu": process_peak_kind(),
                 "cuda": "torch's allocator, peak",

@@ -54,7 +54,7 @@ def slow_s(plan: Plan) -> dict[str, float]:
     for job in plan.jobs:
         arm = job.arm
         framework = registry.load("framework", arm.framework, arm.framework_file)
-        flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env))
+        flops_per_s = framework.slow_flops_per_s(arm.device, dict(arm.env), dict(arm.own))
         if flops_per_s is not None and arm.python is None and arm.requirement is None:
             with suppress(Exception):  # of a user's own operator, whose failure will be its record's
                 rate = kept_rate(arm, job.task.dtype) or flops_per_s

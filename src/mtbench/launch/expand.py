@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if
 VERBATIM = ("framework.requirement", "framework.python")
 """Keys whose values are not in Hydra's grammar, which refuses the = of `mlx==0.31.0` and the ~ of a home folder."""
 
-OPEN = ("framework.env.", "framework.settings.", "framework.compile.options.")
+OWN = "framework.settings."
+
+OPEN = ("framework.env.", OWN, "framework.compile.options.")
 """Branches whose names are the user's own, where Hydra would have each added by ++."""
 
 BETWEEN_VALUES = re.compile(r",(?![^\[]*\])(?=\s*[\w.~/'\"])")
@@ -110,6 +113,8 @@ def expand(
     jobs = _without_strange_parameters(loader, jobs, [key for key in given if key.startswith(PARAMS)])
     jobs = _without_idle_settings(loader, jobs, (COMPILE,), _takes_settings)
     jobs = _without_idle_settings(loader, jobs, OF_A_SERVER, _asks_a_server)
+    for key in dict.fromkeys(key.lstrip("+") for key in given if key.lstrip("+").startswith(OWN)):
+        jobs = _without_idle_settings(loader, jobs, (f"{key}=",), partial(_has_setting, key.removeprefix(OWN)))
     if not jobs:
         raise ConfigError(f"No job is left: no grid of this experiment contains {' '.join(arguments)}.")
     return [list(job) for job in jobs]
@@ -191,6 +196,12 @@ def _asks_a_server(declared: Mapping[str, Any]) -> bool:
     library = str(declared.get("name"))
     ours = library in registry.names("framework")
     return "url" in (registry.load("framework", library).own_settings if ours else declared)
+
+
+def _has_setting(name: str, declared: Mapping[str, Any]) -> bool:
+    """Whether a framework has a setting of its own by this name; one that is not ours may."""
+    library = str(declared.get("name"))
+    return library not in registry.names("framework") or name in registry.load("framework", library).own_settings
 
 
 def _takes_settings(declared: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ SLOW = 0.2
 
 WHY_SLOW = (
     "whose package for this CPU multiplies matrices with the reference BLAS. "
-    "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0."
+    "With OpenBLAS installed, add framework.settings.blas=libopenblas.so.0."
 )
 
 

@@ -107,7 +107,7 @@ def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
     return Caveat(
         f"On this CPU {library} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several times "
         f"slower than others. So this says little about {library} on a Mac or a GPU.",
-        "With OpenBLAS installed, add framework.env.LD_PRELOAD=libopenblas.so.0.",
+        "With OpenBLAS installed, add framework.settings.blas=libopenblas.so.0.",
     )
 
 

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import random
+import signal
 import statistics
 import sys
 import time
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--turns", type=int, default=8)
     asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what runs in the background
     print("| model | loop | tokens/s | by hand | time, ratio | interval |\n|---|---|---|---|---|---|")
     for name in asked.models:
         for row in measure(name, asked.device, asked.prompt, asked.tokens, asked.turns):

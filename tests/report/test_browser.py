@@ -1,12 +1,14 @@
 """The pages in a real browser: drawn, quiet, offline, and doing what their controls say."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from report_site import Report, Visit
 
 from mtbench.report import build
+from mtbench.results import format, samples
 from record_builder import Grid, write_grid
 
 PAGES = ("index.html", "roofline.html", "mha.html", "sdpa.html", "softmax.html", "linear.html", "job.html#126")
@@ -210,7 +212,19 @@ def test_a_row_leads_to_everything_that_was_recorded_of_its_job(report: Report, 
     )
     values = dict(told)
     assert values["operator"] == "softmax"
-    assert values["latency_samples_ns"].startswith("restart 1, blocks: ")
+    (one,) = (one for one in report.records if (one.job_id, one.sweep_id) == (values["job_id"], values["sweep_id"]))
+    for metric, column in samples.COLUMNS.items():
+        restarts: dict[int, list[float]] = {}
+        for (restart, _), ns in sorted(samples.blocks(one, metric).items()):
+            restarts.setdefault(restart, []).append(ns)
+        told = [f"restart {restart + 1}, blocks: {format.durations(ns)}" for restart, ns in restarts.items()]
+        expected, found = (re.split(r"([\d.]+)", text) for text in ("\n".join(told), values[column]))
+        assert found[::2] == expected[::2]
+        assert [len(number.partition(".")[2]) for number in found] == [
+            len(number.partition(".")[2]) for number in expected
+        ]
+        # The page rounds again what is rounded to five digits already.
+        assert list(map(float, found[1::2])) == pytest.approx(list(map(float, expected[1::2])), rel=0.011)
     assert values["params"] == '{\n "embed_dim": 768\n}'
     assert all(value for value in values.values())
     assert [url for url in visit.requests if not url.startswith((report.folder.as_uri(), "data:"))] == []

@@ -16,13 +16,13 @@ from report_site import Report
 
 from mtbench.errors import ConfigError
 from mtbench.plain import to_json
-from mtbench.report import build, tables
+from mtbench.report import build, jobs, tables
 from mtbench.report.arms import styles
 from mtbench.report.packed import unpacked_column
 from mtbench.report.pages import page_names
 from mtbench.report.publish import published
 from mtbench.report.ratios import ratios
-from mtbench.results import columns, format
+from mtbench.results import columns, format, samples
 from mtbench.results import record as records
 from mtbench.results.record import write
 from record_builder import START, Grid, measured, record, with_samples, write_grid
@@ -54,25 +54,32 @@ def test_every_column_of_every_record_is_reachable_from_its_row(report: Report) 
     for column in told:
         assert f"<td>{column.title}</td>" in page
         assert column.meaning in page
-    shown = []
+    shown, drawn = [], []
     for path in (report.folder / "assets").glob("jobs-*.js"):
         found = json.loads(path.read_text().removeprefix("mtbenchJobs = ").removesuffix(";\n"))
         shown += zip(*(texts_of(column, found["rows"]) for column in found["columns"]), strict=True)
-    assert len(shown) == len(report.records)
-    by_job = {(row[2 + JOB_ID], row[2 + SWEEP_ID]): row for row in shown}
+        drawn += found["samples"]
+    assert len(shown) == len(drawn) == len(report.records)
+    by_job = {(row[2 + JOB_ID], row[2 + SWEEP_ID]): (row, own) for row, own in zip(shown, drawn, strict=True)}
     for one in report.records:
-        row = by_job[one.job_id, one.sweep_id]
+        row, own = by_job[one.job_id, one.sweep_id]
         for column, text in zip(told, row[2:], strict=True):
             if not column.name.endswith("_samples_ns"):
                 assert text == column.shown(getattr(one, column.name)), column.name
-        samples = row[2 + [column.name for column in told].index("latency_samples_ns")]
-        assert samples.count("restart") == one.restarts
+        for metric, column in samples.COLUMNS.items():  # the page makes the words of these
+            assert list(map(len, own.get(metric, []))) == list(map(len, getattr(one, column)))
+            assert f'data-samples="{metric}"' in page
     leading = [
         re.findall(r'class="arm".*?href="job.html#(\d+)"', row)
         for page in OPERATORS
         for row in rows(report.folder / page)
     ]
     assert sorted(int(number) for (number,) in leading) == list(range(len(report.records)))
+
+
+def test_a_restart_without_a_block_keeps_its_number() -> None:
+    blocks = {"row": [0, 0, 1], "restart": [0, 2, 0], "round": [0, 0, 0], "ns": [123_456.7, 2.0, 3.0]}
+    assert jobs.blocks_of(pl.DataFrame(blocks)) == {0: [[123_460.0], [], [2.0]], 1: [[3.0]]}
 
 
 OPERATORS = ("linear.html", "mha.html", "sdpa.html", "softmax.html")

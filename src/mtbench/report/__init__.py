@@ -145,7 +145,14 @@ def _write_pages(
     if over_time.told:
         write_page("history.html", "history.html", over_time.charts, history=over_time)
     write_page("support.html", "support.html", rows=pages.support_rows(read.records), meanings=support.MEANINGS)
-    write_page("job.html", "job.html", jobs.charts(), groups=jobs.groups(), in_a_script=jobs.IN_A_SCRIPT)
+    write_page(
+        "job.html",
+        "job.html",
+        jobs.charts(),
+        groups=jobs.groups(),
+        metric_of=jobs.METRIC_OF,
+        in_a_script=jobs.IN_A_SCRIPT,
+    )
     tables_of_cells, rows_in_all = front.matrix(shown.answers, shown.page_names)
     write_page(
         "index.html",

@@ -5,7 +5,6 @@ folder can load a script, but not read a file. What many jobs have in common sta
 """
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import GenericAlias
@@ -45,24 +44,18 @@ def write(read: Tables, folder: Path) -> None:
     """Writes the scripts `jobs-N.js` of all jobs into a folder."""
     records = read.records.sort("row")
     rows = records["row"].to_list()
-    sampled = {metric: _samples(read.blocks.filter(metric=metric)) for metric in METRIC_OF.values()}
+    sampled = {metric: blocks_of(read.blocks.filter(metric=metric)) for metric in METRIC_OF.values()}
     named = [f"{operator}, {label}" for operator, label in records.select("operator", "label").iter_rows()]
     values: list[str | list[str]] = [named, records["path"].to_list()]
     for column in columns.columns(Record):
-        if column.name in METRIC_OF:
-            found = sampled[METRIC_OF[column.name]]
-            values.append([_lines(found.get(row, _NONE)) for row in rows])
-        else:
-            values.append(_texts(column, records[column.name]))
+        values.append(format.NOTHING if column.name in METRIC_OF else _texts(column, records[column.name]))
     readings = records["conditions"].fill_null("[]").to_list()
     for start in range(0, len(rows), IN_A_SCRIPT):
         chunk = slice(start, start + IN_A_SCRIPT)
         content = {
             "rows": len(rows[chunk]),
             "columns": [texts if isinstance(texts, str) else _once(texts[chunk]) for texts in values],
-            "samples": [
-                {metric: own[row].short for metric, own in sampled.items() if row in own} for row in rows[chunk]
-            ],
+            "samples": [{metric: own[row] for metric, own in sampled.items() if row in own} for row in rows[chunk]],
             "readings": [_readings(conditions) for conditions in readings[chunk]],
         }
         file = folder / f"jobs-{start // IN_A_SCRIPT}.js"
@@ -75,6 +68,7 @@ def _once(texts: list[str]) -> Any:
 
 
 METRIC_OF = {column: metric for metric, column in samples.COLUMNS.items()}
+"""The metric whose blocks stand for a column of samples; single calls are in the record alone."""
 
 
 def _texts(column: Column, values: pl.Series) -> str | list[str]:
@@ -90,39 +84,21 @@ def _texts(column: Column, values: pl.Series) -> str | list[str]:
     return next(iter(told.values())) if len(told) == 1 else [told[key] for key in keys]
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """The blocks of a job in one metric, by restart: their numbers, the restarts' times, and these as short as can be drawn."""
-
-    restarts: list[int]
-    ns: list[list[float]]
-    short: list[list[float]]
-
-
-_NONE = _Blocks([], [], [])
-
-
-def _samples(blocks: pl.DataFrame) -> dict[int, _Blocks]:
-    """The blocks of each job in one metric."""
-    short = pl.Series("short", format.rounded(blocks["ns"].to_numpy(), DIGITS), dtype=pl.Float64)
-    grouped = blocks.with_columns(short).group_by("row", "restart", maintain_order=True).agg("ns", "short")
-    by_job = grouped.sort("row", "restart").group_by("row", maintain_order=True).agg("restart", "ns", "short")
-    return {row: _Blocks(restarts, ns, short) for row, restarts, ns, short in by_job.iter_rows()}
+def blocks_of(blocks: pl.DataFrame) -> dict[int, list[list[float]]]:
+    """The blocks of each job in one metric, a list for each restart, as short as can be drawn. From them the page makes the
+    words of the column, too."""
+    short = pl.Series("ns", format.rounded(blocks["ns"].to_numpy(), DIGITS), dtype=pl.Float64)
+    found: dict[int, list[list[float]]] = {}
+    by_restart = blocks.select("row", "restart", short).group_by("row", "restart", maintain_order=True).agg("ns")
+    for row, restart, ns in by_restart.sort("row", "restart").iter_rows():
+        own = found.setdefault(row, [])
+        own.extend([] for _ in range(restart - len(own)))  # restarts without a block keep their numbers
+        own.append(ns)
+    return found
 
 
 DIGITS = 5
-"""Of a block's time in a chart."""
-
-
-def _lines(found: _Blocks) -> str:
-    """The blocks of a job, a line for each restart; single calls are in the record alone."""
-    if not found.restarts:
-        return format.NOTHING
-    told = [
-        f"restart {number + 1}, blocks: {format.durations(ns)}"
-        for number, ns in zip(found.restarts, found.ns, strict=True)
-    ]
-    return "\n".join(told)
+"""Of a block's time."""
 
 
 @lru_cache(maxsize=64)

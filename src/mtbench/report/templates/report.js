@@ -472,7 +472,8 @@
     heading.textContent = document.title = name;
     document.getElementById("job-path").textContent = path;
     for (const cell of all("[data-column]")) {
-      const text = values[cell.dataset.column];
+      const restarts = samples[place][cell.dataset.samples];
+      const text = restarts ? samplesText(restarts) : values[cell.dataset.column];
       cell.textContent = cell.dataset.json === undefined ? text : JSON.stringify(JSON.parse(text), null, 1);
     }
     const drift = all(".columns tbody tr").find((line) => line.cells[3].textContent === "canary_drift")?.cells[1].textContent;
@@ -500,9 +501,22 @@
     return found;
   }
 
+  const TIMES = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]];
+
   function duration(ns) {
-    const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]].find(([, each]) => ns >= each) || ["ns", 1];
+    const [unit, size] = TIMES.find(([, each]) => ns >= each) || ["ns", 1];
     return `${(ns / size).toPrecision(4)} ${unit}`;
+  }
+
+  // The blocks of a job, a line for each restart, all in the unit and to the decimals of its first (results.format.durations).
+  function samplesText(restarts) {
+    const lines = restarts.map((times, restart) => {
+      if (!times.length) return "";
+      const [unit, size] = TIMES.find(([, each]) => times[0] >= 0.9995 * each) || ["ns", 1];
+      const decimals = Math.max(0, 2 - Number((times[0] / size).toExponential(2).split("e")[1]));
+      return `restart ${restart + 1}, blocks: ${times.map((ns) => (ns / size).toFixed(decimals)).join(", ")} ${unit}`;
+    });
+    return lines.filter(Boolean).join("\n");
   }
 
   function start() {

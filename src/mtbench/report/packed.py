@@ -1,6 +1,7 @@
 """Rows as a page loads them: a column at a time, and each text once. The rows of ten thousand jobs are a third as long so."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import polars as pl
@@ -34,10 +35,10 @@ def as_rows(rows: Rows | pl.DataFrame) -> Rows:
 
 def packed_column(values: list[Any]) -> Any:
     """The values, or where some texts repeat: the texts, and which of them each row has."""
-    if not all(isinstance(value, str) for value in values):
+    if set(map(type, values)) != {str}:
         return values
-    texts = {text: place for place, text in enumerate(dict.fromkeys(values))}
-    return values if len(texts) == len(values) else {"texts": list(texts), "at": [texts[value] for value in values]}
+    texts = dict(zip(dict.fromkeys(values), count()))
+    return values if len(texts) == len(values) else {"texts": list(texts), "at": list(map(texts.__getitem__, values))}
 
 
 def unpacked_column(found: Any) -> list[Any]:

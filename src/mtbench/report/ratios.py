@@ -78,7 +78,7 @@ def ratios(tables: Tables, metric: Metric, labels: Sequence[str]) -> pl.DataFram
         dtype=pl.col("held_dtype").fill_null(ALL_DTYPES),
     )
     doubts = [certainty.why_inconclusive(one) for one in found]
-    evidence = [_evidence(one, doubt) for one, doubt in zip(found, doubts, strict=True)]
+    evidence = list(map(_evidence, found, doubts))
     known = {"doubt": doubts, "evidence": evidence}  # the same of B against A as of A against B
     ends = list(zip(*names, strict=True)) or [(), ()]
     swapped = [one.swapped() for one in found]
@@ -101,15 +101,15 @@ def _cells(records: pl.DataFrame) -> Iterable[tuple[tuple[Any, ...], list[tuple[
 
 def _columns(found: Sequence[Comparison], doubts: Sequence[str | None]) -> dict[str, Sequence[Any]]:
     """The numbers of comparisons by column, and their words in as far as these depend on the direction."""
-    bounds = [one.bounds or (None, None) for one in found]
+    bounds = [one.bounds for one in found]
     fields = [name for name in NUMBERS if name not in ("low", "high", "doubt")]
     numbers = list(zip(*map(attrgetter(*fields), found), strict=True)) or [()] * len(fields)
     return dict(zip(fields, numbers, strict=True)) | {
-        "low": [low for low, _ in bounds],
-        "high": [high for _, high in bounds],
+        "low": [known and known[0] for known in bounds],
+        "high": [known and known[1] for known in bounds],
         "ratio_text": [format.ratio(one.ratio) for one in found],
-        "told": [_told(one, doubt) for one, doubt in zip(found, doubts, strict=True)],
-        "bounds": [_bounds(one) for one in found],
+        "told": list(map(_told, found, doubts)),
+        "bounds": list(map(_bounds, found, bounds)),
     }
 
 
@@ -123,10 +123,10 @@ def _told(one: Comparison, doubt: str | None) -> str:
     return f"{factor}, {one.verdict}" + (f" ({doubt})" if doubt else "")
 
 
-def _bounds(one: Comparison) -> str:
-    if one.bounds is None:
+def _bounds(one: Comparison, bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
         return format.NOTHING
-    return f"ratio {format.ratio(one.ratio, *one.bounds)} at {format.percent(one.confidence, 3)} confidence"
+    return f"ratio {format.ratio(one.ratio, *bounds)} at {format.percent(one.confidence, 3)} confidence"
 
 
 def _evidence(one: Comparison, doubt: str | None) -> str:

@@ -223,7 +223,9 @@ def against_all(pairs: Sequence[tuple[Timing, Timing]], least: float | None = No
 
 
 def _tick(a: Timing, b: Timing) -> float | None:
-    return max((tick for tick in (a.tick_ns, b.tick_ns) if tick is not None), default=None)
+    if a.tick_ns is None or b.tick_ns is None:
+        return b.tick_ns if a.tick_ns is None else a.tick_ns
+    return max(a.tick_ns, b.tick_ns)
 
 
 def _descriptive(a: Timing, b: Timing, reason: str | None) -> Comparison:
@@ -250,6 +252,8 @@ def apart(a: Timing, b: Timing) -> str | None:
 def newest_pair(a: Sequence[Timing], b: Sequence[Timing]) -> tuple[Timing, Timing]:
     """Of several measurements of two contenders in one cell, oldest first: the newest two that were interleaved, else the
     newest of each."""
+    if len(a) == len(b) == 1:  # as most were measured once
+        return a[0], b[0]
     for one in reversed(a):
         for other in reversed(b):
             if apart(one, other) is None and samples.in_common(one.blocks, other.blocks):

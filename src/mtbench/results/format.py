@@ -87,6 +87,9 @@ def _factor(value: float, low: float | None, high: float | None, decimals: int, 
         decimals = _decimals_beside(low, 1, decimals)
     elif high < min(1, highest):
         decimals = _decimals_beside(high, 1, decimals)
+    if lowest <= low and high <= highest:  # as most are; by one pattern it takes half as long
+        number = f"%.{decimals}f"
+        return f"{number}x [{number}, {number}]" % (value, low, high)
     below = f"<{lowest:.{decimals_below}f}" if low < lowest else f"{low:.{decimals}f}"
     above = f">{highest:.{decimals}f}" if high > highest else f"{high:.{decimals}f}"
     return f"{value:.{decimals}f}x [{below}, {above}]"
@@ -206,6 +209,8 @@ def one_line(message: str) -> str:
 
 def _decimals(value: float) -> int:
     """Decimals that show three significant digits of a value."""
+    if 1 <= value < 9.9:  # as most are, of some hundred thousand in a report
+        return 2
     return 0 if value == 0 or not math.isfinite(value) else max(0, 2 - _exponent(value, 3))
 
 
@@ -225,7 +230,7 @@ def _exponent(value: float, digits: int) -> int:
 
 def _decimals_beside(value: float, other: float, least: int) -> int:
     """Decimals, at least so many, with which a value is not written as another one that it is not."""
-    while float(f"{value:.{least}f}") == other:
+    while abs(value - other) < 10.0**-least and float(f"{value:.{least}f}") == other:
         least += 1
     return least
 

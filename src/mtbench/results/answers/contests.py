@@ -121,11 +121,11 @@ class Contest:
     forms: tuple[Form, ...]
     over: Mapping[str, Comparison] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def libraries(self) -> list[str]:
         return list(dict.fromkeys(form.library for form in self.forms))
 
-    @property
+    @cached_property
     def chosen_from(self) -> list[str]:
         """The libraries that someone may choose between."""
         return list(dict.fromkeys(form.library for form in _chosen_from(self.forms)))

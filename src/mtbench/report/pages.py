@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import orjson
 import polars as pl
 from markupsafe import Markup, escape
 
@@ -206,8 +207,9 @@ def script_json(value: Any) -> str:
 
 
 def own_script_json(value: Any) -> str:
-    """JSON in a script that is a file of its own, where a `<` is a letter like any other, and so short."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON in a script that is a file of its own, where a `<` is a letter like any other, and so short. What is not finite
+    is null there, which no chart draws."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def code(text: str) -> Markup:

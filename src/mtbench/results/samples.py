@@ -153,13 +153,10 @@ def table(frame: "pl.DataFrame", metric: str) -> "pl.DataFrame":
 
     if metric not in COLUMNS:
         return pl.DataFrame(schema={"row": pl.Int64, "restart": pl.Int64, "round": pl.Int64, "ns": pl.Float64})
-    column = frame.select(row=pl.int_range(pl.len(), dtype=pl.Int64), block=COLUMNS[metric])
-    rounds = (
-        column.explode("block")
-        .with_columns(restart=pl.int_range(pl.len()).over("row"))
-        .explode("block")
-        .with_columns(round=pl.int_range(pl.len()).over("row", "restart"))
-    )
+    rounds = frame.select(row=pl.int_range(pl.len(), dtype=pl.Int64), block=COLUMNS[metric])
+    for name in ("restart", "round"):
+        numbers = pl.int_ranges(pl.col("block").list.len()).alias(name)
+        rounds = rounds.with_columns(numbers).explode("block", name)
     nested = isinstance(rounds.schema["block"], pl.List)
     statistic = pl.col("block").list.median() if nested else pl.col("block")  # that of `block_statistic`
     return rounds.select("row", "restart", "round", ns=statistic).drop_nulls()

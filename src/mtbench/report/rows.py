@@ -20,8 +20,6 @@ from mtbench.report.pages import as_yaml, own_script_json, summary
 from mtbench.report.tables import METRICS, SPEEDS, Metric, parameters, telling
 from mtbench.results import format
 
-Row = dict[str, Any]
-
 IN_A_PAGE = 200
 """Rows that stand in a page itself."""
 
@@ -77,6 +75,18 @@ class Column:
     sort: list[Any] | None = None
     aside: list[str] | None = None
 
+    def cells(self, heading: Heading, most: int) -> list[str]:
+        """The first cells as HTML, so many at most."""
+        kind = f' class="{heading.kind}"' if heading.kind else ""
+        html = self.html[:most]
+        if self.aside is not None:
+            html = [
+                f"{text} <small>{more}</small>" if more else text for text, more in zip(html, self.aside, strict=False)
+            ]
+        if self.sort is None:
+            return [f"<td{kind}>{text}</td>" for text in html]
+        return [f'<td{kind} data-sort="{_told(by)}">{text}</td>' for text, by in zip(html, self.sort, strict=False)]
+
 
 @dataclass(frozen=True)
 class JobRows:
@@ -87,16 +97,11 @@ class JobRows:
 
     def html(self, most: int) -> list[Markup]:
         """The first rows as HTML, so many at most."""
-        return [self._row(place) for place in range(min(most, len(self.numbers)))]
-
-    def _row(self, place: int) -> Markup:
-        cells = []
-        for heading, column in zip(HEADINGS, self.columns, strict=True):
-            kind = f' class="{heading.kind}"' if heading.kind else ""
-            sort = "" if column.sort is None else f' data-sort="{_told(column.sort[place])}"'
-            aside = f" <small>{column.aside[place]}</small>" if column.aside and column.aside[place] else ""
-            cells.append(f"<td{kind}{sort}>{column.html[place]}{aside}</td>")
-        return Markup(f"<tr>{''.join(cells)}</tr>".replace(LINK, f"job.html#{self.numbers[place]}"))
+        columns = [column.cells(heading, most) for heading, column in zip(HEADINGS, self.columns, strict=True)]
+        return [
+            Markup(f"<tr>{''.join(cells)}</tr>".replace(LINK, f"job.html#{number}"))
+            for number, *cells in zip(self.numbers[:most], *columns, strict=True)
+        ]
 
     def packed(self) -> dict[str, Any]:
         """All rows as `jobTable` in report.js takes them."""
@@ -111,9 +116,7 @@ LINK = "job.html#\x00"
 def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> JobRows:
     """The rows of an operator's records, in their order; `page` is its file."""
     told = telling(records)
-    shown = records.select(USED)
-    of = {name: shown[name].to_list() for name in USED}
-    rows = list(shown.select("page", "params", "model", "kv_len").iter_rows(named=True))
+    of = {name: records[name].to_list() for name in USED}
 
     @cache
     def operator(name: str) -> str:
@@ -130,7 +133,7 @@ def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> J
         Column([str(escape(dtype)) for dtype in of["dtype"]]),
         Column(list(map(str, of["batch_size"]))),
         Column(list(map(str, of["seq_len"]))),
-        Column([_parameters(row, told[row["page"]]) for row in rows]),
+        Column(_parameters(of, told)),
         Column(
             [_status(*each) for each in zip(of["status"], of["repeated"], of["converged"], strict=True)], of["status"]
         ),
@@ -151,7 +154,7 @@ def job_rows(records: pl.DataFrame, page: str, styles: Mapping[str, Style]) -> J
 def columns(records: pl.DataFrame) -> str:
     """The classes of a table of these records that say which columns have nothing to tell."""
     varied = any(telling(records).values())
-    tokens = records["tokens_per_s"].is_not_null().any()
+    tokens = records["tokens_per_s"].null_count() < records.height
     return " ".join([*([] if varied else ["no-params"]), *([] if tokens else ["no-tokens"])])
 
 
@@ -183,16 +186,22 @@ def _short(value: float) -> float:
 
 
 def _told(value: Any) -> str:
-    return "" if value is None else str(escape(value))
+    return "" if value is None else str(escape(value)) if isinstance(value, str) else str(value)
 
 
-def _parameters(row: Row, told: Sequence[str]) -> str:
-    params = parameters(row) if told else {}
-    return "".join(
-        f'<span class="param">{escape(name)}&nbsp;<b>{escape(as_yaml(params[name]))}</b></span> '
-        for name in told
-        if name in params
-    )
+def _parameters(of: Mapping[str, list[Any]], told: Mapping[str, list[str]]) -> list[str]:
+    """Of each row those parameters that `told` has for its page."""
+
+    @cache
+    def html(page: str, params: str, model: str | None, kv_len: int | None) -> str:
+        found = parameters({"params": params, "model": model, "kv_len": kv_len})
+        return "".join(
+            f'<span class="param">{escape(name)}&nbsp;<b>{escape(as_yaml(found[name]))}</b></span> '
+            for name in told[page]
+            if name in found
+        )
+
+    return list(map(html, of["page"], of["params"], of["model"], of["kv_len"]))
 
 
 @cache

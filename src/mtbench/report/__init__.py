@@ -237,17 +237,17 @@ _ON_PAPER = theme("light") | {"background": "white", "font": "sans-serif"}
 
 
 def _operator_row(operator: Operator) -> dict[str, Any]:
-    records, charted = operator.records, operator.records.filter("charted")
+    of = {name: operator.records[name].to_list() for name in {*tables.CELL, "dtype", "status"}}
     return {
         "operator": operator.name,
-        "jobs": len(records),
-        "ok": len(records.filter(status="ok")),
-        "cells": records.select(*tables.CELL).n_unique(),
-        "arms": charted["label"].n_unique(),
-        "dtypes": records["dtype"].unique().sort().to_list(),
-        "batch_sizes": records["batch_size"].unique().sort().to_list(),
-        "seq_lens": records["seq_len"].unique().sort().to_list(),
-        "parameter_sets": records.select(*tables.SECTION).n_unique(),
+        "jobs": len(operator.records),
+        "ok": of["status"].count("ok"),
+        "cells": len(set(zip(*(of[name] for name in tables.CELL), strict=True))),
+        "arms": len(operator.labels),
+        "dtypes": sorted(set(of["dtype"])),
+        "batch_sizes": sorted(set(of["batch_size"])),
+        "seq_lens": sorted(set(of["seq_len"])),
+        "parameter_sets": len(set(zip(*(of[name] for name in tables.SECTION), strict=True))),
     }
 
 

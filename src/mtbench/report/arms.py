@@ -161,10 +161,10 @@ def device_name(row: Mapping[str, Any]) -> str:
 
 def where(records: pl.DataFrame) -> str:
     """The machines behind records and their devices, in a few words."""
-    columns = ["machine", "machine_id", "device", "device_kind", "device_name"]
-    ran = records.filter(status="ok").select(columns).unique(columns[1:]).to_dicts()
+    columns = ("status", "machine", "machine_id", "device", "device_kind", "device_name")
+    ran = set(zip(*(records[name].to_list() for name in columns), strict=True))
     devices: dict[str, set[str]] = {}
-    for row in ran:
+    for row in (dict(zip(columns, values, strict=True)) for values in ran if values[0] == "ok"):
         devices.setdefault(machine_name(row["machine"], row["machine_id"]), set()).add(device_name(row))
     words = [f"{machine}, {' and '.join(sorted(found))}" for machine, found in sorted(devices.items())]
     if not words:

@@ -4,7 +4,8 @@ Below it stands why jobs have no result. Both are HTML, for readers without Java
 chosen, and the words of each cell come from the rows of the ratio's chart.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -70,20 +71,18 @@ class Reason:
     cells: list[str]
 
 
-def matrix(view: SectionView) -> Matrix | None:
-    """The matrix of a section; None where no contender has a time in this metric."""
-    newest = _newest(view.records)
-    timed = newest.filter(pl.col("charted") & pl.col(view.metric.ns).is_not_null())
-    if timed.is_empty():
+def matrix(view: SectionView, newest: Sequence[Row]) -> Matrix | None:
+    """The matrix of a section, whose records that count are `newest`; None where no contender has a time in this metric."""
+    timed = {row["label"] for row in newest if row["charted"] and row[view.metric.ns] is not None}
+    if not timed:
         return None
-    there = set(newest["label"])
-    labels = [label for label in view.styles if label in set(timed["label"])]
-    labels += sorted(there - set(labels) - set(newest.filter("hollow")["label"]))
+    labels = [label for label in view.styles if label in timed]
+    labels += sorted({row["label"] for row in newest} - timed - {row["label"] for row in newest if row["hollow"]})
     baseline = view.pair[0] if view.pair else None
-    others = view.ratios.clear() if baseline is None else view.ratios.filter(a=baseline)
-    compared = {_place(row): row for row in others.select(COMPARED).iter_rows(named=True)}
+    others = view.ratios.lazy().filter(a=pl.lit(baseline, dtype=pl.String)).select(COMPARED).collect()
+    compared = {_place(row): row for row in others.iter_rows(named=True)}
     cells: dict[tuple[str, int, int], dict[str, Row]] = {}
-    for row in newest.sort("batch_size", "seq_len").iter_rows(named=True):
+    for row in newest:
         cell = (row["held_dtype"] or ALL_DTYPES, row["batch_size"], row["seq_len"])
         cells.setdefault(cell, {})[row["label"]] = row
     lines = []
@@ -98,10 +97,10 @@ def matrix(view: SectionView) -> Matrix | None:
     return Matrix(view.metric, f"{view.name}-ratio", baseline, labels, lines)
 
 
-def reasons(records: pl.DataFrame) -> list[Reason]:
+def reasons(newest: Sequence[Row]) -> list[Reason]:
     """Why jobs of a section have no result, those that concern most jobs first."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in _newest(records).filter(~pl.col("status").is_in(["ok", "unverified"])).iter_rows(named=True):
+    for row in (row for row in newest if row["status"] not in ("ok", "unverified")):
         found.setdefault((row["status"], row["reason"] or ""), []).append(row)
     return [
         Reason(status, reason, list(dict.fromkeys(row["label"] for row in own)), [_shape(row) for row in own])
@@ -109,13 +108,12 @@ def reasons(records: pl.DataFrame) -> list[Reason]:
     ]
 
 
-def _newest(records: pl.DataFrame) -> pl.DataFrame:
-    """Of each contender in each cell the record that counts, else the newest."""
+def newest(records: pl.DataFrame) -> list[Row]:
+    """Of each contender in each cell of a section the record that counts, else the newest."""
     place = ["held_dtype", "batch_size", "seq_len", "label"]
-    ordered = records.select(*place, *USED).sort(
-        pl.col("charted") | pl.col("hollow"), "finished_at", "row", nulls_last=False
-    )
-    return ordered.unique(place, keep="last", maintain_order=True)
+    counts = pl.col("charted") | pl.col("hollow")
+    ordered = records.lazy().select(*place, *USED).sort(counts, "finished_at", "row", nulls_last=False)
+    return ordered.unique(place, keep="last", maintain_order=True).collect().to_dicts()
 
 
 def _entry(view: SectionView, label: str, row: Row | None, compared: Row | None, best: float | None) -> Entry:
@@ -126,11 +124,11 @@ def _entry(view: SectionView, label: str, row: Row | None, compared: Row | None,
     if ns is None:
         return Entry(label, row["row"], status=row["status"])
     interval = format.interval(ns, row[metric.low_ns], row[metric.high_ns], row["confidence"])
-    entry = Entry(label, row["row"], format.duration(ns), interval, ns == best)
+    timed = (label, row["row"], format.duration(ns), interval, ns == best)
     if compared is None:
-        return entry
+        return Entry(*timed)
     words = f"{compared['bounds']}; {compared['evidence']}"
-    return replace(entry, told=compared["told"], verdict=compared["verdict"], words=words)
+    return Entry(*timed, told=compared["told"], verdict=compared["verdict"], words=words)
 
 
 def _place(row: Row) -> tuple[str, int, int, str]:

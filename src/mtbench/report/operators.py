@@ -11,14 +11,22 @@ import polars as pl
 from mtbench.report import pages
 from mtbench.report.arms import Style, machine_name, where
 from mtbench.report.charts import Chart, drawn
-from mtbench.report.matrix import Matrix, Reason, matrix, reasons
-from mtbench.report.ratios import ratios
-from mtbench.report.tables import MACHINE, METRICS, SECTION, Tables, held_parameters
+from mtbench.report.matrix import Matrix, Reason, matrix, newest, reasons
+from mtbench.report.ratios import SCHEMA, ratios
+from mtbench.report.tables import METRICS, SECTION, Tables, held_parameters
 from mtbench.report.views import SectionView
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import names_that_differ
 
 Pair = tuple[str, str] | None
+
+Key = tuple[Any, ...]
+"""A parameter set: its values of SECTION."""
+
+Sections = Mapping[Key, pl.DataFrame]
+
+Apart = dict[tuple[str, str], tuple[int, float]]
+"""For two contenders how many cells both have, and how far the mean logarithm of their ratio is from 0."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +69,25 @@ class Operator:
 def operators(read: Tables, names: Mapping[str, str], style: dict[str, Style]) -> tuple[Pair, list[Operator]]:
     """The pair that a report first compares, and the pages of operators; `names` has the file of each."""
     compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
-    pair = _first_pair(read.charted, pl.concat(compared.values()), list(style))
+    both = pl.concat(compared.values())
+    kinds: dict[str, tuple[str, str]] = {}
+    measured: dict[str, set[str]] = {}
+    for page, label, framework, mode in read.charted.select("page", "label", "framework", "mode").iter_rows():
+        kinds[label] = framework, mode
+        measured.setdefault(page, set()).add(label)
+    pair = _first_pair(_apart(both).get("", {}), kinds, list(style))
+    apart = _apart(both, by_page=True)
     machines = _machine_names(read.records)
-    records_by_page = _by_page(read.records)
-    compared_by_page = {metric: _by_page(found) for metric, found in compared.items()}
+    pages_of = {page: own for (page,), own in read.records.partition_by("page", as_dict=True).items()}
+    sections = _by_section(read.records)
+    ratios_of = {metric: _by_section(found) for metric, found in compared.items()}
     found = []
     for name, page in names.items():
-        records = records_by_page[name]
-        charted = records.filter("charted")
-        own = {metric: pairs.get(name, compared[metric].clear()) for metric, pairs in compared_by_page.items()}
-        here = [label for label in style if label in set(charted["label"])]
-        first = _first_pair(charted, pl.concat(own.values()), here, wanted=pair)
-        panels = _panels(records, page.removesuffix(".html"), own, style, first, machines)
-        found.append(Operator(name, page, records, here, first, panels))
+        here = [label for label in style if label in measured.get(name, ())]
+        first = _first_pair(apart.get(name, {}), kinds, here, wanted=pair)
+        own = {metric: of_page.get(name, {}) for metric, of_page in ratios_of.items()}
+        panels = _panels(sections[name], page.removesuffix(".html"), own, style, first, machines)
+        found.append(Operator(name, page, pages_of[name], here, first, panels))
     return pair, found
 
 
@@ -85,63 +99,68 @@ def _machine_names(records: pl.DataFrame) -> dict[str, str]:
     return {one: chip if counts[chip] == 1 else f"{chip} ({one[:6]})" for one, chip in chips.items()}
 
 
-def _by_page(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    return {str(page): own for (page,), own in frame.partition_by("page", as_dict=True, maintain_order=True).items()}
+def _by_section(frame: pl.DataFrame) -> dict[str, dict[Key, pl.DataFrame]]:
+    """The rows of each section, by page."""
+    found: dict[str, dict[Key, pl.DataFrame]] = {}
+    for key, own in frame.partition_by(SECTION, as_dict=True, maintain_order=True).items():
+        found.setdefault(key[SECTION.index("page")], {})[key] = own
+    return found
 
 
 def _panels(
-    records: pl.DataFrame,
+    records: Sections,
     stem: str,
-    compared: dict[str, pl.DataFrame],
+    compared: Mapping[str, Sections],
     style: dict[str, Style],
     pair: Pair,
     machines: dict[str, str],
 ) -> list[Panel]:
     """What each machine measured of an operator: its parameter sets, headed by what differs between them, with their charts;
     `stem` names those."""
-    sets = _sections(records)
-    params_of = [held_parameters(one) for one in sets]
+    keys, none = _ordered(records), pl.DataFrame(schema=SCHEMA)
+    params_of = [_params(key) for key in keys]
     differing = names_that_differ(params_of)
     found: dict[str | None, list[Section]] = {}
-    for number, (one, params) in enumerate(zip(sets, params_of, strict=True), 1):
+    for number, (key, params) in enumerate(zip(keys, params_of, strict=True), 1):
         said = [f"{name} {pages.as_yaml(params[name])}" for name in differing if name in params]
         heading = ", ".join(said or [f"without {name}" for name in differing])
-        title = f"{one['page']}{heading and f': {heading}'}"
-        own = _of_section(records, one)
-        place = where(own)
+        title = f"{key[SECTION.index('page')]}{heading and f': {heading}'}"
+        own = _with_published(records, key)
+        place, counting = where(own), newest(own)
         shown, matrices = [], []
         for metric in METRICS:
-            ratios = _of_section(compared[metric.name], one)
             name = f"{stem}-{number}-{metric.name}"
-            view = SectionView(name, title, metric, own, ratios, style, pair, place)
+            view = SectionView(name, title, metric, own, compared[metric.name].get(key, none), style, pair, place)
             shown += drawn(view)
-            matrices += [made for made in [matrix(view)] if made is not None]
-        section = Section(heading, params, matrices, reasons(own), shown)
-        found.setdefault(one[MACHINE], []).append(section)
+            matrices += [made for made in [matrix(view, counting)] if made is not None]
+        found.setdefault(key[0], []).append(Section(heading, params, matrices, reasons(counting), shown))
     return [
         Panel(
             machines.get(machine or "", "Published by others"),
-            where(records.filter(pl.col(MACHINE).eq_missing(pl.lit(machine, dtype=pl.String)))),
+            where(pl.concat(own for key, own in records.items() if key[0] == machine)),
             own_sections,
         )
         for machine, own_sections in found.items()
     ]
 
 
-def _sections(records: pl.DataFrame) -> list[dict[str, Any]]:
-    """The distinct parameter sets on one page, as rows of SECTION, in a readable order."""
-    found = records.select(*SECTION).unique().to_dicts()
-    measured = {tuple(s[name] for name in SECTION[1:]) for s in found if s[MACHINE] is not None}
-    own = [s for s in found if s[MACHINE] is not None or tuple(s[name] for name in SECTION[1:]) not in measured]
+def _ordered(records: Sections) -> list[Key]:
+    """The parameter sets of a page, in a readable order; what others published of one that was measured stands there."""
+    measured = {key[1:] for key in records if key[0] is not None}
+    own = [key for key in records if key[0] is not None or key[1:] not in measured]
     return sorted(
-        own, key=lambda s: (s[MACHINE] or "", [_sortable(v) for v in held_parameters(s).values()], s["held_params"])
+        own, key=lambda key: (key[0] or "", [_sortable(value) for value in _params(key).values()], str(key[3]))
     )
 
 
-def _of_section(frame: pl.DataFrame, section: dict[str, Any]) -> pl.DataFrame:
-    """The rows of a section, and what others published of the same."""
-    here = pl.col(MACHINE).is_null() | (pl.col(MACHINE) == pl.lit(section[MACHINE], dtype=pl.String))
-    return frame.filter(here, *(pl.col(name).eq_missing(pl.lit(section[name])) for name in SECTION[1:]))
+def _params(key: Key) -> dict[str, Any]:
+    return held_parameters(dict(zip(SECTION, key, strict=True)))
+
+
+def _with_published(records: Sections, key: Key) -> pl.DataFrame:
+    """The records of a section, and what others published of the same."""
+    there = dict.fromkeys(((None, *key[1:]), key))
+    return pl.concat(records[one] for one in there if one in records)
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
@@ -149,27 +168,30 @@ def _sortable(value: Any) -> tuple[bool, float, str]:
     return (not number, float(value) if number else 0.0, str(value))
 
 
-def _first_pair(charted: pl.DataFrame, compared: pl.DataFrame, labels: list[str], wanted: Pair = None) -> Pair:
+def _apart(compared: pl.DataFrame, by_page: bool = False) -> dict[str, Apart]:
+    """How far each two contenders are apart, of each page by its name, or of all together as ""."""
+    page = pl.col("page") if by_page else pl.lit("").alias("page")
+    groups = compared.lazy().group_by(page, "a", "b")
+    found: dict[str, Apart] = {}
+    for name, a, b, *apart in groups.agg(pl.len(), pl.col("ratio").log().mean().abs()).collect().iter_rows():
+        found.setdefault(name, {})[a, b] = tuple(apart)
+    return found
+
+
+def _first_pair(apart: Apart, kinds: Mapping[str, tuple[str, str]], labels: list[str], wanted: Pair = None) -> Pair:
     """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close; of one
-    machine, and numpy only where there is no other.
+    machine, and numpy only where there is no other. `kinds` has each one's framework and mode.
 
     `wanted`, which is what the other pages show, wherever those two have a cell in common.
     """
-    framework, mode = (dict(charted.select("label", name).iter_rows()) for name in ("framework", "mode"))
-    means = {
-        (a, b): (cells, apart)
-        for a, b, cells, apart in compared.group_by("a", "b")
-        .agg(pl.len().alias("cells"), pl.col("ratio").log().mean().abs().alias("apart"))
-        .iter_rows()
-    }
 
     def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, int, float]:
-        a, b = pair
-        cells, apart = means[pair]
-        last = framework[a] in LAST_RESORT or framework[b] in LAST_RESORT
-        return last, framework[a] == framework[b], mode[a] != mode[b], -cells, apart
+        (library_a, mode_a), (library_b, mode_b) = (kinds[label] for label in pair)
+        cells, distance = apart[pair]
+        last = library_a in LAST_RESORT or library_b in LAST_RESORT
+        return last, library_a == library_b, mode_a != mode_b, -cells, distance
 
-    pairs = [pair for pair in combinations(labels, 2) if pair in means]
+    pairs = [pair for pair in combinations(labels, 2) if pair in apart]
     if wanted in pairs:
         return wanted
     return min(pairs, key=rank, default=None)

@@ -184,11 +184,11 @@ def held_parameters(section: dict[str, Any]) -> dict[str, Any]:
 
 def telling(records: pl.DataFrame) -> dict[str, list[str]]:
     """For each page, the names of the parameters in which its jobs differ: what a row has to say."""
-    distinct = records.select("page", "params", "model", "kv_len").unique()
-    return {
-        page: cells.names_that_differ([parameters(row) for row in jobs.iter_rows(named=True)])
-        for (page,), jobs in distinct.group_by("page")
-    }
+    columns = ("params", "model", "kv_len")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for page, *values in set(zip(*(records[name].to_list() for name in ("page", *columns)), strict=True)):
+        found.setdefault(page, []).append(parameters(dict(zip(columns, values, strict=True))))
+    return {page: cells.names_that_differ(jobs) for page, jobs in found.items()}
 
 
 @lru_cache(maxsize=4096)

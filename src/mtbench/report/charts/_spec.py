@@ -46,6 +46,11 @@ def flat(**options: Any) -> Spec:
     return {"domain": False, "ticks": False, "labelPadding": 6, **options}
 
 
+def distinct(rows: pl.DataFrame, column: str) -> list[Any]:
+    """The values of a column in order, each once."""
+    return sorted(set(rows[column].to_list()))
+
+
 def present(styles: Mapping[str, Style], rows: pl.DataFrame) -> list[Style]:
     """The styles of the contenders that the rows have, in the order of legends."""
     labels = set(rows["label"])

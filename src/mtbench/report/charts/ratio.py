@@ -1,7 +1,7 @@
 """The ratio of two contenders' times over shape and dtype. Which two is set by the signals `arm_a` and `arm_b`."""
 
 from mtbench.report.charts import _heat
-from mtbench.report.charts._spec import PAGE_WIDTH, Spec, channel, fit, flat, with_rows
+from mtbench.report.charts._spec import PAGE_WIDTH, Spec, channel, distinct, fit, flat, with_rows
 from mtbench.report.ratios import WORDS
 from mtbench.report.views import SectionView
 
@@ -15,8 +15,8 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
     if not view.pair or view.ratios.is_empty():
         return None
     cells = view.ratios.select(SHOWN)
-    lengths, batches = sorted(cells["seq_len"].unique()), sorted(cells["batch_size"].unique())
-    dtypes = cells["dtype"].n_unique()
+    lengths, batches = distinct(cells, "seq_len"), distinct(cells, "batch_size")
+    dtypes = len(distinct(cells, "dtype"))
     step = min(76, (PAGE_WIDTH - 240) // (len(lengths) * dtypes))
     beside, step = (dtypes, step) if step >= 54 else (1, 66)  # all dtypes in one row, or else each in its own
     axis = flat(labelAngle=0)

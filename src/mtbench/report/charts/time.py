@@ -12,6 +12,7 @@ from mtbench.report.charts._spec import (
     Spec,
     by_contender,
     channel,
+    distinct,
     fit,
     if_picked,
     legend,
@@ -73,7 +74,7 @@ _POINT: dict[str, Any] = {
 
 
 def draw(view: SectionView) -> tuple[str, Spec] | None:
-    points = rows(view.records.filter(pl.col("charted") | pl.col("hollow")), view.metric)
+    points = rows(view.records, view.metric)
     if points.is_empty():
         return None
     hollow = "Hollow: without a checked answer. " if points["hollow"].any() else ""
@@ -81,9 +82,10 @@ def draw(view: SectionView) -> tuple[str, Spec] | None:
     return f"{view.name}-time", _spec(view, points, {"text": view.title, "subtitle": subtitle})
 
 
-def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    """One row per contender and cell that has this metric. Takes charted and hollow records only."""
-    timed = charted.filter(pl.col(metric.ns).is_not_null()).select(USED)
+def rows(records: pl.DataFrame, metric: Metric) -> pl.DataFrame:
+    """One row per contender and cell that has this metric, of charted and hollow records."""
+    drawn = pl.col("charted") | pl.col("hollow")
+    timed = records.lazy().filter(drawn, pl.col(metric.ns).is_not_null()).select(USED).collect()
     of = {name: timed[name].to_list() for name in timed.columns}
     dtypes = [dtype or ALL_DTYPES for dtype in of["held_dtype"]]
     times = {metric: _times(of, metric) for metric in (LATENCY, THROUGHPUT)}
@@ -93,7 +95,9 @@ def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
         "ns": of[metric.ns],
         "low_ns": of[metric.low_ns],
         "high_ns": of[metric.high_ns],
-        "shape": [shape(row) for row in timed.select(*SHAPE).iter_rows(named=True)],
+        "shape": [
+            shape(dict(zip(SHAPE, each, strict=True))) for each in zip(*(of[name] for name in SHAPE), strict=True)
+        ],
         "latency": times[LATENCY],
         "throughput": list(map(_queued, times[THROUGHPUT], of[THROUGHPUT.ns])),
         "work": list(map(_work, of[metric.ns], of["flops"], of["bytes_moved"], of["tokens"])),
@@ -105,7 +109,7 @@ def rows(charted: pl.DataFrame, metric: Metric) -> pl.DataFrame:
             for status, converged in zip(of["status"], of["converged"], strict=True)
         ],
         "versions": list(map(_versions, of["framework"], of["library_version"], of["mtbench_version"])),
-        "machine": [_machine(*row) for row in timed.select(*MACHINE_FACTS).iter_rows()],
+        "machine": list(map(_machine, *(of[name] for name in MACHINE_FACTS))),
     }
     return pl.DataFrame(found, schema=_POINT)
 
@@ -139,14 +143,18 @@ def _machine(*facts: str | None) -> str:
     return f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}"
 
 
+PANEL = ("dtype", "batch_size", "panel")
+
+
 def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
-    lengths, columns = sorted(points["seq_len"].unique()), points["batch_size"].n_unique()
-    panels = points.select("panel", "dtype", "batch_size").unique().sort("dtype", "batch_size")["panel"].to_list()
+    lengths, columns = distinct(points, "seq_len"), len(distinct(points, "batch_size"))
+    panels = [panel for *_, panel in sorted(set(zip(*(points[name].to_list() for name in PANEL), strict=True)))]
     beside = columns if 1 < columns <= MOST_BESIDE else min(len(panels), MOST_BESIDE)
     width = max(LEAST_WIDTH, min(640, (PAGE_WIDTH - 110) // beside - 22))
     styles = present(view.styles, points)
     names = legend(styles, beside * (width + 22))
-    times = [value for name in ("ns", "low_ns", "high_ns") for value in points[name].drop_nulls().to_list()]
+    known = (value for name in ("ns", "low_ns", "high_ns") for value in points[name].to_list())
+    times = [value for value in known if value is not None]
     base = {
         "x": channel(
             "seq_len",
@@ -165,18 +173,18 @@ def _spec(view: SectionView, points: pl.DataFrame, title: Spec) -> Spec:
         scale=logarithmic(padded(times, 1.12)),
         axis={"labelExpr": TIME_LABEL, "values": ticks(times), "labelOverlap": "greedy"},
     )
-    known = [{"filter": "isValid(datum.low_ns) && isValid(datum.high_ns)"}]
+    bounded = [{"filter": "isValid(datum.low_ns) && isValid(datum.high_ns)"}]
     bounds = {"y": channel("low_ns", "quantitative", title=view.metric.axis), "y2": {"field": "high_ns"}}
     dashes = by_contender(styles, [list(style.dash) for style in styles], names)
     shapes = by_contender(styles, [style.shape for style in styles], names)
     layer = [
         {
-            "transform": known,
+            "transform": bounded,
             "mark": {"type": "area", "clip": True},
             "encoding": base | bounds | {"opacity": if_picked(0.2, 0.03)},
         },
         {
-            "transform": known,
+            "transform": bounded,
             "mark": {"type": "rule", "clip": True, "strokeWidth": 1.5},
             "encoding": base | bounds,
         },

@@ -17,6 +17,11 @@ def test_a_group_of_hydras_takes_a_name(group, value):
     assert "\n" not in str(raised.value)
 
 
+def test_a_models_file_is_a_parameter_of_a_sweep():
+    with pytest.raises(ConfigError, match=r"give the file as operator\.params\.config=/a/config\.json"):
+        check_arguments(["operator=causal_lm", "model=/a/config.json"])
+
+
 @pytest.mark.parametrize("argument", ["hydra/launcher=basic", "hydra/callbacks=[a,b]", "hydra/job_logging=none"])
 def test_names_are_left_to_hydra(argument):
     assert check_arguments([argument])

@@ -191,7 +191,10 @@ def _check(
 
 
 def _check_yaml(group: str, name: str, folders: Sequence[Path]) -> None:
-    """Raises ConfigError where a user's Python file has no YAML beside it, without which Hydra does not know its name."""
+    """Raises ConfigError where a user's Python file has no YAML beside it, without which Hydra does not know its name, and for
+    a model's file, which `mtbench which` takes as a model and a sweep as a parameter."""
+    if group == "model" and name.endswith(".json"):
+        raise ConfigError(f"model= takes a preset here; give the file as operator.params.config={name}, to causal_lm.")
     if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
         return
     for folder in folders:

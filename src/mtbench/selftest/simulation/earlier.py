@@ -31,8 +31,8 @@ def priors(scale: Scale, rng: np.random.Generator) -> Table:
         f"Tables of {PAIRS} equal pairs. The prior is learnt from the table's own cells, or from those of {SWEEPS} earlier "
         f"sweeps of {THEIR_RESTARTS} restarts. Each entry has three numbers: the coverage of the intervals, in per cent; *the "
         "tables with a false verdict if verdicts used the prior too*, in per cent; the median width of the intervals, "
-        "relative to those from a cell's own restarts. The numbers behind lognormal are standard deviations of the logarithm "
-        "of a cell's spread.",
+        "relative to those from a cell's own restarts. The number after *lognormal* is the standard deviation of the "
+        "logarithm of a cell's spread.",
         ["spread of the cells", "their processes", "prior from", *(f"{restarts} restarts" for restarts in RESTARTS)],
     )
     for name, spreads in CELLS.items():

@@ -89,7 +89,9 @@ def _process(speeds: NDArray[Any]) -> Floats:
 
 NOISES = (
     Noise(
-        "0 %", "restarts do not differ; blocks differ by 1 %, here and below unless something else is said", normal(0.0)
+        "0 %",
+        "restarts do not differ; blocks differ by 1 %, here and in each line that gives no other value",
+        normal(0.0),
     ),
     Noise("0.3 %", "standard deviation between restarts of a process: 0.3 %", normal(0.003)),
     Noise("1 %", "the same, 1 %", normal(0.01)),
@@ -99,6 +101,8 @@ NOISES = (
     Noise("bursts", "one visit in five is slower by 20 % for 4 rounds; restarts differ by 0.5 %", bursts),
     Noise("AR(1) 0.7", "successive blocks are correlated; restarts differ by 1 %", autocorrelated),
     Noise("shared", "all cells of a table share their processes; restarts differ by 3 %", shared),
-    Noise("10 %", "restarts differ by 10 %, which is more than is assumed of two", normal(0.1), promised=False),
+    Noise(
+        "10 %", "restarts differ by 10 %, more than the interval of two restarts assumes", normal(0.1), promised=False
+    ),
     Noise("two modes", "each process is in one of two modes, 3 % apart; blocks differ by 0.2 %", modes, promised=False),
 )

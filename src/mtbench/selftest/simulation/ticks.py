@@ -17,11 +17,12 @@ CALLS, BLOCKS, RESTARTS = 200, 8, 5
 def clock(scale: Scale, rng: np.random.Generator) -> Table:
     table = Table(
         "A slow clock",
-        f"Calls of 12.5 to 40 ticks of the clock, {CALLS} in a block. Calls have the deviation given, in ticks. Some are "
-        "disturbed: longer by an exponential of mean 100 %. Errors are root mean square errors in ticks: of the median of a "
-        "block, of the mean of all its calls, and of the mean of the calls near the median. Coverage is that of the interval "
-        f"of {RESTARTS} restarts, in per cent: from medians, from medians with half a tick added, and from means near the "
-        "median. Promised: 95 % with half a tick added, and from means near the median if nothing is disturbed.",
+        f"Calls take 12.5 to 40 ticks of the clock; a block has {CALLS}. The first column is the standard deviation of a "
+        "call, in ticks. Disturbed calls take longer by a random part of their time: exponential, 100 % in the mean. "
+        "Errors are root mean square errors in ticks: of the median of a block, of the mean of all its calls, and of the "
+        f"mean of the calls near the median. Coverage is that of the interval of {RESTARTS} restarts, in per cent: from "
+        "medians, from medians with half a tick added, and from means near the median. Promised: 95 % with half a tick "
+        "added, and from means near the median if nothing is disturbed.",
         [
             "deviation",
             "disturbed",

@@ -90,7 +90,7 @@ def test_a_file_without_yaml_is_answered_with_what_to_write(tmp_path):
     [
         ("name: relu3\n", r"relu2\.yaml has name: relu3, and there is no relu3\.py beside it"),
         ("name: softmax\n", r"relu2\.py would never run; write name: relu2"),  # it measured softmax
-        ("params: {}\n", r"operator\.name is not set; the YAML that is chosen needs it"),
+        ("params: {}\n", r"operator\.name is not set; the chosen YAML must set it"),
     ],
 )
 def test_a_wrong_or_missing_name_is_answered_with_its_yaml(tmp_path, yaml, says):

@@ -339,7 +339,7 @@ def test_intervals_from_too_few_blocks_are_pointed_out() -> None:
     enough = record(MLX, block_ns=[5.0] * 9, confidence=0.96, protocol=protocol)
     told = [line for line in Pipe(width=200).end([few, enough]) if line.startswith("warning")]
     assert told == [
-        "warning: the intervals of 1 job hold with less confidence than asked for, from 50 %: too few blocks"
+        "warning: the intervals of 1 job have less confidence than requested, at least 50 %: too few blocks"
     ]
 
 
@@ -371,7 +371,7 @@ def test_a_table_of_thousands_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch
 
 def test_an_interrupted_sweep_says_so_and_judges_what_it_has() -> None:
     lines = Pipe().end([record(TORCH, block_ns=blocks(10, 1)), record(MLX, block_ns=blocks(20, 2))], interrupted=True)
-    assert "Interrupted; what was measured until then is kept." in lines
+    assert "Interrupted; everything measured so far is kept." in lines
     assert any("2.0" in line and line.endswith("slower") for line in lines)
 
 

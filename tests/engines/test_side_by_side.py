@@ -138,7 +138,7 @@ def test_shards_end_with_whoever_started_them_and_are_gone_on_with(tmp_path):
     again.send_signal(signal.SIGINT)
     code, said = finish(again)
     assert code == 130, said
-    assert "Interrupted; what was measured until then is kept." in said
+    assert "Interrupted; everything measured so far is kept." in said
     assert states(out) == ["interrupted"] * 2
     code, said = finish(start("resume", "out", "engine.together=false", cwd=tmp_path))
     assert code == 0, said

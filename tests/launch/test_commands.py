@@ -93,7 +93,7 @@ def test_a_name_is_known_by_others_words_and_in_any_case(name, known, found):
         ("MHA", "did you mean operator=mha?"),
         ("attention", "did you mean operator=sdpa?"),
         ("decode_vs_prefill", "did you mean +experiment=decode_vs_prefill?"),
-        ("report=true,false", "is of the whole sweep and takes one value"),
+        ("report=true,false", "applies to the whole sweep and takes one value"),
     ],
 )
 def test_a_mistake_is_answered_with_what_was_meant(arguments, says):
@@ -115,7 +115,7 @@ def test_a_value_is_answered_with_what_was_meant(argument, says):
 
 @pytest.mark.parametrize("minutes", [float("nan"), float("inf"), 0.0, -1.0])
 def test_which_refuses_minutes_that_are_none(minutes):
-    with pytest.raises(ConfigError, match="is no time to measure in; give a number above 0, such as 5"):
+    with pytest.raises(ConfigError, match="is not valid; give a number above 0, such as 5"):
         choose("smollm2_135m", minutes)
 
 

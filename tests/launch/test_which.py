@@ -164,7 +164,7 @@ def test_mistakes_get_one_clear_line() -> None:
         everything("nowhere/config.json", ask=able(CPU))
     with pytest.raises(ConfigError, match=r"No device 'mps'\. Did you mean 'gpu'"):
         everything("smollm2_135m", "mps", ask=able(CPU))
-    with pytest.raises(ConfigError, match="--minutes 0 is no time to measure in; give a number above 0"):
+    with pytest.raises(ConfigError, match="--minutes 0 is not valid; give a number above 0"):
         choose("smollm2_135m", 0)
     with pytest.raises(ConfigError, match=r"No library can run a model here \(torch on cpu: not installed"):
         everything("smollm2_135m", ask=able({}))

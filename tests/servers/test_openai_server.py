@@ -366,7 +366,7 @@ def test_other_libraries_of_a_sweep_are_asked_for_no_server() -> None:
     assert [arm.name for arm in made.arms] == [
         "torch", "openai_server-model=a-url=127.0.0.1_1", "openai_server-model=b-url=127.0.0.1_1"
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match=r"framework\.url is of a server, which torch is not"):
+    with pytest.raises(ConfigError, match=r"framework\.url is a setting of a server, and torch is no server"):
         mtbench.make_plan(operator="softmax", framework="torch", overrides=["framework.url=http://127.0.0.1:1/v1"])
 
 

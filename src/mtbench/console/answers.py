@@ -69,11 +69,11 @@ def lines(found: Answers, brief: bool = False) -> Iterator[Text]:
             )
     if found.caveats:
         yield Text("")
-        yield Text("What limits this", style="bold")
+        yield Text("What limits these answers", style="bold")
         for caveat in found.caveats[:SHOWN_CAVEATS]:
             yield Text(f"{INDENT}{caveat}", style="yellow")
     if found.settle:
         yield Text("")
-        yield Text("What would settle what is open", style="bold")
+        yield Text("How to settle the open answers", style="bold")
         for way in found.settle:
             yield Text(f"{INDENT}{settle(way)}")

@@ -180,7 +180,7 @@ class Terminal(Progress):
     def _conclude(self, records: Sequence[Record], interrupted: bool) -> None:
         self._line("")
         if interrupted:
-            self._line("Interrupted; what was measured until then is kept.")
+            self._line("Interrupted; everything measured so far is kept.")
         elapsed = clock(self.seconds() - self.started) if self.plan else "0:00"
         counts = {status: sum(record.status == status for record in records) for status in _statuses(records)}
         self._line(
@@ -269,8 +269,8 @@ class Terminal(Progress):
         wide = [record for record in records if record.confidence is not None and record.confidence < _asked(record)]
         if wide:
             lines.append(
-                f"warning: the intervals of {len(wide)} {plural(len(wide), 'job')} hold with less confidence than asked "
-                f"for, from {percent(min(record.confidence or 0.0 for record in wide))}: too few blocks"
+                f"warning: the intervals of {len(wide)} {plural(len(wide), 'job')} have less confidence than requested, "
+                f"at least {percent(min(record.confidence or 0.0 for record in wide))}: too few blocks"
             )
         return [Text(line, style="yellow") for line in lines]
 

@@ -155,7 +155,9 @@ def _rest(plan: Plan, folder: Path) -> "Rest":
     rest = resume.continued(plan, folder, rest_of)
     if rest is None:
         return resume.Rest(plan, plan.protocol, plan.jobs)
-    print(f"{folder} holds this sweep: {rest}. Going on there; to measure anew, delete it or name another folder.")
+    print(
+        f"{folder} holds this sweep: {rest}. mtbench continues it; to measure anew, delete it or name another folder."
+    )
     return rest
 
 

@@ -66,7 +66,7 @@ def compose(
                 "All jobs of a sweep must share one protocol to be comparable; run one sweep per protocol."
             )
         if composed.engine != (engine := engine or composed.engine):
-            raise ConfigError("All jobs of a sweep run by one engine; write lists in brackets: engine.gpus=[0,1].")
+            raise ConfigError("All jobs of a sweep must use one engine; write lists in brackets: engine.gpus=[0,1].")
         report, dry_run = composed.report, composed.dry_run
         job = configuration.job_of(composed, family.user_folders)
         made_of.setdefault(job.id, family.composed())
@@ -117,6 +117,6 @@ def _check_folders(jobs: Sequence[Job]) -> None:
         other = taken.setdefault(job.folder, job)
         if other is not job:
             raise ConfigError(
-                f"hydra.sweep.subdir={job.folder} is the same for two jobs, whose records would overwrite each other; "
+                f"hydra.sweep.subdir={job.folder} gives two jobs the same folder, and one record would replace the other; "
                 "leave it out."
             )

@@ -202,7 +202,9 @@ def _own(framework: FrameworkConfig, file: str | None) -> tuple[tuple[str, Any],
     of_a_server = {name: value for name in ("url", "model") if (value := getattr(framework, name)) is not None}
     for name in of_a_server:
         if name not in chosen.own_settings:
-            raise ConfigError(f"framework.{name} is of a server, which {framework.name} is not; leave it out.")
+            raise ConfigError(
+                f"framework.{name} is a setting of a server, and {framework.name} is no server; leave it out."
+            )
     given = {**framework.settings, **of_a_server}
     for name, example in chosen.needs.items():
         if given.get(name) is None:
@@ -293,7 +295,7 @@ def user_folders(hydra_config: DictConfig | HydraConf) -> list[Path]:
 def _user_file(folders: Sequence[Path], group: str, name: str) -> str | None:
     """A Python file of that name beside the user's own YAML."""
     if not re.fullmatch(r"[\w.+-]+", name):  # a path would lead out of these folders, and the record out of the sweep's
-        raise ConfigError(f"{group}.name={name} is no name; give letters, digits, and any of . + - _")
+        raise ConfigError(f"{group}.name={name} is not a valid name; use letters, digits and . + - _")
     files = (path / group / f"{name}.py" for path in folders)
     found = next((str(file) for file in files if file.is_file()), None)
     if found is not None:
@@ -312,7 +314,8 @@ def _check_named(folders: Sequence[Path], group: str, name: str, ours: bool) -> 
             if re.search(rf"^name: *{re.escape(name)} *(#.*)?$", file.read_text(errors="replace"), re.MULTILINE):
                 instead = f", so that {own.name} would never run; write name: {file.stem}" if ours else ""
                 raise ConfigError(
-                    f"{file} has name: {name}, and there is no {name}.py beside it{instead}; name is that of the Python file."
+                    f"{file} has name: {name}, and there is no {name}.py beside it{instead}; "
+                    "the name must be that of the Python file."
                 )
 
 

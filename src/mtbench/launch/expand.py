@@ -89,7 +89,9 @@ def expand(
     axis over `sweep` or `experiment`, which bring axes of their own: Hydra would silently use the first one's for all.
     """
     if not isinstance(params, Mapping) or not all(isinstance(grid, Mapping) for grid in _listed(grids)):
-        raise ConfigError("hydra.sweeper.params is a mapping of axes, and hydra.sweeper.grids a list of such mappings.")
+        raise ConfigError(
+            "hydra.sweeper.params must be a mapping of axes, and hydra.sweeper.grids a list of such mappings."
+        )
     parser = OverridesParser.create(config_loader=loader)
     given = {_key(override): override for override in parser.parse_overrides(list(arguments))}
     for name in NOT_AXES:
@@ -159,7 +161,7 @@ def _with_variants(
     for job in jobs:
         operator, framework = _chosen(job, "operator"), _chosen(job, "framework")
         if operator is None or framework is None:
-            raise ConfigError(f"{asked.input_line} takes what an operator has in a library; name both.")
+            raise ConfigError(f"{asked.input_line} depends on the operator and the framework; choose both.")
         library = str(_declared("framework", framework, folders).get("name", framework))
         operator_class = registry.load("operator", operator, _file("operator", operator, folders))
         framework_class = registry.load("framework", library, _file("framework", library, folders))

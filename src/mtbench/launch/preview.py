@@ -38,7 +38,7 @@ def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -
     if len(kinds) > SHOWN:
         yield f"  and {len(kinds) - SHOWN:,} more"
     if made := sorted({arm.requirement for arm in plan.arms if arm.requirement is not None}):
-        yield f"Makes an environment for each of {', '.join(made)}, unless it is there."
+        yield f"Makes a Python environment for each of {', '.join(made)}, unless it exists already."
     slow = estimate.slow_s(plan)
     seconds = estimate.seconds(plan)
     on = f", divided among the shards of engine={engine.name}" if engine.cuts else ""

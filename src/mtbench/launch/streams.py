@@ -38,7 +38,7 @@ class Steady:
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError) and self._stream.fileno() == 1:
             with suppress(OSError):
-                print(f"mtbench: the output cannot be written ({error.strerror}); going on without", file=sys.stderr)
+                print(f"mtbench: the output cannot be written ({error.strerror}); continuing without", file=sys.stderr)
         self.flush()  # what was buffered
 
 

@@ -125,7 +125,7 @@ def _flags(arguments: Sequence[str]) -> dict[str, list[str]]:
             found[""].append(argument)
             kinds.append("")
     if wanting is not None:
-        raise ConfigError(f"{wanting} needs a value behind it.")
+        raise ConfigError(f"{wanting} needs a value after it.")
     first = kinds.index("") if "" in kinds else len(kinds)
     last = len(kinds) - kinds[::-1].index("") if "" in kinds else 0
     if between := [kind for kind in kinds[first:last] if kind]:
@@ -165,7 +165,7 @@ def _check(
         _check_hydras(override, key)
         return
     if key in RENAMED:
-        raise ConfigError(f"{key} is called {RENAMED[key]} now.")
+        raise ConfigError(f"{key} was renamed; write {RENAMED[key]}.")
     if key == "experiment" and not override.is_add():
         raise ConfigError("Experiments need a plus sign: write +experiment=name.")
     values = [] if override.is_delete() else _values(override)
@@ -185,7 +185,7 @@ def _check(
         raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves), more))
     elif key in leaves:
         if key in OF_THE_SWEEP and len(values) != 1:
-            raise ConfigError(f"{override.input_line}: {key} is of the whole sweep and takes one value.")
+            raise ConfigError(f"{override.input_line}: {key} applies to the whole sweep and takes one value.")
         for value in values:
             _check_type(key, value)
 
@@ -224,7 +224,7 @@ def _check_hydras(override: Override, key: str) -> None:
     if key.split(".")[1] in ("sweeper", "launcher", "job_logging", "hydra_logging", "callbacks"):
         return  # what has no type of its own
     if key in FOLDERS and "" in values:
-        raise ConfigError(f"{key}= names no folder; write {key}=. for the one that you are in.")
+        raise ConfigError(f"{key}= names no folder; write {key}=. for the current folder.")
     setting = key.removeprefix("hydra.")
     for value in values:
         try:
@@ -305,7 +305,7 @@ def explain(error: BaseException) -> str | None:
         return f"{file} cannot be read: {str(unread).splitlines()[0]}."
     unset = next((cause for cause in causes if isinstance(cause, MissingMandatoryValue)), None)
     if unset is not None:
-        return f"{unset.full_key or unset.key} is not set; the YAML that is chosen needs it, such as name: softmax."
+        return f"{unset.full_key or unset.key} is not set; the chosen YAML must set it, such as name: softmax."
     root = causes[-1]
     if isinstance(root, SyntaxError) and root.filename:
         return f"{root.filename}, line {root.lineno}: {root.msg}."

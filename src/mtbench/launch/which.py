@@ -87,7 +87,7 @@ def choose(model: str, minutes: float, device: str = "auto") -> Choice:
     """What `mtbench which` measures of a model in so many minutes. Raises ConfigError as `everything` does, or where there is
     no time at all."""
     if not 0 < minutes < math.inf:  # nor is nan
-        raise ConfigError(f"--minutes {minutes:g} is no time to measure in; give a number above 0, such as 5.")
+        raise ConfigError(f"--minutes {minutes:g} is not valid; give a number above 0, such as 5.")
     whole, libraries = everything(model, device)
     return fitted(whole, libraries, minutes * 60, estimate.busy())
 
@@ -242,7 +242,7 @@ def _own_model(file: Path, folder: Path) -> tuple[str, Path]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read as a model's config.json ({error}).") from error
     if not isinstance(config, dict):
-        raise ConfigError(f"{file} is no config.json: it holds no settings by name.")
+        raise ConfigError(f"{file} is not a model's config.json: it must hold settings by name.")
     stem = file.absolute().parent.name if file.name == "config.json" else file.stem
     name = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_").lower() or "own"
     (folder / "model").mkdir()

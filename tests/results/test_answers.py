@@ -213,10 +213,14 @@ def test_each_kind_of_failure_has_its_own_reason() -> None:
 )
 def test_a_known_fault_of_mlx_is_named_with_what_helps(of: dict[str, str], known: bool) -> None:
     of = {"operator": "causal_lm", "params": to_json({"weight_dtype": "int8"}), **of}
-    records = [timed("torch", 1e5, **of), failed("mlx", "mismatch", "relative error 0.04 exceeds the tolerance", **of)]
+    wrong = [failed(arm, "mismatch", "relative error 0.04 exceeds the tolerance", **of) for arm in ("mlx", "jax")]
+    wrong[1].framework = "jax"
+    records = [timed("torch", 1e5, **of), *wrong]
     (caveat,) = [str(one) for one in answered(records).caveats if "gave no time" in str(one)]
     assert ("For mlx this is probably a known fault of MLX on CPUs" in caveat and "dtype=float32" in caveat) == known
     assert "docs/known_issues.md" in caveat
+    (alone,) = [str(one) for one in answered(records[:-1]).caveats if "gave no time" in str(one)]
+    assert ("This is probably a known fault of MLX on CPUs" in alone) == known
 
 
 def test_a_caveat_of_one_job_is_a_correct_sentence() -> None:
@@ -237,6 +241,11 @@ def test_an_arm_that_failed_is_said_and_is_not_beaten() -> None:
     lost = record("torch_compiled", status="crashed", reason="Traceback\nRuntimeError: no compiler")
     assert said([timed("mlx", 1e5), timed("torch", 2e5), lost]) == [
         "Plain shapes, softmax, float32: mlx is 2.0x faster [2.0, 2.0] than torch (sure); torch_compiled crashed."
+    ]
+    many = [record(arm, status="unsupported", reason="no") for arm in ("torch", "jax", "numpy")]
+    assert said([timed("mlx", 1e5), timed("llama_cpp", 2e5), *many, lost]) == [
+        "Plain shapes, softmax, float32: mlx is 2.0x faster [2.0, 2.0] than llama_cpp (sure); "
+        "4 arms have no time (3 unsupported, 1 crashed)."
     ]
     assert said([timed("mlx", 1e5), record("torch", status="failed", reason="no")]) == [
         "Plain shapes, softmax, float32: only mlx was timed, 100 µs a call (torch failed: no)."

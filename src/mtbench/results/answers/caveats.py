@@ -71,8 +71,9 @@ def _of_mismatches(rows: Sequence[Row]) -> str:
             "docs/known_issues.md lists known faults."
         )
     arms = and_(list(dict.fromkeys(row["arm"] for row in known)))
+    which = "This is" if len(known) == len(rows) else f"For {arms} this is"
     return (
-        f"For {arms} this is probably a known fault of MLX on CPUs: its quantised products are summed in half precision, "
+        f"{which} probably a known fault of MLX on CPUs: its quantised products are summed in half precision, "
         "which is up to 4 % off. Measuring again does not help; dtype=float32 gives right results (docs/known_issues.md)."
     )
 

@@ -16,6 +16,9 @@ from mtbench.results.certainty import equal as is_equal
 from mtbench.results.format import duration, one_line, percent, plural, span, times
 from mtbench.results.verdicts import Comparison
 
+MANY = 3
+"""From more arms without a time on, a sentence counts them; table and caveats name them."""
+
 
 def title(group: Group, told: Sequence[str] = (), machine: bool = False, dtype: bool = True) -> str:
     """`Decode, gqa of smollm2_135m, bfloat16`."""
@@ -288,8 +291,11 @@ def failures(rows: Sequence[Row]) -> str:
 def _lost(one: Round) -> str:
     """Arms that have no time anywhere in the group: a winner has not beaten these."""
     timed = {form.row["arm"] for contest in one.contests for form in contest.forms}
-    lost = dict.fromkeys(f"{row['arm']} {row['status']}" for row in one.failed if row["arm"] not in timed)
-    return f"; {', '.join(lost)}" if lost else ""
+    lost = {row["arm"]: row["status"] for row in one.failed if row["arm"] not in timed}
+    if len(lost) > MANY:
+        counts = (f"{count} {status}" for status, count in Counter(lost.values()).items())
+        return f"; {len(lost)} arms have no time ({', '.join(counts)})"
+    return "".join(f"{', ' if number else '; '}{arm} {status}" for number, (arm, status) in enumerate(lost.items()))
 
 
 def differs(rival: Rival) -> bool:

@@ -4,14 +4,18 @@ import io
 import os
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from mtbench.catalogue import capability
+from mtbench.catalogue.capability import Capability
 from mtbench.frameworks import _compiler as compiler
+from mtbench.frameworks.base import Description
 from mtbench.machine import doctor, doctor_macos, nvidia, variables
 from mtbench.machine.console import examination
-from mtbench.machine.contenders import Contender, contenders
+from mtbench.machine.contenders import Contender, contender
 from mtbench.machine.finding import Finding
 from mtbench.machine.nvidia import GpuProcess, GpuReading
 from mtbench.machine.watch import Reading
@@ -271,7 +275,7 @@ def test_examining_this_machine_puts_the_worst_first(monkeypatch):
 
 
 def test_contenders_that_work_and_that_do_not():
-    cpu, gpu = contenders(["numpy"])
+    cpu, gpu = map(contender, capability.ask(["numpy"]))
     assert (cpu.framework, cpu.device, cpu.works) == ("numpy", "cpu", True)
     assert cpu.detail.startswith("numpy ")
     assert cpu.dtypes == ("float32", "float16")
@@ -283,7 +287,27 @@ def broken(tmp_path, monkeypatch, source: str, timeout_s: float = 60) -> Contend
     """A NumPy that behaves like this when it is imported."""
     (tmp_path / "numpy.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    return contenders(["numpy"], devices=["cpu"], timeout_s=timeout_s)[0]
+    return contender(capability.ask(["numpy"], ["cpu"], timeout_s=timeout_s)[0])
+
+
+def test_a_reference_blas_is_named_with_what_helps():
+    described = partial(
+        Description, version="1", device="cpu", device_name="cpu", threads=None, peak_kind="", details={}
+    )
+    libraries = [
+        Capability(library, kind, description=described(library, device_kind=kind, blas=blas))
+        for library, kind, blas in (
+            ("mlx", "cpu", "libblas.so.3.10.0"),
+            ("numpy", "cpu", "netlib"),
+            ("torch", "cpu", "libopenblasp-r0.3.21.so"),
+            ("jax", "cuda", "reference"),
+        )
+    ]
+    mlx, numpy = doctor.on_blas([*libraries, Capability("llama_cpp", "cpu", unsupported="not installed")])
+    assert (mlx.severity, numpy.severity) == ("warning", "warning")
+    assert mlx.what.startswith("On this CPU mlx multiplies matrices with the reference BLAS (libblas.so.3.10.0)")
+    assert mlx.remedy == "With OpenBLAS installed, add framework.settings.blas=libopenblas.so.0."
+    assert "framework.env.LD_PRELOAD=" in numpy.remedy
 
 
 def test_a_broken_installation_is_told_from_a_missing_one(tmp_path, monkeypatch):

@@ -266,20 +266,20 @@ def doctor(
 
     from mtbench import machine
     from mtbench.catalogue import capability, registry
-    from mtbench.machine import contenders
     from mtbench.machine.console import examination
-    from mtbench.machine.doctor import examine
+    from mtbench.machine.contenders import contender
+    from mtbench.machine.doctor import examine, on_blas, worst_first
 
+    with waiting("Asking each framework what it can do here ..."):
+        quiet = examine()  # before they start, which is a load
+        libraries = capability.ask(registry.names("framework"))
+    findings = worst_first([*quiet, *on_blas(libraries)])
     if report:
         from mtbench.machine.issue_report import issue_report
 
-        with waiting("Asking each framework what it can do here ..."):
-            libraries = capability.ask(registry.names("framework"))
-        typer.echo(issue_report(machine.describe(), examine(), libraries), nl=False)
+        typer.echo(issue_report(machine.describe(), findings, libraries), nl=False)
         return
-    with waiting("Asking each framework what it can do here ..."):
-        findings, able = examine(), contenders.contenders()
-    Console().print(examination(findings, able, machine.describe()))
+    Console().print(examination(findings, [contender(one) for one in libraries], machine.describe()))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from mtbench.engines.settings import EngineSettings
 from mtbench.launch import estimate
 from mtbench.plan.jobs import Cell, Plan
 from mtbench.results.format import plural, size, span
+from mtbench.results.reference_blas import remedy
 
 if TYPE_CHECKING:
     from mtbench.engines.resume import Rest
@@ -19,10 +20,7 @@ SHOWN = 24
 SLOW = 0.2
 """From this part of the time on, what a slow library takes is told."""
 
-WHY_SLOW = (
-    "whose package for this CPU multiplies matrices with the reference BLAS. "
-    "With OpenBLAS installed, add framework.settings.blas=libopenblas.so.0."
-)
+WHY_SLOW = "whose package for this CPU multiplies matrices with the reference BLAS."
 
 
 def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -> Iterator[str]:
@@ -45,7 +43,7 @@ def lines(rest: "Rest", folder: Path, engine: EngineSettings, slowdown: float) -
     yield f"About {span(seconds)} on an idle machine{on}; {_disk(plan)} below {folder}."
     for library, more_s in slow.items():
         if more_s > SLOW * seconds:
-            yield f"{span(more_s).capitalize()} of that for {library}, {WHY_SLOW}"
+            yield f"{span(more_s).capitalize()} of that for {library}, {WHY_SLOW} {remedy(library)}"
     if plan.protocol.stop_after:
         yield f"It stops after {span(plan.protocol.stop_after)} (protocol.stop_after)."
     if slowdown >= estimate.BUSY and not engine.cuts:

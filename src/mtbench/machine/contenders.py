@@ -1,9 +1,7 @@
 """What can run here and why not: each framework on each device, in a line."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtbench.catalogue import capability, registry
 from mtbench.catalogue.capability import Capability
 
 
@@ -18,17 +16,8 @@ class Contender:
     dtypes: tuple[str, ...] = ()
 
 
-def contenders(
-    names: Sequence[str] | None = None,
-    devices: Sequence[str] = capability.DEVICES,
-    timeout_s: float = capability.TIMEOUT_S,
-) -> list[Contender]:
-    """What each framework says of each device, each asked in a process of its own; takes as long as their imports."""
-    asked = registry.names("framework") if names is None else names
-    return [_contender(found) for found in capability.ask(asked, devices, timeout_s=timeout_s)]
-
-
-def _contender(found: Capability) -> Contender:
+def contender(found: Capability) -> Contender:
+    """What a framework said of a device, in a line."""
     facts = found.description
     if facts is None:
         return Contender(found.library, found.device, False, str(found.unsupported))

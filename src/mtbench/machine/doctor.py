@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtbench.frameworks._compiler import HOW, cxx_compiler
 from mtbench.machine import energy, linux, nvidia
@@ -14,6 +14,10 @@ from mtbench.machine.finding import SEVERITIES, Finding
 from mtbench.machine.variables import on_environment
 from mtbench.machine.watch import Reading, Watch
 from mtbench.results.format import size
+from mtbench.results.reference_blas import is_reference, remedy
+
+if TYPE_CHECKING:
+    from mtbench.catalogue.capability import Capability
 
 
 def examine(seconds: float = 0.5) -> list[Finding]:
@@ -38,6 +42,11 @@ def examine(seconds: float = 0.5) -> list[Finding]:
         }
         findings = [finding for what, check in checks.items() for finding in _guarded(what, check)]
     findings += on_gaps([*description.get("not_read", ()), *watch.not_read])
+    return worst_first(findings)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Warnings, then notes, then what is well."""
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))
 
 
@@ -52,6 +61,21 @@ def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
 def on_gaps(not_read: Sequence[str]) -> list[Finding]:
     """What the system did not answer, or not in time."""
     return [Finding("note", f"Could not be read here: {', '.join(not_read)}.")] if not_read else []
+
+
+def on_blas(libraries: "Iterable[Capability]") -> list[Finding]:
+    """Those of these libraries that multiply matrices on the CPU with the reference BLAS."""
+    told = [one.description for one in libraries if one.description is not None]
+    return [
+        Finding(
+            "warning",
+            f"On this CPU {one.library} multiplies matrices with the reference BLAS ({one.blas}), which is several times "
+            "slower than others.",
+            remedy(one.library),
+        )
+        for one in told
+        if one.device_kind == "cpu" and is_reference(one.blas)
+    ]
 
 
 def on_power(reading: Reading, on_macos: bool = False) -> list[Finding]:

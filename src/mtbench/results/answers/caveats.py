@@ -1,7 +1,6 @@
 """What limits an answer, with a remedy for each: a busy or hot machine, a slow matrix library, mostly overhead."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,11 @@ from mtbench.results.answers.contests import Row
 from mtbench.results.answers.words import and_
 from mtbench.results.format import one_line, plural
 from mtbench.results.inference import FEWEST_RESTARTS
+from mtbench.results.reference_blas import is_reference, remedy
 
 FAILURES = ("mismatch", "oom", "timeout", "crashed", "failed")
 
 HOT = ("measured under thermal", "measured while heat", "measured while the GPU's clocks", "measured in low-power mode")
-
-REFERENCE_BLAS = re.compile(r"libblas|libcblas|netlib|reference", re.IGNORECASE)
-"""The names under which the reference BLAS stands on Linux: Debian's libblas.so.3, and what MLX's wheel brings along."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +105,13 @@ def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
     return Caveat(
         f"On this CPU {library} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several times "
         f"slower than others. So this says little about {library} on a Mac or a GPU.",
-        "With OpenBLAS installed, add framework.settings.blas=libopenblas.so.0.",
+        remedy(library),
     )
 
 
 def uses_reference_blas(row: Row) -> bool:
     """Whether a record's library had the reference BLAS for its products on the CPU."""
-    return row["device_kind"] == "cpu" and bool(row["blas"]) and bool(REFERENCE_BLAS.search(row["blas"]))
+    return row["device_kind"] == "cpu" and is_reference(row["blas"])
 
 
 def _contended(timed: Sequence[Row]) -> Caveat | None:

@@ -1,0 +1,19 @@
+"""The reference BLAS, a slow matrix library, and what helps against it."""
+
+import re
+
+NAMES = re.compile(r"libblas|libcblas|netlib|reference", re.IGNORECASE)
+"""The names under which it stands on Linux: Debian's libblas.so.3, and what MLX's wheel brings along."""
+
+OPENBLAS = "libopenblas.so.0"
+
+
+def is_reference(blas: str | None) -> bool:
+    """Whether a BLAS by this name, such as `libblas.so.3.10.0`, is the reference BLAS."""
+    return blas is not None and NAMES.search(blas) is not None
+
+
+def remedy(library: str) -> str:
+    """What helps a library that has it. MLX has a setting for it; LD_PRELOAD would give OpenBLAS to all of a sweep."""
+    setting = "framework.settings.blas" if library == "mlx" else "framework.env.LD_PRELOAD"
+    return f"With OpenBLAS installed, add {setting}={OPENBLAS}."

@@ -212,7 +212,7 @@ def test_a_missing_framework_is_unsupported_and_says_what_to_install(
     assert "pip install" in results[0].reason
 
 
-def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbehaving, brief, measure):
+def test_an_interrupt_waits_for_no_call_that_hangs_and_keeps_what_was_finished(misbehaving, brief, measure):
     jobs = [misbehaving("well", seq_len=4), misbehaving("hangs"), misbehaving("well", seq_len=16)]
     interrupted_at = []
 
@@ -226,7 +226,7 @@ def test_an_interrupt_ends_within_two_seconds_and_keeps_what_was_finished(misbeh
             os.kill(os.getpid(), signal.SIGINT)
 
     outcome = measure(jobs, brief, Interrupt())
-    assert time.monotonic() - interrupted_at[0] < 2
+    assert time.monotonic() - interrupted_at[0] < brief.timeout_s / 2  # until which the call would be waited for
     assert outcome.interrupted
     assert [record.status for record in outcome.records] == ["ok", "interrupted", "interrupted"]
     assert _workers() == []

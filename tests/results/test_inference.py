@@ -12,7 +12,8 @@ from scipy import stats as scipy_stats
 from mtbench.results import comparison, inference
 from mtbench.results.comparison import Blocks, compare, corrected
 from mtbench.results.estimates import interval
-from mtbench.results.inference import Prior, on_ticks, over_restarts, time_interval, variance_between
+from mtbench.results.inference import on_ticks, over_restarts, time_interval, variance_between
+from mtbench.results.prior import Prior
 
 
 def at_most(successes: int, trials: int, rate: float) -> bool:
@@ -63,10 +64,11 @@ def test_a_single_restart_says_that_it_speaks_of_itself_alone() -> None:
     found = interval(samples, 0.95)
     assert found.within_run
     assert (found.low, found.high) == pytest.approx((100, 107))
-    wider = interval(samples, 0.95, prior=Prior(0.05**2, 6))
-    assert not wider.within_run
-    assert wider.low < 93
-    assert wider.high > 114
+    assert interval(samples, 0.95, prior=Prior(0.05**2, 6)) == found  # a prior says too little of one alone
+    two = interval(samples * 2, 0.95, prior=Prior(0.05**2, 6))
+    assert not two.within_run
+    assert two.low < 100
+    assert two.high > 107
 
 
 def test_one_block_in_each_restart_has_an_interval_of_some_width() -> None:

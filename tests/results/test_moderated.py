@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import polygamma
 
-from mtbench.results.moderated import HIGHEST_DF, _inverse_trigamma, learn
+from mtbench.results.moderated import _inverse_trigamma, learn
+from mtbench.results.prior import HIGHEST_DF
 
 
 def test_the_prior_that_variances_were_drawn_from_is_found() -> None:

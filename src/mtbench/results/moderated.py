@@ -14,20 +14,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtbench.results.inference import Prior
-
-HIGHEST_DF = 6.0
-"""No prior counts for more restarts than that, however well earlier sweeps agree: tomorrow's machine is not yesterday's."""
+from mtbench.results.prior import HIGHEST_DF, Prior
 
 FEWEST_VARIANCES = 10
 
 
-def learn(variances: Sequence[tuple[float, float]]) -> Prior | None:
+def learn(variances: Sequence[tuple[float, float]], sweeps_df: float = math.inf) -> Prior | None:
     """The prior that these variances between restarts, each with its degrees of freedom, come from.
 
-    They are to be those of all cells of at least four earlier sweeps of the same machine, of the same quantity (times of one
-    arm for an interval, ratios of two for a comparison): see `inference.variance_between`. Variances of 0 tell of a
-    clock that ticks too slowly, and are left out. None for fewer than FEWEST_VARIANCES.
+    They are to be those of all cells of earlier sweeps of the same machine, of the same quantity (times of one arm for an
+    interval, ratios of two for a comparison): see `inference.variance_between`. `sweeps_df` are the degrees of freedom of the
+    restarts of these sweeps, each restart counted once: cells that share its processes tell no more of the center than one
+    cell would. Variances of 0 tell of a clock that ticks too slowly, and are left out. None for fewer than FEWEST_VARIANCES.
     """
     from scipy.special import digamma, polygamma
 
@@ -38,7 +36,8 @@ def learn(variances: Sequence[tuple[float, float]]) -> Prior | None:
     # Smyth's section 6.2: log s^2 has mean log(v0) + digamma(d/2) - log(d/2) - digamma(d0/2) + log(d0/2), and variance
     # trigamma(d/2) + trigamma(d0/2).
     logs = np.log(variance) - digamma(df / 2) + np.log(df / 2)
-    excess = float(np.var(logs, ddof=1) - np.mean(polygamma(1, df / 2)))
+    between_cells = max(0.0, float(np.var(logs, ddof=1) - np.mean(polygamma(1, df / 2))))
+    excess = between_cells + float(polygamma(1, sweeps_df / 2))
     center = float(np.mean(logs))
     if excess <= 0:
         return Prior(math.exp(center), HIGHEST_DF)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtbench.selftest.simulation.earlier import priors
+from mtbench.selftest.simulation.earlier import few_sweeps, priors
 from mtbench.selftest.simulation.noise import NOISES
 from mtbench.selftest.simulation.promises import (
     FULL,
@@ -30,6 +30,7 @@ PARTS: tuple[Callable[[Scale, np.random.Generator], Table], ...] = (
     families,
     power,
     priors,
+    few_sweeps,
     centers,
     stopping,
     clock,

@@ -1,16 +1,21 @@
 """Whose variances may be a cell's prior: those of the same sweep's other cells, or those of earlier sweeps."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from mtbench.results.comparison import ALPHA
-from mtbench.results.inference import Floats, Prior, around
+from mtbench.results.inference import Floats, around
 from mtbench.results.moderated import learn
+from mtbench.results.prior import Prior
 from mtbench.selftest.simulation.judged import Estimate
 from mtbench.selftest.simulation.promises import PAIRS, Scale, Table, percent
 
 SWEEPS, THEIR_RESTARTS = 8, 5
+FEW = ((1, 2), (1, 3), (1, 5), (2, 3), (4, 5))
+"""Earlier sweeps and their restarts, where there are few."""
+
 RESTARTS = (2, 3, 5)
 
 Spreads = Callable[[np.random.Generator, int], Floats]
@@ -37,28 +42,51 @@ def priors(scale: Scale, rng: np.random.Generator) -> Table:
     )
     for name, spreads in CELLS.items():
         for together in (False, True):
-            for source in ("the same sweep", "earlier sweeps"):
+            for source, sweeps in (("the same sweep", 0), ("earlier sweeps", SWEEPS)):
                 row = [name, "shared" if together else "own", source]
                 for restarts in RESTARTS:
-                    coverage, false, width = _tried(spreads, together, source, restarts, scale.tables // 6, rng)
+                    earlier = sweeps, THEIR_RESTARTS
+                    coverage, false, width = _tried(spreads, together, earlier, restarts, scale.tables // 6, rng)
                     row.append(f"{percent(coverage)}; *{percent(false)}*; {width:.2f}")
-                    if source == "earlier sweeps" and not coverage.at_least(1 - ALPHA):
+                    if sweeps and not coverage.at_least(1 - ALPHA):
                         table.broken.append(f"{table.title}, {name}, {restarts} restarts: {percent(coverage)} %")
                 table.rows.append(row)
     return table
 
 
+def few_sweeps(scale: Scale, rng: np.random.Generator) -> Table:
+    """The same with priors from few earlier sweeps, each of whose cells share its processes."""
+    table = Table(
+        "How many earlier sweeps does a prior need?",
+        f"The same, where the {PAIRS} cells of each sweep share its processes, so that a sweep says no more of the middle "
+        "spread than one cell would. Each entry has the coverage of the intervals, in per cent, and their relative width.",
+        ["spread of the cells", "earlier sweeps", *(f"{restarts} restarts" for restarts in RESTARTS)],
+    )
+    for name, spreads in CELLS.items():
+        for sweeps, theirs in FEW:
+            row = [name, f"{sweeps} of {theirs} restarts"]
+            for restarts in RESTARTS:
+                coverage, _, width = _tried(spreads, True, (sweeps, theirs), restarts, scale.tables // 6, rng)
+                row.append(f"{percent(coverage)}; {width:.2f}")
+                if not coverage.at_least(1 - ALPHA):
+                    table.broken.append(f"{table.title}, {name}, {row[1]}, {restarts}: {percent(coverage)} %")
+            table.rows.append(row)
+    return table
+
+
 def _tried(
-    spreads: Spreads, together: bool, source: str, restarts: int, tables: int, rng: np.random.Generator
+    spreads: Spreads, together: bool, earlier: tuple[int, int], restarts: int, tables: int, rng: np.random.Generator
 ) -> tuple[Estimate, Estimate, float]:
+    """Coverage, tables with a false verdict, and relative width, with a prior from `earlier`: so many sweeps of so many
+    restarts, or from the table's own cells where there is no sweep."""
+    sweeps, theirs = earlier
+    sweeps_df = sweeps * (theirs - 1) or math.inf
     covered, false, widths = [], [], []
     for _ in range(tables):
         medians = _sweep(spreads, together, restarts, rng)
-        if source == "the same sweep":
-            earlier = [medians]
-        else:
-            earlier = [_sweep(spreads, together, THEIR_RESTARTS, rng) for _ in range(SWEEPS)]
-        prior = learn([(float(one), sweep.shape[1] - 1) for sweep in earlier for one in sweep.var(axis=1, ddof=1)])
+        found = [_sweep(spreads, together, theirs, rng) for _ in range(sweeps)] or [medians]
+        variances = [(float(one), sweep.shape[1] - 1) for sweep in found for one in sweep.var(axis=1, ddof=1)]
+        prior = learn(variances, sweeps_df)
         single, whole = (_half(medians, prior, alpha) for alpha in (ALPHA, ALPHA / PAIRS))
         center = np.abs(medians.mean(axis=1))
         covered.append(center <= single)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.results.comparison import ALPHA, HIGHEST_THRESHOLD, THRESHOLD
-from mtbench.results.inference import Bounds, Floats, Prior, around, within
+from mtbench.results.inference import Bounds, Floats, around, within
+from mtbench.results.prior import Prior
 
 Flags = NDArray[np.bool_]
 

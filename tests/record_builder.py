@@ -16,6 +16,7 @@ from mtbench.results.axes import CONTENDERS
 from mtbench.results.cells import contended
 from mtbench.results.estimates import estimate, interval
 from mtbench.results.limits import per_second, reached
+from mtbench.results.prior import of_row
 from mtbench.results.record import Record, write
 
 MACHINE = {
@@ -106,12 +107,12 @@ def with_samples(found: Record, latency: list[list[list[int]]], throughput: list
     found.rounds, found.restarts = sum(map(len, latency)), len(latency)
     found.first_call_ns, found.floor_ns, found.peak_bytes = 30 * latency[0][0][0], 2100.0, 123456789
     if not throughput:  # a job whose throughput is of no interest to a test
-        bounds = interval(latency, 0.95)
+        bounds = interval(latency, 0.95, prior=of_row(vars(found)))
         found.latency_ns, found.latency_low_ns, found.latency_high_ns = bounds.estimate, bounds.low, bounds.high
         found.confidence = bounds.confidence
     else:
         warnings = found.warnings
-        for name, value in vars(estimate(latency, throughput)).items():
+        for name, value in vars(estimate(latency, throughput, prior=of_row(vars(found)))).items():
             setattr(found, name, value)
         found.warnings = warnings
     return with_limit(found, 1e9, 1e7, 4e14, 2e12)

@@ -18,6 +18,8 @@ from mtbench.exchange import github_action_benchmark
 from mtbench.exchange.table import as_csv, as_markdown
 from mtbench.plain import to_json
 from mtbench.report import build, roofline, tables
+from mtbench.results.answers import answers
+from mtbench.results.answers.contests import of_records
 from mtbench.results.comparison import between
 from mtbench.results.format import ratio
 from mtbench.results.record import Record, write
@@ -93,6 +95,30 @@ def test_of_two_arms_of_one_sweep(tmp_path: Path) -> None:
     assert {verdict for _, verdict in shown} == {"faster"}
     assert in_compare(f"{folder}:mlx", f"{folder}:torch") == shown
     assert in_report([folder], tmp_path / "out", "mlx", "torch") == shown
+
+
+def test_of_two_arms_with_the_spread_of_earlier_sweeps(tmp_path: Path) -> None:
+    columns = {"earlier_spread": 0.002, "earlier_df": 6.0, "earlier_ratio_spread": 0.003, "earlier_ratio_df": 6.0}
+    folder = written(tmp_path / "one", records := sweep(("mlx", "torch"), **columns))
+    shown, alone = in_terminal(records), in_terminal(plain := sweep(("mlx", "torch")))
+    assert len(shown) == 2
+    assert not {text for text, _ in shown} & {text for text, _ in alone}
+    assert in_compare(f"{folder}:mlx", f"{folder}:torch") == shown
+    assert in_report([folder], tmp_path / "out", "mlx", "torch") == shown
+    for one, other in ((records, plain), (records[2:], plain[2:])):
+        informed, usual = between(*one[:2]), between(*other[:2])
+        assert informed is not None
+        assert usual is not None
+        assert (informed.p_value, informed.spread_of_earlier, usual.spread_of_earlier) == (usual.p_value, True, False)
+    said = "with the spread of earlier sweeps"
+    assert all(cell["bounds"].endswith(f"confidence, {said}") for cell in compared(tmp_path / "out"))
+    assert comparison.compare(f"{folder}:mlx", f"{folder}:torch").notes == [
+        f"the intervals of 2 of 2 ratios are {said}"
+    ]
+    caveat = f"All 4 jobs got intervals {said} of this machine."
+    assert caveat in (tmp_path / "out" / "index.html").read_text()
+    assert caveat in str(answers(of_records(records)))
+    assert said not in str(answers(of_records(plain)))
 
 
 def test_of_two_sweeps(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def _told(one: Comparison, doubt: str | None) -> str:
 def _bounds(one: Comparison, bounds: tuple[float, float] | None) -> str:
     if bounds is None:
         return format.NOTHING
-    return f"ratio {format.ratio(one.ratio, *bounds)} at {format.percent(one.confidence, 3)} confidence"
+    earlier = ", with the spread of earlier sweeps" if one.spread_of_earlier else ""
+    return f"ratio {format.ratio(one.ratio, *bounds)} at {format.percent(one.confidence, 3)} confidence{earlier}"
 
 
 def _evidence(one: Comparison, doubt: str | None) -> str:

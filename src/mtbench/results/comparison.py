@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtbench.results import samples, stats
-from mtbench.results.inference import FEWEST_RESTARTS, Prior, middle, on_ticks, over_blocks, restart_medians
+from mtbench.results.inference import FEWEST_RESTARTS, middle, on_ticks, over_blocks, restart_medians
+from mtbench.results.prior import RATIO, Prior, of_row
 from mtbench.results.record import Record
 from mtbench.results.samples import Blocks, Rounds
 from mtbench.results.stats import Interval
@@ -58,20 +59,23 @@ def compare(
 
     The verdict is of this comparison alone: those of one table are corrected together by `corrected`.
     """
-    return compare_all([(a, b, tick_ns)], least, prior=prior)[0]
+    return compare_all([(a, b, tick_ns)], least, [prior])[0]
 
 
 def compare_all(
-    pairs: Sequence[tuple[Blocks, Blocks, float | None]], least: float | None = None, *, prior: Prior | None = None
+    pairs: Sequence[tuple[Blocks, Blocks, float | None]],
+    least: float | None = None,
+    priors: Sequence[Prior | None] | None = None,
 ) -> list[Comparison | None]:
-    """`compare` of many pairs at once, each with the tick of its clock: those with as many rounds are arrays together."""
-    alike: dict[Rounds, list[int]] = {}
+    """`compare` of many pairs at once, each with the tick of its clock, and its prior if there are any: those with as many
+    rounds and one prior are arrays together."""
+    alike: dict[tuple[Rounds, Prior | None], list[int]] = {}
     for index, (a, b, _) in enumerate(pairs):
         rounds = samples.in_common(a, b)
         if rounds:
-            alike.setdefault(rounds, []).append(index)
+            alike.setdefault((rounds, priors[index] if priors else None), []).append(index)
     found: list[Comparison | None] = [None] * len(pairs)
-    for rounds, members in alike.items():
+    for (rounds, prior), members in alike.items():
         ordered, sizes = _by_restart(rounds)
         ours, theirs = (
             samples.gathered(side, ordered)
@@ -83,9 +87,10 @@ def compare_all(
         low, high = on_ticks(bounds.low, bounds.high, np.nan_to_num(ticks), *middles)
         hidden = ~np.isnan(ticks) & (low <= 0) & (high >= 0)
         numbers = (bounds.estimate, low, high, np.where(hidden, 1.0, bounds.p_value))
-        assumed = len(sizes) < FEWEST_RESTARTS and prior is None
+        informed = prior is not None and len(sizes) > 1
+        assumed = len(sizes) < FEWEST_RESTARTS and not informed
         for index, values in zip(members, zip(*(one.tolist() for one in numbers), strict=True), strict=True):
-            found[index] = _judged_alone(values, sizes, least, assumed)
+            found[index] = _judged_alone(values, sizes, least, assumed, informed)
     return found
 
 
@@ -96,7 +101,9 @@ def _by_restart(rounds: Rounds) -> tuple[Rounds, tuple[int, ...]]:
     return ordered, tuple(len(list(restart)) for _, restart in groupby(ordered, key=lambda round_: round_[0]))
 
 
-def _judged_alone(numbers: tuple[float, ...], sizes: Sequence[int], least: float | None, assumed: bool) -> Comparison:
+def _judged_alone(
+    numbers: tuple[float, ...], sizes: Sequence[int], least: float | None, assumed: bool, informed: bool
+) -> Comparison:
     """The comparison of one pair from the logarithms of its ratio and bounds, and its p value."""
     estimate, low, high, p_value = numbers
     pairs = sum(sizes)
@@ -119,6 +126,7 @@ def _judged_alone(numbers: tuple[float, ...], sizes: Sequence[int], least: float
         threshold=matters,
         restarts=len(sizes),
         spread_assumed=assumed,
+        spread_of_earlier=informed,
     )
 
 
@@ -163,6 +171,7 @@ class Timing:
     interval: Interval | None
     blocks: Blocks
     tick_ns: float | None = None
+    prior: Prior | None = None  # of a ratio
 
     @property
     def restarts(self) -> int:
@@ -180,7 +189,7 @@ class Timing:
             interval = Interval(ns, low, high, row["confidence"])
         identity = (row["sweep_id"] or "", row["cell_id"] or "", row["machine_id"] or "")
         tick = samples.tick_of(row) if metric == "latency" else None
-        return cls(*identity, row["paired"], ns, interval, blocks, tick)
+        return cls(*identity, row["paired"], ns, interval, blocks, tick, of_row(row, RATIO))
 
 
 def timings(records: "pl.DataFrame", metric: str, blocks: "pl.DataFrame") -> dict[int, Timing]:
@@ -195,6 +204,7 @@ def timings(records: "pl.DataFrame", metric: str, blocks: "pl.DataFrame") -> dic
 
 _OF_A_TIMING = (
     "row", "status", "sweep_id", "cell_id", "machine_id", "paired", "confidence", "clock_tick_ns", "calls_per_sample",
+    *RATIO,
 )  # fmt: skip
 """The columns of a record, beside its times, that a timing takes."""
 
@@ -217,7 +227,9 @@ def against_all(pairs: Sequence[tuple[Timing, Timing]], least: float | None = No
     """`against` of many pairs at once."""
     reasons = [apart(a, b) for a, b in pairs]
     together = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
-    compared = iter(compare_all([(a.blocks, b.blocks, _tick(a, b)) for a, b in together], least))
+    priors = [a.prior if a.prior == b.prior else None for a, b in together]
+    ticked = [(a.blocks, b.blocks, _tick(a, b)) for a, b in together]
+    compared = iter(compare_all(ticked, least, priors if any(priors) else None))
     found = [next(compared) if reason is None else None for reason in reasons]
     return [one or _descriptive(*pair, reason) for one, pair, reason in zip(found, pairs, reasons, strict=True)]
 

@@ -10,7 +10,7 @@ from mtbench.results.format import percent
 from mtbench.results.samples import by_restart, spread
 
 if TYPE_CHECKING:
-    from mtbench.results.inference import Prior
+    from mtbench.results.prior import Prior
     from mtbench.results.stats import Interval
 
 RESTARTS_APART = 0.2
@@ -48,17 +48,19 @@ def estimate(
     target: float = 0.01,
     floor_ns: float | None = None,
     tick_ns: float | None = None,
+    prior: "Prior | None" = None,
 ) -> Estimates:
     """What samples, [restart][round][call] and [restart][round], come to.
 
     `target` is the half width, relative to the median, from which on a job has converged; `floor_ns` the library's
-    cheapest call; `tick_ns` the step of the clock in one latency sample. Raises ValueError where there is no sample.
+    cheapest call; `tick_ns` the step of the clock in one latency sample; `prior` what earlier sweeps say of the spread
+    between restarts. Raises ValueError where there is no sample.
     """
     from mtbench.results import stats
     from mtbench.results.inference import FEWEST_RESTARTS
 
-    latency = interval(latency_ns, confidence, tick_ns=tick_ns)
-    throughput = interval([[[value] for value in rounds] for rounds in throughput_ns], confidence)
+    latency = interval(latency_ns, confidence, tick_ns=tick_ns, prior=prior)
+    throughput = interval([[[value] for value in rounds] for rounds in throughput_ns], confidence, prior=prior)
     restarts = by_restart(latency_ns)
     blocks = list(chain.from_iterable(restarts))
     calls = [call for rounds in latency_ns for block in rounds for call in block]

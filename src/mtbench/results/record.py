@@ -100,10 +100,7 @@ class Record:
         "KL divergence", "of a quantised checkpoint: KL(16-bit || quantised) of the next token, mean, in nats", "", None
     )
     top1_agreement: float | None = column(
-        "top-1 agreement",
-        "of a quantised checkpoint: part of positions with the same likeliest token",
-        "fraction",
-        None,
+        "top-1 agreement", "of a quantised checkpoint: positions with the same likeliest token", "fraction", None
     )
     check_seed: int | None = column(
         "seed of checks", "random seed of the checks; each restart adds its number", default=None
@@ -138,6 +135,14 @@ class Record:
     restart_spread: float | None = column(
         "spread of restarts", "(largest - smallest median of a restart) / their median", "fraction", None
     )
+    earlier_spread: float | None = column(
+        "earlier spread", "of restarts in earlier sweeps: standard deviation; the bounds use it", "fraction", None
+    )
+    earlier_df: float | None = column("earlier weight", "degrees of freedom of earlier_spread, at most 6", default=None)
+    earlier_ratio_spread: float | None = column(
+        "earlier spread of ratios", "the same for ratios of two arms; p values do not use it", "fraction", None
+    )
+    earlier_ratio_df: float | None = column("earlier weight of ratios", "the same for ratios", default=None)
     first_call_ns: int | None = column(
         "first call", "time of the first call, with compilation; protocol.compiler_cache says if cached", "ns", None
     )
@@ -171,10 +176,7 @@ class Record:
     flops_per_s: float | None = column("FLOP/s", "achieved rate: work / throughput time", "FLOP/s", None)
     bytes_per_s: float | None = column("bytes/s", "achieved rate: bytes moved / throughput time", "bytes/s", None)
     peak_flops_per_s: float | None = column(
-        "peak FLOP/s",
-        "best measured rate of matrix products in this dtype on this machine, any library",
-        "FLOP/s",
-        None,
+        "peak FLOP/s", "best rate of matrix products in this dtype on this machine, any library", "FLOP/s", None
     )
     peak_bytes_per_s: float | None = column(
         "peak bytes/s", "best measured rate for moving this many bytes on this machine, any library", "bytes/s", None

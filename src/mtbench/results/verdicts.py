@@ -16,7 +16,8 @@ class Comparison(NamedTuple):  # made in a fifth of the time of a frozen datacla
     `p_value` is that of no difference, adjusted for the comparisons of one family where `comparison.judged` made it;
     `smallest_detectable` is the relative difference that such a measurement finds four times in five; `threshold` the
     least difference that matters. `restarts` is how many the pairs come from; `spread_assumed` says that these are too few
-    to tell how much they differ, so that something had to be assumed. Of two that were not `interleaved` the verdict is
+    to tell how much they differ, so that something had to be assumed; `spread_of_earlier` that the bounds also use how much
+    they differed in earlier sweeps of the machine. Of two that were not `interleaved` the verdict is
     `descriptive`, `reason` says why they were not, no pairs were formed, and nothing was tested: the p value is 1, the
     smallest detectable difference infinite.
     """
@@ -34,6 +35,7 @@ class Comparison(NamedTuple):  # made in a fifth of the time of a frozen datacla
     reason: str | None = None
     restarts: int = 1
     spread_assumed: bool = False
+    spread_of_earlier: bool = False
 
     @property
     def bounds(self) -> tuple[float, float] | None:

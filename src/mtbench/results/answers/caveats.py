@@ -38,7 +38,7 @@ def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
         _hot(timed),
         _drifted(timed),
     ]
-    found += [_few(timed, folder)]
+    found += [_few(timed, folder), _informed(timed)]
     found += [_overhead(timed), _battery(timed)]
     return [one for one in found if one is not None]
 
@@ -136,13 +136,28 @@ def _drifted(timed: Sequence[Row]) -> Caveat | None:
 
 
 def _few(timed: Sequence[Row], folder: str) -> Caveat | None:
-    few = [row for row in timed if 0 < row["restarts"] < FEWEST_RESTARTS]
+    few = [row for row in timed if 0 < row["restarts"] < FEWEST_RESTARTS and not _is_informed(row)]
     if not few:
         return None
     return Caveat(
         f"{_jobs(len(few), len(timed))} had fewer than {FEWEST_RESTARTS} restarts, so the spread between restarts is assumed.",
         f"`python -m mtbench resume {folder} protocol.restarts=5` adds some.",
     )
+
+
+def _informed(timed: Sequence[Row]) -> Caveat | None:
+    informed = [row for row in timed if _is_informed(row)]
+    if not informed:
+        return None
+    return Caveat(
+        f"{_jobs(len(informed), len(timed))} got intervals with the spread of earlier sweeps of this machine.",
+        "The p values of verdicts are without.",
+    )
+
+
+def _is_informed(row: Row) -> bool:
+    """Whether its interval uses the spread of earlier sweeps."""
+    return row["restarts"] > 1 and row.get("earlier_spread") is not None
 
 
 def _overhead(timed: Sequence[Row]) -> Caveat | None:

@@ -18,6 +18,7 @@ from mtbench.errors import ConfigError
 from mtbench.machine import processors
 from mtbench.plan.jobs import Plan
 from mtbench.plan.progress import Extent, Progress
+from record_builder import Grid, write_grid
 
 BRIEF = {"restarts": 2, "looks": [6], "block_ms": 1, "warmup_s": 0.01, "warmup_cap_s": 0.3, "peaks": "cached"}
 
@@ -160,6 +161,20 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
         mtbench.measure(**asked)
     assert "\n" not in str(usage_error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_holds_what_earlier_sweeps_say(tmp_path: Path) -> None:
+    write_grid(tmp_path / "before", Grid(("softmax",), ("torch", "mlx"), ("float32",), (1,), tuple(range(1, 11))))
+    made = mtbench.make_plan(operator="softmax", framework="numpy", earlier=[tmp_path / "before"])
+    (known,) = made.earlier
+    assert (known.jobs, known.pairs, known.sweeps) == (20, 10, 1)
+    assert type(made).from_json(made.to_json()) == made
+    with pytest.raises(ConfigError, match="There is no folder or file nowhere of earlier sweeps"):
+        mtbench.make_plan(operator="softmax", framework="numpy", earlier=["nowhere"])
+    with pytest.raises(ConfigError, match=r"a list is written in brackets, 'earlier=\[before\]'"):
+        mtbench.make_plan(operator="softmax", framework="numpy", overrides=["earlier=before"])
+    with pytest.raises(ConfigError, match="earlier is of the whole sweep and takes one value"):
+        mtbench.make_plan(operator="softmax", framework="numpy", overrides=["earlier=a,b"])
 
 
 def test_there_is_nothing_to_read_where_there_is_no_folder(tmp_path: Path) -> None:

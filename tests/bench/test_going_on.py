@@ -3,6 +3,7 @@ been measured at once."""
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,12 +19,16 @@ from mtbench.bench.rates import Rates
 from mtbench.engines import local, resume
 from mtbench.errors import ConfigError
 from mtbench.frameworks.base import Description
+from mtbench.launch.earlier import informed
 from mtbench.launch.going_on import left
 from mtbench.machine.watch import Reading, Watch
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job, Plan, plan
 from mtbench.plan.progress import Progress
+from mtbench.results import comparison, samples
 from mtbench.results import record as records
+from mtbench.results.inference import time_interval
+from mtbench.results.prior import RATIO, of_row
 from mtbench.results.record import Record
 
 PLAIN = str(Path(__file__).parent / "user" / "framework" / "plain.py")
@@ -349,3 +354,38 @@ def test_what_could_not_be_written_is_counted(world, cells, tmp_path):
     outcome = world.run(cells, tmp_path)
     assert outcome.unwritten == 4
     assert [(record.status, record.restarts) for record in outcome.records] == [("ok", 3)] * 4
+
+
+def test_intervals_use_the_spread_of_an_earlier_sweep_which_one_that_goes_on_keeps(world, misbehaving, brief, tmp_path):
+    arms = [{}, {"framework": "plain", "framework_file": PLAIN}]
+    jobs = [misbehaving("well", seq_len=size, **arm) for size in range(1, 11) for arm in arms]
+    first = plan(jobs, replace(brief, restarts=3, looks=[8], target=1e-9, cell_budget_s=600.0))
+    world.run(first, tmp_path / "first")
+    told: list[str] = []
+    second = informed(Plan(first.jobs[:4], replace(first.protocol, restarts=2)), [str(tmp_path / "first")], told.append)
+    assert [line.partition(":")[0] for line in told] == ["Intervals use the spread of 20 jobs of 1 earlier sweep (cpu)"]
+    world.run(second, tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")  # what was learnt is in the plan
+    before = read(second, tmp_path / "second")
+    go(world, tmp_path / "second", "protocol.restarts=3")
+    after = read(second, tmp_path / "second")
+    (known,) = second.earlier
+    for one in [*before, *after]:
+        prior = of_row(vars(one))
+        assert prior is not None
+        assert (prior.variance, prior.df) == (pytest.approx(known.time.variance), known.time.df)
+        for metric in ("latency", "throughput"):
+            found = samples.blocks(one, metric)
+            blocks = [[found[restart, number] for number in range(8)] for restart in range(one.restarts)]
+            bounds, alone = (time_interval(blocks, 0.95, prior=each) for each in (prior, None))
+            shown = (getattr(one, f"{metric}_low_ns"), getattr(one, f"{metric}_high_ns"))
+            assert shown == (bounds.low, bounds.high) != (alone.low, alone.high)
+    for a, b in zip(after[::2], after[1::2], strict=True):
+        found = comparison.between(a, b)
+        blocks = [samples.blocks(each, "latency") for each in (a, b)]
+        assert found == comparison.compare(*blocks, prior=of_row(vars(a), RATIO))
+        alone = comparison.compare(*blocks)
+        assert (found.p_value, found.ratio) == (alone.p_value, alone.ratio)
+        assert (found.low, found.high) != (alone.low, alone.high)
+        lone = replace(b, earlier_ratio_spread=None)  # as of another version of its library
+        assert comparison.between(a, lone) == alone

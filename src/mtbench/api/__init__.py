@@ -197,6 +197,7 @@ def make_plan(
     contenders: Sequence[str] | None = None,
     experiment: str | None = None,
     sweep: str | None = None,
+    earlier: Sequence[str | Path] | None = None,
     config_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> "Plan":
@@ -210,6 +211,7 @@ def make_plan(
         "operator.variant": variant,
         "matmul_precision": matmul_precision,
         "contenders": contenders,
+        "earlier": None if earlier is None else [str(one) for one in earlier],
     }
     if isinstance(protocol, str):
         groups["protocol"] = protocol
@@ -240,6 +242,7 @@ def measure(
     - `protocol`: the name of a preset, or settings by name.
     - `contenders`: the axes that compete.
     - `experiment`, `sweep`: names of files in conf/.
+    - `earlier`: folders or merged files of earlier sweeps on this machine, whose spread between restarts intervals use.
     - `config_dir`: a folder with YAML of your own.
     - `overrides`: any other settings, written as on the command line.
     - `folder`: where records go; by default a new folder below multirun/.

@@ -84,7 +84,7 @@ def measure(
     description = machine.describe()
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, plan.protocol.cold_cache_bytes)
     protocol = replace(plan.protocol, cold_cache_bytes=cache_bytes)
-    sweep = Sweep(plan.id, protocol, machine.identity(description), description, place)
+    sweep = Sweep(plan.id, protocol, machine.identity(description), description, place, plan.earlier)
     progress = progress or Progress()
     with host.watch() as watch, host.kept_awake() as sleepy:
         if sleepy is not None:

@@ -22,6 +22,7 @@ from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
+from mtbench.launch.earlier import check, informed
 from mtbench.launch.expand import quoted
 from mtbench.launch.schema import typed
 from mtbench.launch.usage_errors import explain, for_hydra
@@ -83,8 +84,10 @@ class Guard(Callback):
             job = configuration.job_from(config, configuration.user_folders(config.hydra))
             engine, folder = configuration.engine_from(config), Path(str(config.hydra.run.dir))
             if config.dry_run:
-                _say(_rest(plan([replace(job, folder=Path())], typed(config).protocol), folder), folder, engine)
+                one = plan([replace(job, folder=Path())], typed(config).protocol)
+                _say(_rest(one, folder, typed(config).earlier), folder, engine)
                 raise SystemExit(0)
+            check(typed(config).earlier)
             _make("hydra.run.dir", folder)
         except Exception as error:  # Hydra turns a callback's exceptions into warnings, so it must not see one
             usage_error = explain(error)
@@ -101,7 +104,8 @@ def run_one(config: DictConfig) -> None:
     one = plan([replace(job, folder=Path())], typed(config).protocol)
     folder = Path(hydra_config.runtime.output_dir)
     with claimed(folder):
-        run_rest(_rest(one, folder), folder, configuration.engine_from(config), report=config.report)
+        rest = _rest(one, folder, typed(config).earlier)
+        run_rest(rest, folder, configuration.engine_from(config), report=config.report)
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[Sequence[str]]) -> None:
@@ -117,11 +121,11 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, job_overrides: Sequence[
         sweep = compose(config, loader, job_overrides, told)
     interrupts.check()
     if sweep.dry_run:
-        _say(_rest(sweep.plan, folder), folder, sweep.engine)
+        _say(_rest(sweep.plan, folder, sweep.earlier), folder, sweep.engine)
         return
     _make("hydra.sweep.dir", folder)
     with claimed(folder):
-        rest = _rest(sweep.plan, folder)
+        rest = _rest(sweep.plan, folder, sweep.earlier)
         try:
             paths.write_atomically(folder / "multirun.yaml", OmegaConf.to_yaml(config))  # whatever stands in its place
             with Composing("writing their configurations") as told:
@@ -147,13 +151,15 @@ def _make(setting: str, folder: Path) -> None:
         raise ConfigError(f"{setting}={folder} cannot be made ({error.strerror}); name another folder.") from error
 
 
-def _rest(plan: Plan, folder: Path) -> "Rest":
-    """What is left to be measured of a plan: all of it, unless the folder holds the same sweep, which is said."""
+def _rest(plan: Plan, folder: Path, earlier: Sequence[str]) -> "Rest":
+    """What is left to be measured of a plan: all of it, unless the folder holds the same sweep, which is said. What `earlier`
+    sweeps say is told and added to a plan that is new; one that goes on keeps what it has."""
     from mtbench.engines import resume
     from mtbench.engines.run import rest_of
 
     rest = resume.continued(plan, folder, rest_of)
     if rest is None:
+        plan = informed(plan, earlier, print)
         return resume.Rest(plan, plan.protocol, plan.jobs)
     print(
         f"{folder} holds this sweep: {rest}. mtbench continues it; to measure anew, delete it or name another folder."

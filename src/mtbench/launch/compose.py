@@ -15,6 +15,7 @@ from mtbench.engines.settings import EngineSettings
 from mtbench.engines.settings import check as check_engine
 from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
+from mtbench.launch.earlier import check, informed
 from mtbench.launch.expand import expand, quoted
 from mtbench.launch.families import Composed, Composer
 from mtbench.launch.hydra_files import HydraFiles
@@ -29,13 +30,14 @@ Announce = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Sweep:
     """A plan, the engine that is to run it, and what each of its jobs was made of. `report`: its report is to be built when it
-    has ended. `dry_run`: it is not to be measured."""
+    has ended. `dry_run`: it is not to be measured. `earlier`: folders and files of earlier sweeps that its intervals use."""
 
     plan: Plan
     engine: EngineSettings
     composed: Sequence[Composed]
     report: bool = False
     dry_run: bool = False
+    earlier: tuple[str, ...] = ()
 
     def write_hydra_files(self, folder: Path, subfolder: str, announce: Announce) -> None:
         """Writes what Hydra's own launchers write for each job. Raises OSError."""
@@ -58,6 +60,7 @@ def compose(
     protocol: Protocol | None = None
     engine: EngineSettings | None = None
     report = dry_run = False
+    earlier: tuple[str, ...] = ()
     for number, overrides in enumerate(job_overrides):
         family = composer.compose(number, overrides)
         composed = family.typed()
@@ -67,7 +70,7 @@ def compose(
             )
         if composed.engine != (engine := engine or composed.engine):
             raise ConfigError("All jobs of a sweep must use one engine; write lists in brackets: engine.gpus=[0,1].")
-        report, dry_run = composed.report, composed.dry_run
+        report, dry_run, earlier = composed.report, composed.dry_run, tuple(composed.earlier)
         job = configuration.job_of(composed, family.user_folders)
         made_of.setdefault(job.id, family.composed())
         jobs.append(
@@ -76,8 +79,9 @@ def compose(
         announce(number + 1, len(job_overrides))
     made = plan(jobs, protocol or Protocol())
     _check_folders(made.jobs)
+    check(earlier)
     of_jobs = [made_of[job.id] for job in made.jobs]
-    return Sweep(made, check_engine(engine or EngineSettings()), of_jobs, report, dry_run)
+    return Sweep(made, check_engine(engine or EngineSettings()), of_jobs, report, dry_run, earlier)
 
 
 def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
@@ -100,7 +104,8 @@ def plan_of(arguments: Sequence[str], folder: Path | None = None) -> Plan:
             sweeper = OmegaConf.to_container(config.hydra.sweeper)
             assert isinstance(sweeper, dict)
             axes, grids = sweeper["params"] or {}, sweeper["grids"] or []
-            return compose(config, loader, expand(loader, axes, grids, [*asked, *searched])).plan
+            sweep = compose(config, loader, expand(loader, axes, grids, [*asked, *searched]))
+            return informed(sweep.plan, sweep.earlier)
     except ConfigError:
         raise
     except Exception as error:

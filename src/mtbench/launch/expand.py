@@ -26,7 +26,11 @@ COMPILE = "framework.compile."
 
 OF_A_SERVER = ("framework.url=", "framework.model=")
 
-LISTS = ("contenders", *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING))
+LISTS = (
+    "contenders",
+    "earlier",
+    *(f"protocol.{each.name}" for each in fields(Protocol) if each.default_factory is not MISSING),
+)
 """Settings whose value is a list: `[8, 16]` is one value of theirs."""
 
 VERBATIM = ("framework.requirement", "framework.python")

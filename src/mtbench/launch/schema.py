@@ -91,7 +91,7 @@ class ShapeConfig:
 
 @dataclass
 class Config:
-    """One job, as configured. `report` and `dry_run` are of the whole sweep."""
+    """One job, as configured. `earlier`, `report` and `dry_run` are of the whole sweep."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
@@ -103,6 +103,7 @@ class Config:
     engine: EngineSettings = field(default_factory=EngineSettings)
     matmul_precision: str = "highest"
     contenders: list[str] = field(default_factory=lambda: list(CONTENDERS))
+    earlier: list[str] = field(default_factory=list)
     report: bool = False
     dry_run: bool = False
 

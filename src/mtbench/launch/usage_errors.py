@@ -20,7 +20,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mtbench import paths
 from mtbench.catalogue import registry
 from mtbench.errors import SAID_OTHERWISE, ConfigError, unknown
-from mtbench.launch.expand import OPEN, as_axis, is_plain, parameters
+from mtbench.launch.expand import LISTS, OPEN, as_axis, is_plain, parameters
 from mtbench.launch.schema import Config
 from mtbench.results.axes import PARAMS
 
@@ -47,7 +47,7 @@ FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 BY_NAME = ("operator", "framework", "dtype", "device", "model", "experiment", "protocol")
 """The groups whose names somebody may write alone."""
 
-OF_THE_SWEEP = ("report", "dry_run")
+OF_THE_SWEEP = ("earlier", "report", "dry_run")
 
 RENAMED = {"protocol.epochs": "protocol.restarts"}
 """Settings of earlier versions, and what they are called since."""
@@ -252,6 +252,8 @@ def _values(override: Override) -> list[Any]:
 def _check_type(key: str, value: Any) -> None:
     if isinstance(value, str) and "${" in value:
         return
+    if isinstance(value, str) and key in LISTS:
+        raise ConfigError(f"{key}={value} does not fit: a list is written in brackets, '{key}=[{value}]'.")
     try:
         OmegaConf.update(_schema(), key, value, merge=False)
     except OmegaConfBaseException as error:

@@ -22,6 +22,7 @@ from mtbench.plan.arm import Arm as Arm
 from mtbench.plan.arm import library_axes
 from mtbench.plan.protocol import Protocol
 from mtbench.results.axes import CONTENDERS, PARAMS
+from mtbench.results.prior import Earlier
 from mtbench.results.version import __version__
 
 DIGITS = 10
@@ -182,12 +183,14 @@ def check_contenders(contenders: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a sweep and how they are measured. `id` tells one run of mtbench from another."""
+    """The jobs of a sweep and how they are measured. `id` tells one run of mtbench from another; `earlier` is what earlier
+    sweeps say of the spread between restarts, on each machine and device, which intervals use."""
 
     jobs: tuple[Job, ...]
     protocol: Protocol
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     mtbench_version: str = __version__
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def arms(self) -> list[Arm]:

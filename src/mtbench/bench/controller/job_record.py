@@ -12,6 +12,7 @@ from mtbench.plan.accuracy import Errors
 from mtbench.plan.protocol import Protocol
 from mtbench.results.estimates import estimate
 from mtbench.results.limits import ROOF_UNSURE, by_flops, per_second, reached
+from mtbench.results.prior import columns_of, of_row
 from mtbench.results.private import without_home
 from mtbench.results.record import MEASURED, Record, now
 from mtbench.results.samples import middle, tick_of, token_times
@@ -76,6 +77,8 @@ def record_of(state: JobState, sweep: Sweep) -> Record:
         mtbench_version=__version__,
     )
     _add_answers(state, record)
+    for name, value in columns_of(sweep.earlier, vars(record)).items():
+        setattr(record, name, value)
     _add_energy(state, record)
     if status in MEASURED:
         _summarise(state, record, sweep.protocol)
@@ -149,6 +152,7 @@ def _summarise(state: JobState, record: Record, protocol: Protocol) -> None:
         target=protocol.target,
         floor_ns=record.floor_ns,
         tick_ns=tick_of(vars(record)),
+        prior=of_row(vars(record)),
     )
     warnings = record.warnings + found.warnings
     for name, value in vars(found).items():

@@ -17,6 +17,7 @@ from mtbench.machine.watch import Reading
 from mtbench.plan.accuracy import Errors
 from mtbench.plan.jobs import Job
 from mtbench.plan.protocol import Protocol
+from mtbench.results.prior import Earlier
 from mtbench.results.private import without_home
 from mtbench.results.record import now
 from mtbench.results.samples import block_statistic, middle
@@ -50,6 +51,7 @@ class Sweep:
     machine_id: str
     machine: Mapping[str, Any]
     place: Place = Place()
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def processors(self) -> int | None:

@@ -70,7 +70,7 @@ def test_settings_are_axes(arguments: list[str], names: list[str]) -> None:
         (["framework=torch", "framework.threads=0"], "framework.threads=0 is not valid"),
         (["framework=torch", "framework.threads=many"], "framework.threads=many does not fit"),
         (["framework=torch", "framework.compile.speed=high"], "framework.compile.speed"),
-        (["framework=torch", "operator.variant=glob(*)"], "name both"),
+        (["framework=torch", "operator.variant=glob(*)"], "choose both"),
         (["device=gpu:x"], "device 'gpu:x'"),
         (["device=cpu:1"], "device 'cpu:1'"),
     ],

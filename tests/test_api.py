@@ -173,7 +173,7 @@ def test_a_plan_holds_what_earlier_sweeps_say(tmp_path: Path) -> None:
         mtbench.make_plan(operator="softmax", framework="numpy", earlier=["nowhere"])
     with pytest.raises(ConfigError, match=r"a list is written in brackets, 'earlier=\[before\]'"):
         mtbench.make_plan(operator="softmax", framework="numpy", overrides=["earlier=before"])
-    with pytest.raises(ConfigError, match="earlier is of the whole sweep and takes one value"):
+    with pytest.raises(ConfigError, match="earlier applies to the whole sweep and takes one value"):
         mtbench.make_plan(operator="softmax", framework="numpy", overrides=["earlier=a,b"])
 
 

@@ -114,6 +114,12 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
     assert sorted(read(tmp_path / "b")["status"]) == ["ok", "unsupported"]
 
 
+def _hear_signals() -> None:
+    """These tests may have been started by nohup, or in a shell's background, where some signals are ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A sweep of which one cell has been measured and the next one never will. What is done to it here must end it, with its
@@ -127,7 +133,9 @@ def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> I
         "hydra.sweep.dir=out",
         "-m",
     ]
-    process = subprocess.Popen([*command, *sweep], cwd=folder, start_new_session=True, **options)
+    process = subprocess.Popen(
+        [*command, *sweep], cwd=folder, start_new_session=True, preexec_fn=_hear_signals, **options
+    )
     workers: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + 240

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hearing import hear_signals
+
 LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks /proc when the program has taken over")
 
 
@@ -33,6 +35,7 @@ def test_a_signal_while_it_starts_is_one_line_and_its_code(tmp_path, number, cod
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_signals,
     )
     try:
         takes_over(process.pid)

@@ -22,6 +22,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
+from hearing import hear_signals
 from mtbench.launch.app import main
 from mtbench.results import record as records
 
@@ -114,12 +115,6 @@ def test_the_exit_code_tells_failed_from_unsupported(tmp_path):
     assert sorted(read(tmp_path / "b")["status"]) == ["ok", "unsupported"]
 
 
-def _hear_signals() -> None:
-    """These tests may have been started by nohup, or in a shell's background, where some signals are ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @contextmanager
 def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A sweep of which one cell has been measured and the next one never will. What is done to it here must end it, with its
@@ -134,7 +129,7 @@ def sweep_that_hangs(folder: Path, *before: str, code: int, **options: Any) -> I
         "-m",
     ]
     process = subprocess.Popen(
-        [*command, *sweep], cwd=folder, start_new_session=True, preexec_fn=_hear_signals, **options
+        [*command, *sweep], cwd=folder, start_new_session=True, preexec_fn=hear_signals, **options
     )
     workers: list[psutil.Process] = []
     try:

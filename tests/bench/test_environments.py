@@ -269,6 +269,7 @@ def test_a_home_that_is_the_root_or_behind_a_link_is_told_apart(monkeypatch, tmp
 
 
 def test_an_interrupt_while_installing_leaves_no_process_behind():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background of a shell
     import polars  # noqa: F401  (makes Ctrl-C fail to interrupt a blocking read, in this process, for good)
 
     child = f"import time; time.sleep(600)  # {os.getpid()}"

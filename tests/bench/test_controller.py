@@ -213,6 +213,7 @@ def test_a_missing_framework_is_unsupported_and_says_what_to_install(
 
 
 def test_an_interrupt_waits_for_no_call_that_hangs_and_keeps_what_was_finished(misbehaving, brief, measure):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background of a shell
     jobs = [misbehaving("well", seq_len=4), misbehaving("hangs"), misbehaving("well", seq_len=16)]
     interrupted_at = []
 

@@ -14,7 +14,7 @@ from mtbench.machine.finding import SEVERITIES, Finding
 from mtbench.machine.variables import on_environment
 from mtbench.machine.watch import Reading, Watch
 from mtbench.results.format import size
-from mtbench.results.reference_blas import is_reference, remedy
+from mtbench.results.reference_blas import is_reference, remedy, told
 
 if TYPE_CHECKING:
     from mtbench.catalogue.capability import Capability
@@ -65,15 +65,10 @@ def on_gaps(not_read: Sequence[str]) -> list[Finding]:
 
 def on_blas(libraries: "Iterable[Capability]") -> list[Finding]:
     """Those of these libraries that multiply matrices on the CPU with the reference BLAS."""
-    told = [one.description for one in libraries if one.description is not None]
+    described = [one.description for one in libraries if one.description is not None]
     return [
-        Finding(
-            "warning",
-            f"On this CPU {one.library} multiplies matrices with the reference BLAS ({one.blas}), which is several times "
-            "slower than others.",
-            remedy(one.library),
-        )
-        for one in told
+        Finding("warning", told(one.library, one.blas), remedy(one.library))
+        for one in described
         if one.device_kind == "cpu" and is_reference(one.blas)
     ]
 

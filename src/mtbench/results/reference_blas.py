@@ -13,6 +13,14 @@ def is_reference(blas: str | None) -> bool:
     return blas is not None and NAMES.search(blas) is not None
 
 
+def told(library: str, blas: str | None) -> str:
+    """What a reader has to know of a library that has it."""
+    return (
+        f"On this CPU {library} multiplies matrices with the reference BLAS ({blas}), which is several times "
+        "slower than others."
+    )
+
+
 def remedy(library: str) -> str:
     """What helps a library that has it. MLX has a setting for it; LD_PRELOAD would give OpenBLAS to all of a sweep."""
     setting = "framework.settings.blas" if library == "mlx" else "framework.env.LD_PRELOAD"

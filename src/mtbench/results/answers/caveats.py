@@ -9,7 +9,7 @@ from mtbench.results.answers.contests import Row
 from mtbench.results.answers.words import and_
 from mtbench.results.format import one_line, plural
 from mtbench.results.inference import FEWEST_RESTARTS
-from mtbench.results.reference_blas import is_reference, remedy
+from mtbench.results.reference_blas import is_reference, remedy, told
 
 FAILURES = ("mismatch", "oom", "timeout", "crashed", "failed")
 
@@ -103,8 +103,7 @@ def _reference_blas(timed: Sequence[Row]) -> Caveat | None:
         return None
     library = slow[0]["framework"]
     return Caveat(
-        f"On this CPU {library} multiplies matrices with the reference BLAS ({slow[0]['blas']}), which is several times "
-        f"slower than others. So this says little about {library} on a Mac or a GPU.",
+        f"{told(library, slow[0]['blas'])} So this says little about {library} on a Mac or a GPU.",
         remedy(library),
     )
 

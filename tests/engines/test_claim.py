@@ -35,7 +35,10 @@ def holder(tmp_path):
 
 
 def test_a_second_run_is_refused_with_the_first_ones_pid_until_that_is_killed(holder, tmp_path):
-    with pytest.raises(ConfigError, match=rf"process {holder.pid} measures into it already"), claimed(tmp_path):
+    with (
+        pytest.raises(ConfigError, match=rf"process {holder.pid} already measures into this folder"),
+        claimed(tmp_path),
+    ):
         pass
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -49,7 +52,8 @@ def test_resume_is_refused_in_one_line(holder, tmp_path):
     refused = CliRunner().invoke(app, ["resume", str(tmp_path)])
     assert refused.exit_code == 2
     assert refused.stderr == (
-        f"mtbench resume: {tmp_path}: process {holder.pid} measures into it already; wait until it has ended, or end it.\n"
+        f"mtbench resume: {tmp_path}: process {holder.pid} already measures into this folder; wait until that process has "
+        "ended, or end it.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""One run at a time in a sweep's folder, by a lock that the system lets go of when its holder ends, however it does."""
+"""One run at a time in a sweep's folder, by a file lock. The system frees it when its holder ends, also by a crash."""
 
 import fcntl
 import os
@@ -16,11 +16,11 @@ LOOKS_S = 0.1
 
 @contextmanager
 def claimed(folder: Path, file: str = FILE, patience_s: float = 0.0) -> Iterator[None]:
-    """Keeps others from measuring into this folder meanwhile. Raises ConfigError where another process does, and goes on doing
-    so for `patience_s`.
+    """Keeps other processes from measuring into this folder. Raises ConfigError where another process still does after
+    `patience_s`.
 
-    A file system without locks, or a folder that cannot be written, holds nobody up: whatever is wrong with it is said by what
-    is written there next.
+    Checks nothing on a file system without locks or in a folder that cannot be written: the next write there says what is
+    wrong.
     """
     held = _lock(folder / file, time.monotonic() + patience_s)
     try:
@@ -47,7 +47,7 @@ def _lock(file: Path, until: float) -> int | None:
             if time.monotonic() >= until:
                 who = f"process {holder}" if holder.isdecimal() else "another process"
                 raise ConfigError(
-                    f"{file.parent}: {who} measures into it already; wait until it has ended, or end it."
+                    f"{file.parent}: {who} already measures into this folder; wait until that process has ended, or end it."
                 ) from None
             time.sleep(LOOKS_S)
             continue

@@ -1,4 +1,4 @@
-"""Cuts a plan into parts that take about as long as each other: whole cells, by the time that they are estimated to take."""
+"""Cuts a plan into parts of whole cells that take about equally long, by an estimate of each cell's time."""
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +11,15 @@ PREPARE_S = 1.5
 """To build one arm of a cell, check its answer and bring it down to memory; seen for small operators on two cores."""
 
 COMPILE_S = 10.0
-"""Of an arm that is compiled, once a sweep: torch.compile takes 5 to 20 s for a small operator."""
+"""To compile an arm, once a sweep: torch.compile takes 5 to 20 s for a small operator."""
 
 FLOPS_PER_S, BYTES_PER_S = 2e11, 2e10
-"""Of a modest processor. What matters is which cells take longer than others; a faster machine takes all of them to the
-shortest block."""
+"""Rates of a modest processor. They only have to tell which cells take longer than others. On a faster machine more calls fit
+into the shortest block, so the cells differ less."""
 
 
 def seconds(cell: Sequence[Job], protocol: Protocol) -> float:
-    """About how long a cell takes with all its restarts: rounds up to the budget, and what stands before them."""
+    """About how many seconds a cell takes with all its restarts: rounds up to the budget, and the preparation before them."""
     block_s = sum(_block_s(job, protocol) for job in cell)
     rounds_s = min(protocol.visit_budget_s, 2 * protocol.rounds * block_s)  # each round has two blocks of an arm
     before_s = len(cell) * (PREPARE_S + protocol.warmup_s)
@@ -28,17 +28,17 @@ def seconds(cell: Sequence[Job], protocol: Protocol) -> float:
 
 
 def parts_of(total_s: float, part_s: float, cells: int) -> int:
-    """How many parts of about so many seconds; each has a cell at least."""
+    """How many parts of about `part_s` seconds make up `total_s`; each has at least one cell."""
     return max(1, min(cells, round(total_s / part_s)))
 
 
 def cut(
     cells: Sequence[Sequence[Job]], parts: int, weigh: Callable[[Sequence[Job]], float]
 ) -> list[list[Sequence[Job]]]:
-    """The cells in at most so many parts, none of them empty, each in the order given.
+    """The cells in at most `parts` parts, none of them empty. Each part keeps the order given.
 
-    The longest cell first, always to the part that is shortest so far, which takes at most 4/3 of the best time (Graham 1969,
-    https://doi.org/10.1137/0117039). The same cells always make the same parts.
+    Cells are placed longest first, each into the part that is shortest so far. The longest part then takes at most 4/3 of the
+    best possible time (Graham 1969, https://doi.org/10.1137/0117039). The same cells always make the same parts.
     """
     weights = [weigh(cell) for cell in cells]
     taken: list[list[int]] = [[] for _ in range(min(parts, len(cells)))]
@@ -56,7 +56,7 @@ def weights(plan: Plan, cells: Sequence[Sequence[Job]]) -> dict[str, float]:
 
 
 def even_shards(cells: Sequence[Sequence[Job]], parts: int, weights: Mapping[str, float]) -> tuple[Shard, ...]:
-    """The cells in at most so many shards that take about as long as each other."""
+    """The cells in at most `parts` shards that take about equally long."""
     found = cut(cells, parts, lambda cell: weights[cell[0].cell.id])
     return tuple(
         Shard(number, ids := tuple(cell[0].cell.id for cell in part), sum(weights[one] for one in ids))
@@ -72,6 +72,6 @@ def _block_s(job: Job, protocol: Protocol) -> float:
             (problem.flops(job.task.shape) or 0.0) / FLOPS_PER_S,
             problem.bytes_moved(job.task.shape, job.task.dtype) / BYTES_PER_S,
         )
-    except Exception:  # a user's own operator, whose failure will be its record's
+    except Exception:  # a user's own operator; its record will report the failure
         return shortest_s
     return max(shortest_s, call_s, min(protocol.block_calls * call_s, protocol.block_cap_s))

@@ -14,8 +14,8 @@ from mtbench.results.record import Record
 
 
 def standings(folder: Path, plan: Plan, dealt: Dealt, queued: Mapping[int, str | None]) -> list[Standing]:
-    """How each shard is doing. `queued` is what the engine says of a shard's job: waiting, running or gone; nothing, or None,
-    where it cannot be asked."""
+    """How each shard is doing. `queued` has what the engine says of each shard's job: waiting, running or gone. Where the
+    engine cannot be asked, the shard is missing there, or None."""
     found = []
     for shard in dealt.shards:
         state = shards.read_state(folder, shard.number)
@@ -27,7 +27,7 @@ def standings(folder: Path, plan: Plan, dealt: Dealt, queued: Mapping[int, str |
 
 
 class Following:
-    """Tells a Progress of the shards, and of each of their warnings once."""
+    """Reports the shards to a Progress, and each of their warnings once."""
 
     def __init__(self, folder: Path, plan: Plan, dealt: Dealt, progress: Progress) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Following:
         self.told: set[str] = set()
 
     def look(self, queued: Mapping[int, str | None]) -> list[Standing]:
-        """How each shard is doing, which is told."""
+        """How each shard is doing; the progress is told, too."""
         found = standings(self.folder, self.plan, self.dealt, queued)
         self.progress.shards_seen(found)
         for shard in self.dealt.shards:
@@ -50,8 +50,8 @@ class Following:
 
 
 def outcome(folder: Path, plan: Plan, dealt: Dealt, found: Sequence[Standing], progress: Progress) -> Outcome:
-    """The records of all shards, which are shown: those of each folder by themselves, so that none is held against one of
-    another machine's plan."""
+    """Shows and returns the records of all shards. Each folder is shown by itself, so that no record is compared with one from
+    another kind of machine."""
     records: list[Record] = []
     interrupted = any(one.status == "interrupted" for one in found)
     for place in dict.fromkeys(shard.folder for shard in dealt.shards):

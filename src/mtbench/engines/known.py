@@ -7,5 +7,5 @@ from mtbench.plan.protocol import Protocol
 
 
 def product_flops_per_s(arm: Arm, dtype: str, protocol: Protocol) -> float | None:
-    """The FLOP/s that products of an arm's library were last measured to reach on the CPU here; None where none are kept."""
+    """The FLOP/s that matrix products of an arm's library last reached on this CPU; None where no measurement is kept."""
     return Store(machine.identity(machine.describe()), protocol.cpus).product_of(arm, dtype)

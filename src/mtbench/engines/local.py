@@ -24,14 +24,14 @@ from mtbench.plan.progress import Progress
 from mtbench.results.record import Record
 
 TIMING = "timing.json"
-"""In the sweep's folder: where its time went, in seconds: `waiting_s` by the request to a worker that was waited for, and
-`blocks_s`, what the blocks took of it."""
+"""A file in the sweep's folder that says where its time went, in seconds: `waiting_s`, the time spent waiting for workers, by
+request; and `blocks_s`, the part of it that blocks took."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The last record of each job that has one, whether the user interrupted, how many records could not be written, and how
-    many shards did not come to their end. `detached`: the sweep goes on without us."""
+    many shards did not finish. `detached`: the sweep goes on without this process."""
 
     records: Sequence[Record]
     interrupted: bool
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Host:
-    """What a run needs of the machine: worker processes, a watch on its state, and that it does not fall asleep."""
+    """What a run needs from the machine: worker processes, a watch on its state, and a way to keep it awake."""
 
     start_process: StartProcess = Process
     watch: Callable[[], Watch] = Watch
@@ -78,8 +78,8 @@ def measure(
     place: Place = HERE,
     timing: Path = Path(TIMING),
 ) -> Outcome:
-    """The same without writing the plan, of which this may be a part. `place` is what its records say of where it ran, `timing`
-    where its time is noted, below the folder."""
+    """Like `run_rest`, but does not write the plan: `rest` may be a part of one. `place` says in the records where they ran;
+    `timing` is the file below the folder that `TIMING` describes."""
     plan = replace(rest.plan, jobs=rest.jobs, protocol=rest.protocol)
     description = machine.describe()
     cache_bytes = max(description.get("last_level_cache_bytes") or 0, plan.protocol.cold_cache_bytes)
@@ -93,7 +93,7 @@ def measure(
             progress.warn(tight)
         controller = Controller(plan, sweep, progress, watch, start_process=host.start_process, begun=rest.begun)
         records, interrupted = controller.run(folder)
-    with suppress(OSError):  # it is of no use to a result
+    with suppress(OSError):  # no result needs this file
         blocks_s = sum(state.blocks_ns for state in controller.states) / 1e9
         spent = {"waiting_s": controller.workers.waiting_s, "blocks_s": blocks_s}
         write_atomically(folder / timing, json.dumps(spent, indent=1))
@@ -101,7 +101,7 @@ def measure(
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
-    """Writes a plan into its sweep's folder, where it is not there already. Raises ConfigError where that cannot be."""
+    """Writes a plan into its sweep's folder, unless it is there already. Raises ConfigError where it cannot be written."""
     file, text = folder / plans.FILE_NAME, plan.to_json()
     try:
         if not file.is_file() or file.read_text(encoding="utf-8") != text:

@@ -1,7 +1,7 @@
 """Runs the shards of a sweep on a Ray cluster, or a handful of Macs that have Ray: one task for each shard, which takes a whole
 machine or one GPU. The machines need no common folder: records come back as they are made.
 
-Ray keeps daemons busy beside the measurement. Where there is SLURM, or one machine, use those.
+Ray's daemons use the processors during the measurement. Where there is SLURM, or only one machine, use those engines instead.
 """
 
 import os
@@ -34,19 +34,19 @@ from mtbench.results.version import __version__
 LOOKS_S = 2.0
 
 TRIES = 3
-"""How often a shard is begun whose machine or process died."""
+"""How often a shard is begun if its machine or process dies each time."""
 
 PATIENCE_S = 30.0
-"""For tasks that were cancelled, before they are killed."""
+"""How long tasks that were cancelled have to end before they are killed."""
 
 PLACELESS_LOOKS = 30
-"""So many looks in a row without any place for the shards that wait give them up: for a moment, Ray may list no machine, or one
-whose last task it has not cleared away."""
+"""The waiting shards are given up after this many looks in a row that found no place for any. A few looks are not enough: for a
+moment, Ray may list no machine, or one whose last task it has not cleared away."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster: Ray's name of it, what it has, and what it says of itself."""
+    """A machine of the cluster: Ray's id for it, its processors and GPUs, and what `probe` says there."""
 
     id: str
     cpus: int
@@ -66,13 +66,13 @@ class Spot:
 
     @property
     def takes(self) -> tuple[int, int]:
-        """Processors and GPUs."""
+        """The processors and GPUs that a task here reserves."""
         return (self.node.cpus // self.of, 1) if self.of > 1 else (self.node.cpus, self.node.gpus)
 
 
 @dataclass(frozen=True)
 class Death:
-    """How a task ended that did not come to an end of its own, and whether it had begun."""
+    """Why a task died with its process or machine, and whether it had begun."""
 
     reason: str
     begun: bool
@@ -86,7 +86,7 @@ def spots(nodes: Sequence[Node], settings: EngineSettings) -> list[Spot]:
 
 
 def kinds(nodes: Sequence[Node]) -> dict[str, str]:
-    """The kinds of machines, by identity: a name for each, fit for a folder."""
+    """A folder's name for each kind of machine, by the machine's identity."""
     return {
         node.machine_id: f"{re.sub(r'[^a-zA-Z0-9]+', '_', node.chip).strip('_')}-{node.machine_id}" for node in nodes
     }
@@ -117,7 +117,8 @@ def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shar
 
 
 def queued(dealt: Dealt) -> Mapping[int, str | None]:
-    """Nothing: tasks end with whoever started them, who knows; others have what the shards say."""
+    """Nothing. Tasks end with the process that started them, which knows their state; any other process reads what the shards
+    say."""
     return {}
 
 
@@ -129,8 +130,8 @@ def run(
     progress: Progress,
     cluster: "Cluster | None" = None,
 ) -> Outcome:
-    """Measures these shards on the cluster's machines. One whose machine or process dies is measured elsewhere. Ctrl-C cancels
-    all; what was measured is kept."""
+    """Measures these shards on the cluster's machines. A shard whose machine or process dies is measured elsewhere. Ctrl-C
+    cancels all; what was measured is kept."""
     cluster = cluster or Cluster(dealt.settings)
     follow = Following(folder, plan, dealt, progress)
     waiting, lost = list(numbers), set[int]()
@@ -179,16 +180,16 @@ def run(
 
 
 def _say_ended(folder: Path, numbers: Sequence[int], status: str, reason: str | None) -> None:
-    """Says of shards, in whose name nobody else will any more, how they ended, where they did not say so themselves."""
+    """Writes how these shards ended, for those that did not write it themselves: nobody else will."""
     for number in numbers:
         state = shards.read_state(folder, number) or State()
         if state.status == "running":
-            with suppress(OSError):  # a full disk; then it is lost, as soon as it was silent for long enough
+            with suppress(OSError):  # a full disk; the shard counts as lost once it has been silent for long enough
                 shards.write_state(folder, number, replace(state, status=status, reason=reason))
 
 
 class Cluster:
-    """A Ray cluster, connected to. Raises ConfigError where Ray is not installed, or does not answer."""
+    """A connection to a Ray cluster. Raises ConfigError where Ray is not installed, or does not answer."""
 
     def __init__(self, settings: EngineSettings) -> None:
         try:
@@ -228,7 +229,8 @@ class Cluster:
         for node in found:
             if node.version != __version__:
                 raise ConfigError(
-                    f"engine=ray: a machine of the cluster ({node.chip}) has mtbench {node.version}, and here is {__version__}."
+                    f"engine=ray: a machine of the cluster ({node.chip}) has mtbench {node.version}, but this one has "
+                    f"{__version__}; install the same version on both."
                 )
         return found
 
@@ -238,7 +240,7 @@ class Cluster:
         return self._on(here, Collector, 0, 0).remote(str(folder.absolute()))
 
     def start(self, plan: Plan, folder: Path, dealt: Dealt, number: int, spot: Spot, collector: Any) -> Any:
-        """Starts a shard's task, with the records that there are of it."""
+        """Starts a shard's task, and sends along the records that the shard has already."""
         own = dealt.shards[number]
         files = [own.folder / job.folder / records.FILE_NAME for job in own.of(plan).jobs]
         there = {str(file): (folder / file).read_bytes() for file in files if (folder / file).is_file()}
@@ -247,7 +249,7 @@ class Cluster:
         return task.remote(plan.to_json(), plain.to_plain(dealt), number, there, own_room, collector)
 
     def ended(self, tasks: list[Any], seconds: float) -> list[Any]:
-        """Those that have ended, however they did, as soon as there is one; none after so long."""
+        """Waits for a task to end, in whatever way, and gives it; gives none if none ends within `seconds`."""
         if not tasks:
             time.sleep(seconds)
             return []
@@ -255,8 +257,8 @@ class Cluster:
         return found
 
     def death(self, task: Any, spot: Spot) -> Death | None:
-        """How a task died with its process or machine; None where it came to an end of its own, which its shard has told. A
-        machine that is gone is asked no more: Ray lists it for some seconds longer."""
+        """How a task died with its process or machine; None where it ended by itself, since its shard has then said how. A
+        machine that is gone gets no more tasks, although Ray lists it for some seconds longer."""
         known = self.ray.exceptions
         try:
             self.ray.get(task)
@@ -272,9 +274,9 @@ class Cluster:
         return None
 
     def cancel(self, tasks: list[Any], seconds: float) -> None:
-        """Has tasks end as by Ctrl-C, and kills what does not in time."""
+        """Ends tasks as Ctrl-C would, and kills those that have not ended after `seconds`."""
         for task in tasks:
-            self.ray.cancel(task, recursive=False)  # what it sends home is a task, too
+            self.ray.cancel(task, recursive=False)  # sending a record home is a task, too, and may finish
         if tasks:
             for task in self.ray.wait(tasks, num_returns=len(tasks), timeout=seconds)[1]:
                 self.ray.cancel(task, force=True)
@@ -284,7 +286,7 @@ class Cluster:
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "scheduling_strategy": strategy}
         if not isinstance(what, type):
-            options["max_retries"] = 0  # we begin it anew, with what there is by then
+            options["max_retries"] = 0  # `run` starts it again, with the records there are by then
         return self.ray.remote(what).options(**options)
 
 

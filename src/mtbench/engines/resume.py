@@ -1,7 +1,7 @@
 """Going on with a sweep: what its folder holds, what is left to be measured, and what stands in the way of measuring it.
 
-The plan in the folder decides. A cell goes on with the restart that one of its arms lacks, so that its arms stay interleaved:
-with the first one where an arm has no record at all. Everything else stays as it is on the disk.
+The plan in the folder decides. A cell goes on from the first restart that one of its arms lacks, so that its arms stay
+interleaved. If an arm has no record at all, that is the very first one. All other records stay on disk as they are.
 """
 
 import json
@@ -22,16 +22,17 @@ from mtbench.results.format import plural
 from mtbench.results.record import MEASURED, SCHEMA_VERSION, STATUSES, Record
 
 CHANGEABLE = ("restarts", "stop_after", "stop_when_hot")
-"""Settings that a sweep may go on with another value of. Of any other, its samples would not be of one kind."""
+"""Settings that may change when a sweep goes on. If any other changed, its samples would not be of one kind."""
 
 OF_THE_WHOLE = (*CHANGEABLE, "cell_budget_s", "baseline", "cold_cache_bytes")
-"""Settings in which records of one sweep may differ. The budget is that of a visit times restarts; the cache the machine's."""
+"""Settings in which records of one sweep may differ. The cell's budget is one visit's budget times the restarts; the cache is
+the machine's."""
 
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left of a sweep: `jobs`, measured by `protocol`. `plan` is what its folder is to hold; `retry` and `only` are as
-    they were asked for (`rest`)."""
+    """What is left of a sweep: `jobs`, measured by `protocol`. `plan` is what its folder is to hold; `retry` and `only` are the
+    arguments of `rest`."""
 
     plan: Plan
     protocol: Protocol
@@ -45,7 +46,7 @@ class Rest:
         return len({job.cell.id for job in self.jobs})
 
     def __str__(self) -> str:
-        """`9 of 12 jobs are done; 3 in 2 cells are left, 1 of these with restarts that stay`."""
+        """`9 of 12 jobs are done; 3 in 2 cells are left (1 cell has some restarts already)`."""
         total, left = len(self.plan.jobs), len(self.jobs)
         failed = sum(record.status not in (*MEASURED, "unsupported") for record in self.begun.kept)
         told = f" ({failed:,} without a result, which --retry measures again)" if failed else ""
@@ -70,9 +71,9 @@ def read_plan(folder: Path) -> Plan:
 
 
 def continued(plan: Plan, folder: Path, left: Callable[[Plan, Path], Rest] | None = None) -> Rest | None:
-    """What is left where the folder holds a sweep of the same jobs; None where it does not, so that all is to be measured.
+    """What is left to be measured if the folder holds a sweep of the same jobs; None if it does not, so that everything is.
 
-    `left` says what is left of a plan in a folder, as `rest` does. Raises ConfigError where it was measured in another way.
+    `left` takes the place of `rest`. Raises ConfigError where the jobs in the folder were measured by other settings.
     """
     try:
         before = read_plan(folder)
@@ -111,7 +112,8 @@ def changed(plan: Plan, settings: Sequence[str]) -> Protocol:
 
 
 def sharpened(before: Protocol, restarts: int, protocol: Protocol | None = None) -> Protocol:
-    """The protocol with more restarts, whose visits are as long as those before: the budget is that of all of them."""
+    """The protocol with more restarts. Visits stay as long as they were, so the budget of a cell grows with its restarts.
+    Raises ConfigError where there would be fewer restarts than before."""
     if restarts < before.restarts:
         raise ConfigError(f"protocol.restarts={restarts} is less than the {before.restarts} that the sweep has.")
     same = restarts == before.restarts
@@ -120,7 +122,7 @@ def sharpened(before: Protocol, restarts: int, protocol: Protocol | None = None)
 
 
 def read_records(plan: Plan, folder: Path) -> dict[str, Record]:
-    """The records of the plan that can be read, by job. One of another sweep in the same place is none of its own."""
+    """The records of the plan that can be read, by job id. Records of another sweep in the same place are left out."""
     by_path = {(folder / job.folder / records.FILE_NAME).absolute(): job for job in plan.jobs}
     frame, _ = records.read([path for path in by_path if path.is_file()])
     found = zip(map(Path, frame["path"]), records.of_rows(frame), strict=True)
@@ -142,11 +144,11 @@ def rest(
 ) -> Rest:
     """What is left of a sweep.
 
-    `retry` are statuses whose cells are measured again, `only` the cells (their id) that alone are measured, `protocol` how,
-    where the plan's own is not to change. `elsewhere` says what becomes of records of another machine: `refuse` raises
-    ConfigError; `count` takes them as they are, to tell how far a sweep on several machines is; `anew` lets whole cells stay,
-    and measures anew, from the first restart, those that were only begun there, or on another GPU than `gpu_id`. Raises
-    ConfigError where records are not of one kind.
+    Cells with a job whose status is in `retry` are measured again. If `only` is given, no cells but these (their id) are
+    measured. `protocol` replaces the plan's own. `elsewhere` says what becomes of records from another machine: `refuse` raises
+    ConfigError; `count` takes them as they are, to tell how far a sweep on several machines is; `anew` keeps complete cells,
+    and measures from the first restart those that were only begun there, or on another GPU than `gpu_id`. Raises ConfigError
+    where a status in `retry` is unknown, or records are not of one kind.
     """
     for status in retry:
         if status not in STATUSES[1:]:
@@ -203,10 +205,12 @@ def _left_of(
 
 
 def _restarts_together(sound: Sequence[Record], ended: Sequence[Record]) -> int:
-    """In how many of their first restarts these arms of a cell were interleaved: there, all have the same reading of the
-    machine. A run that was killed between two records leaves one arm with a restart that the others lack, or another one.
+    """How many restarts, from the first on, these arms of a cell were interleaved in: in those, all arms have the same reading
+    of the machine. A run that was killed between two records leaves one arm with a restart that the others lack, or with a
+    different one.
 
-    `ended` are arms to which nothing is added: 0 where they have a restart that the others would measure again.
+    `ended` are arms that get no more restarts. The result is 0 where one of them has a restart that the others would measure
+    again.
     """
     fewest = min(record.restarts for record in sound)
     every = [*sound, *ended]
@@ -235,14 +239,14 @@ def _outcome(record: Record | None) -> str:
 
 
 def _check(protocol: Protocol, staying: Sequence[Record]) -> None:
-    """Raises ConfigError where what stays and what is measured now would be mixed and must not be."""
+    """Raises ConfigError where the records that stay may not be mixed with what is measured now."""
     here = machine.describe()
     identity = machine.identity(here)
     for record in staying:
         if record.schema_version != SCHEMA_VERSION:
             raise ConfigError(
-                f"The records of this sweep are of schema {record.schema_version} (mtbench {record.mtbench_version}), and "
-                f"today's are of {SCHEMA_VERSION}: measure into another folder."
+                f"The records of this sweep have schema {record.schema_version} (mtbench {record.mtbench_version}), but "
+                f"this mtbench writes schema {SCHEMA_VERSION}: measure into another folder."
             )
         if record.machine_id != identity:
             chip = json.loads(record.machine).get("chip") or "another processor"

@@ -17,7 +17,7 @@ from mtbench.plan.protocol import Protocol
 
 
 class Engine(Interface):
-    """What each file of an engine that cuts a sweep has."""
+    """The functions that the file of each engine that cuts a sweep must have."""
 
     def cut(self, plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shard, ...]:
         """These jobs of a plan in shards. Raises ConfigError where they cannot run here."""
@@ -48,14 +48,14 @@ def rest_of(
 def run(rest: Rest, folder: Path, settings: EngineSettings, progress: Progress) -> Outcome:
     """Measures what is left of a sweep, and gives its records.
 
-    Raises ConfigError where the engine cannot run it, or where it is to be cut anew while shards of it run.
+    Raises ConfigError where the engine cannot run it, or where the sweep would have to be cut anew while its shards run.
     """
     settings = check(settings)
     before = shards.read(folder)
     if before is None and not settings.cuts:
         return local.run_rest(rest, folder, progress)
     engine = _engine(settings)
-    queued = {} if before is None else _engine(before.settings).queued(before)  # it may go on by another
+    queued = {} if before is None else _engine(before.settings).queued(before)  # perhaps another engine
     alive = {number for number, said in queued.items() if said in ("waiting", "running")}
     plan = rest.plan
     if before is None or replace(before.settings, wait=settings.wait) != settings or not _covers(before, rest.jobs):
@@ -90,7 +90,7 @@ def standings(folder: Path) -> tuple[Plan, list[Standing]]:
 
 
 def _engine(settings: EngineSettings) -> Engine:
-    """By name; each is loaded when it is needed, and says itself what it lacks. Raises ConfigError."""
+    """The engine's module, loaded only when it is needed. Whether its library is installed, the module checks itself."""
     if settings.name == "slurm":
         from mtbench.engines import slurm
 

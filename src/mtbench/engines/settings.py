@@ -1,4 +1,4 @@
-"""What runs a sweep, as it is chosen: the settings of all engines. Their values are in conf/engine/*.yaml."""
+"""Which engine runs a sweep, and the settings of all engines. Their values are in conf/engine/*.yaml."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +21,7 @@ OF = {
     "address": ("ray",),
     "each": ("ray",),
 }
-"""The engines that read a setting; those that are not here are read by all."""
+"""The engines that read a setting. All engines read the settings that are not listed."""
 
 FITTING: dict[str, tuple[type, ...]] = {
     "shards": (int,), "at_once": (int,), "minutes": (int,), "shard_minutes": (int, float), "together": (bool,),
@@ -30,7 +30,7 @@ FITTING: dict[str, tuple[type, ...]] = {
 """The types of each setting's values."""
 
 KINDS = {int: "an integer", bool: "true or false", dict: "a mapping", str: "text"}
-"""What a value is to be, for people."""
+"""How messages name the type that a value must have."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ def _with(settings: EngineSettings, name: str, value: Any) -> EngineSettings:
 
 
 def _gpus(settings: EngineSettings) -> Any:
-    """`all`, or a list of numbers; None where none are asked for. A cluster's GPUs have no numbers of ours."""
+    """`all`, or a list of numbers; None where none are asked for. GPUs of a Ray cluster cannot be chosen by number."""
     given = settings.gpus
     if given is None or given == "all":
         return given

@@ -24,16 +24,17 @@ from mtbench.plan.progress import Progress
 from mtbench.results.record import Record
 
 SAYS_S = 5.0
-"""At least so long between two words of a shard on how far it is; they are written between blocks."""
+"""The least time between two reports of how far a shard is. They are written between blocks."""
 
 PATIENCE_S = 60.0
-"""For the last run of a shard to end, whose starter was killed: it is told, and its worker may be in a call."""
+"""How long to wait for a shard's last run to end. If the process that started it was killed, it was told to end, but its worker
+may still be in a call."""
 
 Tell = Callable[[State], None]
 
 
 class Told(Progress):
-    """Says how far a shard is. Problems and warnings are printed too, for the engine's own log."""
+    """Reports how far a shard is. Notes and warnings are printed too, for the engine's own log."""
 
     def __init__(self, state: State, tell: Tell, recorded: Callable[[Record], None] | None = None) -> None:
         self.state = state
@@ -43,13 +44,13 @@ class Told(Progress):
         self.told_at = -SAYS_S
 
     def say(self, **news: object) -> None:
-        """Says this at once."""
+        """Reports these changes at once."""
         self.state = replace(self.state, updated_at=datetime.now(UTC), **news)  # type: ignore[arg-type]
         self.told_at = time.monotonic()
         try:
             self.tell(self.state)
-        except OSError as error:  # a shared folder that is full or gone for a moment; records have their own care
-            print(f"cannot report its progress: {error}", flush=True)
+        except OSError as error:  # a shared folder may be full or gone for a moment
+            print(f"this shard cannot report its progress: {error}", flush=True)
 
     def restart_started(self, restart: int) -> None:
         self._say_now_and_then()
@@ -90,14 +91,15 @@ def measure(
     recorded: Callable[[Record], None] | None = None,
     host: Host = local.THIS_MACHINE,
 ) -> str:
-    """Measures what is left of a shard, and gives its last status: done or interrupted.
+    """Measures what is left of a shard, and gives its last status: done, interrupted, or failed where records could not be
+    written.
 
-    `plan` is the whole sweep's, `folder` the sweep's folder here. Raises ConfigError where it cannot be measured here, which is
-    said before.
+    `plan` is the whole sweep's, `folder` the sweep's folder here. Raises ConfigError where the shard cannot be measured here,
+    after reporting it as failed.
     """
     if shard.gpu is not None:
-        if nvidia.VISIBLE not in os.environ:  # else its numbers are in an order of its own
-            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the driver's
+        if nvidia.VISIBLE not in os.environ:  # if it is set, the GPUs have an order already
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the driver's order
         os.environ[nvidia.VISIBLE] = shard.gpu
     description = machine.describe()
     state = State("running", job, description.get("chip") or "", machine.identity(description), shard.gpu)
@@ -154,10 +156,10 @@ def _gpu_id() -> str | None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process as `kill` does when whoever started it is gone: its end of our standard input closes."""
+    """Ends this process as `kill` does when the process that started it is gone, which closes our standard input."""
 
     def wait() -> None:
-        while os.read(0, 1):  # not by sys.stdin, whose lock would be missed when Python ends
+        while os.read(0, 1):  # not by sys.stdin: Python needs its lock to exit
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

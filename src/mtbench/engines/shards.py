@@ -21,16 +21,17 @@ FILE = "shards.json"
 FOLDER = "shards"
 
 SILENT = timedelta(seconds=60)
-"""So long after the time that a worker has for one request, a shard that says nothing and that nobody can ask for is lost."""
+"""A shard that the engine cannot be asked about counts as lost when it has been silent for this much longer than a worker may
+take for one request."""
 
 
 @dataclass(frozen=True)
 class Shard:
     """Whole cells that are measured in one place, by their id.
 
-    `folder` is where their records go, below the sweep's. `gpu` is what CUDA is to find (CUDA_VISIBLE_DEVICES). `processors`
-    are its own, `beside` says how many shards run on its machine at the same time, and `machine_processors` how many
-    processors these have together. `machine` is the identity of the kind of machine that it is for, if it is for one.
+    `folder` is where their records go, below the sweep's. `gpu` is its CUDA_VISIBLE_DEVICES. `processors` are those that it
+    alone uses, `beside` says how many shards run on its machine at the same time, and `machine_processors` how many processors
+    these have together. `machine` is the identity of the kind of machine that must measure it; None for any.
     """
 
     number: int
@@ -51,8 +52,8 @@ class Shard:
 
 @dataclass(frozen=True)
 class Dealt:
-    """How a sweep was cut, and by which engine it runs. `jobs` has the engine's own name of each shard's job. Shards measure
-    by `protocol`, where it is not the plan's, the cells of `only`, and those that ended as in `retry` again."""
+    """How a sweep was cut, and which engine runs it. `retry`, `only` and `protocol` are the arguments of `resume.rest`, for
+    each shard. `jobs` has the engine's own name of each shard's job."""
 
     settings: EngineSettings
     shards: tuple[Shard, ...]
@@ -67,8 +68,8 @@ class Dealt:
 
 @dataclass(frozen=True)
 class State:
-    """What a shard says of itself. `visits` are done, `of` that many; `records` are counted by status. `warnings` are what the
-    sweep's user should read, each once."""
+    """What a shard says of itself. `visits` of `of` visits are done; `records` are counted by status. `warnings` are for the
+    sweep's user, each once."""
 
     status: str = "running"  # running, done, interrupted, failed
     job: str | None = None
@@ -127,7 +128,7 @@ def write_state(folder: Path, number: int, state: State) -> None:
 
 
 def forget_states(folder: Path, numbers: Sequence[int]) -> None:
-    """These shards start anew: what they said before holds no more."""
+    """Removes what these shards said before, since they start anew."""
     for number in numbers:
         state_file(folder, number).unlink(missing_ok=True)
 
@@ -135,8 +136,8 @@ def forget_states(folder: Path, numbers: Sequence[int]) -> None:
 def standing(state: State | None, queued: str | None, timeout_s: float, now: datetime) -> str:
     """How a shard is doing: waiting, running, done, interrupted, failed or lost.
 
-    `queued` is what the engine says of its job: waiting, running, or gone; None where it cannot be asked. Then a shard is lost
-    that has been silent for longer than a worker may be.
+    `queued` is what the engine says of its job: waiting, running, or gone; None where the engine cannot be asked. In that case
+    a shard that has been silent for too long (SILENT) is lost.
     """
     if queued == "waiting":  # perhaps again: it was preempted, and is to go on
         return "waiting"

@@ -27,10 +27,10 @@ from mtbench.plan.progress import Progress
 from mtbench.results.format import plural
 
 LOOKS_S = 2.0
-"""Between two looks at the shards, each of which wants a processor for a millisecond."""
+"""Between two looks at the shards. Each look needs a processor for a millisecond."""
 
 PATIENCE_S = 15.0
-"""For shards that were told to end, before they are killed: a worker in a call is waited for, and records are written."""
+"""How long shards that were told to end have before they are killed: they wait for a worker in a call, and write records."""
 
 
 def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shard, ...]:
@@ -53,12 +53,13 @@ def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shar
 
 
 def queued(dealt: Dealt) -> Mapping[int, str | None]:
-    """Nothing: whoever started shards here waits for them, and knows; others have what the shards say."""
+    """Nothing. The process that started shards here waits for them and knows their state; any other reads what the shards
+    say."""
     return {}
 
 
 def gpus(settings: EngineSettings) -> list[str | None]:
-    """What CUDA is to find in each shard; None for each that uses no GPU of its own. Raises ConfigError."""
+    """The CUDA_VISIBLE_DEVICES of each shard; None for a shard without a GPU of its own. Raises ConfigError."""
     if settings.gpus is None:
         return [None] * (settings.shards or 1)
     visible = nvidia.visible()
@@ -76,7 +77,7 @@ def gpus(settings: EngineSettings) -> list[str | None]:
 
 
 def own_processors(parts: int, plan: Plan) -> list[tuple[int, ...]]:
-    """Processors of its own for each of so many shards. Raises ConfigError where there are too few."""
+    """The processors of each shard, which no other shard uses. Raises ConfigError where there are too few."""
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("Shards side by side need Linux: other systems do not let a program choose its processors.")
     if plan.protocol.cpus:
@@ -111,7 +112,7 @@ def run(plan: Plan, folder: Path, dealt: Dealt, numbers: Sequence[int], progress
 
 
 def _wait_for_one(running: dict[int, subprocess.Popen[bytes]], seconds: float) -> None:
-    """Waits until the first that runs has ended, for so long at most."""
+    """Waits for the first running shard to end, for at most `seconds`."""
     first = next((process for process in running.values() if process.poll() is None), None)
     if first is not None:
         with suppress(subprocess.TimeoutExpired):
@@ -126,7 +127,7 @@ def _queued(running: dict[int, subprocess.Popen[bytes]], waiting: Sequence[int])
 
 
 def _start(folder: Path, number: int) -> "subprocess.Popen[bytes]":
-    """A shard in a session of its own: Ctrl-C in the terminal reaches it through us, once."""
+    """Starts a shard in a session of its own, so that Ctrl-C in the terminal reaches it only once, through us."""
     log = folder / FOLDER / f"{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
@@ -142,10 +143,10 @@ def _start(folder: Path, number: int) -> "subprocess.Popen[bytes]":
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"], patience_s: float = PATIENCE_S) -> None:
-    """Has these end, and kills what does not in time; their workers end with them."""
+    """Ends these processes, and kills those that have not ended in time. Their workers end with them."""
     for process in processes:
         if process.poll() is None:
-            process.terminate()  # SIGINT may be ignored: a shell has it so for what it starts in the background
+            process.terminate()  # SIGINT may be ignored, as in what a shell starts in the background
     deadline = time.monotonic() + patience_s
     for process in processes:
         with suppress(subprocess.TimeoutExpired):

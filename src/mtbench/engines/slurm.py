@@ -1,7 +1,7 @@
 """Runs the shards of a sweep on SLURM, by submitit: an array of exclusive nodes, and no daemon beside what is measured.
 
-A job that is preempted, or reaches its time limit, is queued again and goes on where it was, as `mtbench resume` would. One
-that is gone without its shard's last word is lost; `mtbench resume` submits it again.
+A job that is preempted, or reaches its time limit, is queued again and goes on where it was, as `mtbench resume` would. A job
+that is gone, and whose shard has not said how it ended, is lost; `mtbench resume` submits it again.
 """
 
 import math
@@ -28,10 +28,10 @@ LOOKS_S = 5.0
 """Between two questions to SLURM's controller, which others ask too."""
 
 SURE = 4
-"""Looks in a row at which a shard must be lost, since a shared file system shows what another node wrote some seconds late."""
+"""How many looks in a row must find a shard lost: a shared file system shows some seconds late what another node wrote."""
 
 TIMEOUTS = 100
-"""How often a job may reach its time limit. It goes on each time, so that this ends only what does not get on."""
+"""How often a job may reach its time limit. It goes on each time, so this limit ends only a job that makes no progress."""
 
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SUSPENDED", "CONFIGURING", "RESIZING", "STOPPED")
 RUNNING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT")
@@ -39,7 +39,7 @@ RUNNING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT")
 
 
 def cut(plan: Plan, jobs: Sequence[Job], settings: EngineSettings) -> tuple[Shard, ...]:
-    """These jobs in as many shards as were asked for, or in some of about `shard_minutes`."""
+    """These jobs in as many shards as were asked for, or in shards of about `shard_minutes` each."""
     _submitit()
     cells = replace(plan, jobs=tuple(jobs)).by_cell()
     weighed = weights(plan, cells)
@@ -66,7 +66,7 @@ def queued(dealt: Dealt) -> Mapping[int, str | None]:
 
 
 def states(listed: str, jobs: Mapping[str, int]) -> dict[int, str | None]:
-    """The state of each shard's job in the words of a shard, from `squeue`'s lines of job and state."""
+    """The state of each shard's job (waiting, running or gone), from `squeue`'s lines of job and state."""
     found: dict[int, str | None] = dict.fromkeys(jobs.values(), "gone")
     for line in listed.splitlines():
         job, _, state = line.strip().partition("|")
@@ -115,12 +115,12 @@ class ShardJob:
         return shard.run(Path(self.folder), self.number, str(_submitit().JobEnvironment().job_id))
 
     def checkpoint(self) -> Any:
-        """Called before the job is queued again. What is to go on is this very job: its records say where it was."""
+        """Called before the job is queued again. The same job is submitted: its records say how far it was."""
         return _submitit().helpers.DelayedSubmission(self)
 
 
 def _submit(folder: Path, dealt: Dealt, numbers: Sequence[int]) -> dict[int, str]:
-    """Submits these shards as one array, and gives SLURM's name of each one's job. Raises ConfigError."""
+    """Submits these shards as one array, and gives SLURM's id of each shard's job. Raises ConfigError."""
     submitit = _submitit()
     if shutil.which("sbatch") is None:
         raise ConfigError(

@@ -7,7 +7,8 @@ from mtbench.report import front, pages, roofline
 from mtbench.report.arms import Style, styles, where
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.operators import Operator, Pair, operators
-from mtbench.report.tables import Tables
+from mtbench.report.ratios import ratios
+from mtbench.report.tables import METRICS, Tables
 from mtbench.report.views import LimitsView, MachineView
 from mtbench.results.answers import Answers
 
@@ -48,7 +49,8 @@ def contents(read: Tables) -> Contents:
     """What a report of these tables shows."""
     style = styles(read.drawn)
     names = pages.page_names(read.records["page"].unique().sort())
-    pair, found = operators(read, names, style)
+    compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
+    pair, found = operators(read, compared, names, style)
     answers = front.answered(read)
     limits = [
         Limits(ground.heading, drawn(LimitsView(ground, style, where(ground.records))), ground.bars.to_dicts())

@@ -12,7 +12,7 @@ from mtbench.report import pages
 from mtbench.report.arms import Style, machine_name, where
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.matrix import Matrix, Reason, matrix, newest, reasons
-from mtbench.report.ratios import SCHEMA, ratios
+from mtbench.report.ratios import SCHEMA
 from mtbench.report.tables import METRICS, SECTION, Tables, held_parameters
 from mtbench.report.views import SectionView
 from mtbench.results.baseline import LAST_RESORT
@@ -66,9 +66,11 @@ class Operator:
         return [chart for panel in self.panels for section in panel.sections for chart in section.charts]
 
 
-def operators(read: Tables, names: Mapping[str, str], style: dict[str, Style]) -> tuple[Pair, list[Operator]]:
-    """The pair that a report first compares, and the pages of operators; `names` has the file of each."""
-    compared = {metric.name: ratios(read, metric, list(style)) for metric in METRICS}
+def operators(
+    read: Tables, compared: Mapping[str, pl.DataFrame], names: Mapping[str, str], style: dict[str, Style]
+) -> tuple[Pair, list[Operator]]:
+    """The pair that a report first compares, and the pages of operators; `compared` has the ratios by each metric, `names` the
+    file of each page."""
     both = pl.concat(compared.values())
     kinds: dict[str, tuple[str, str]] = {}
     measured: dict[str, set[str]] = {}

@@ -69,7 +69,8 @@ def told(one: Earlier) -> str:
     if one.time is None:
         return f"{source} are too few to learn from: {FEWEST_VARIANCES} are needed. Intervals do without."
     ratios = "" if one.ratio is None else f"; their ratios {_spread(one.ratio)}"
-    return f"Intervals use the spread of {source}: restarts differ by {_spread(one.time)}{ratios}."
+    spread = f"restarts differ by {_spread(one.time)}{ratios}"
+    return f"Intervals use the spread of {source}: {spread}. Those of a job that something disturbs do without."
 
 
 def _spread(prior: Prior) -> str:

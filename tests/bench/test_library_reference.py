@@ -83,6 +83,6 @@ def test_a_reference_that_cannot_be_had_is_one_line(library: str, says: str, tmp
     (folder := tmp_path / library).mkdir()  # a user's file is known by its folder's name
     file = written(folder, DOUBLED.replace('"numpy"', f'"{library}"'))
     problem = registry.load("operator", "doubled", file).from_params({})
-    with pytest.raises(ConfigError, match=f"^the reference doubled failed: (Doubled .*)?{says}") as error:
+    with pytest.raises(ConfigError, match=f"^the reference of doubled failed: (Doubled .*)?{says}") as error:
         correctness.reference(problem, correctness.Case({"x": np.zeros((1, 1, 16))}, {}))
     assert "\n" not in str(error.value)

@@ -296,7 +296,7 @@ def test_a_model_has_to_be_chosen_where_no_server_has_one() -> None:
     for library in ("torch", "mlx", "llama_cpp"):
         with pytest.raises(ConfigError, match="runs a whole model; choose one"):
             text().check_library(library)
-    with pytest.raises(ConfigError, match=r"A server has its own, for operator.params.phase=generate"):
+    with pytest.raises(ConfigError, match=r"Only a server brings its own, for operator.params.phase=generate"):
         text(phase="decode", new_tokens=None)
 
 

@@ -15,7 +15,7 @@ AxisOrAll = Literal["batch", "seq", "embed", "all"]
 
 
 def axis_index(axis: AxisOrAll) -> int | None:
-    """What the libraries call the axis; None for all of them."""
+    """The number of the axis, as the libraries take it; None for `all`."""
     return {"batch": 0, "seq": 1, "embed": 2, "all": None}[axis]
 
 
@@ -24,13 +24,13 @@ def size_of(shape: Shape, embed_dim: int) -> Dimensions:
 
 
 def without(axis: AxisOrAll, size: Dimensions) -> Dimensions:
-    """A shape without an axis, or without any."""
+    """The size without this axis; () for `all`."""
     index: Any = axis_index(axis)
     return () if index is None else (*size[:index], *size[index + 1 :])
 
 
 def values_at(x: Host, indices: Host, axis: int) -> Host:
-    """The values that indices along an axis point to; NaN, which equals nothing, where an index is none of the axis."""
+    """The values that indices along an axis point to. An index outside of the axis gives NaN, which equals nothing."""
     valid = (indices >= 0) & (indices < x.shape[axis]) & (indices == np.floor(indices))
     found = np.take_along_axis(x, np.where(valid, indices, 0).astype(np.int64), axis)
     return found if valid.all() else np.where(valid, found, np.nan)
@@ -38,7 +38,7 @@ def values_at(x: Host, indices: Host, axis: int) -> Host:
 
 @dataclass(frozen=True)
 class Sorting(Operator, ABC):
-    """What has to order values along an axis: any values, (batch, seq, embed), and n log2 n comparisons for n of them."""
+    """Operators that sort along an axis. x: (batch, seq, embed), any values; n log2 n comparisons for n values."""
 
     embed_dim: Size = 768
     axis: Axis = "embed"
@@ -50,6 +50,6 @@ class Sorting(Operator, ABC):
         return {"x": rng.standard_normal(size_of(shape, self.embed_dim))}
 
     def flops(self, shape: Shape) -> float:
-        # which no sort by comparison does without; a radix sort makes none
+        # a sort by comparisons needs that many; a radix sort makes none
         size = size_of(shape, self.embed_dim)
         return prod(size) * log2(size[axis_index(self.axis) or 0])

@@ -1,4 +1,4 @@
-"""Whether what an operator drew are inputs: arrays by name, of the kinds that are rounded, looked up or masked."""
+"""Checks that what an operator drew can be inputs: NumPy arrays by name, of numbers, indices or masks."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""Answers that a process of its own computes, so that its library does not share a worker's, and that are kept in the cache
-folder: a library's form as the reference, where an operator has no definition.
+"""Answers of a library's form, which are the reference of an operator without a definition. A separate process computes them,
+so that the library is not loaded into a worker, and the cache folder keeps them.
 """
 
 import subprocess
@@ -26,8 +26,9 @@ Array = NDArray[Any]
 def answer(
     module: str, arguments: Sequence[str], source: bytes, weights: Mapping[str, Array], inputs: Sequence[Array]
 ) -> tuple[Array, ...]:
-    """What `python -m module ARGUMENTS GIVEN FOUND` answers to these arrays; `source` is the code it depends on, whose change
-    asks for a new answer. Raises ConfigError where it fails, with its last line."""
+    """What `python -m module ARGUMENTS GIVEN FOUND` answers to these arrays; `source` is the code that the answer depends on:
+    where it has changed, the answer is computed anew. Raises ConfigError where the process fails, with the last line that it
+    printed."""
     arrays = {f"{INPUT}{number}": value for number, value in enumerate(inputs)}
     arrays |= {f"{WEIGHT}{name}": value for name, value in weights.items()}
     content = b"".join(np.ascontiguousarray(value).tobytes() for value in arrays.values())
@@ -41,7 +42,7 @@ def answer(
 
 
 def given(file: str) -> tuple[list[Array], dict[str, Array]]:
-    """The inputs and the weights by name: in the process that was asked."""
+    """Called in the process that computes: the inputs, and the weights by name."""
     with np.load(file) as arrays:
         inputs = [arrays[name] for name in arrays if name.startswith(INPUT)]
         weights = {name.removeprefix(WEIGHT): arrays[name] for name in arrays if name.startswith(WEIGHT)}
@@ -49,7 +50,7 @@ def given(file: str) -> tuple[list[Array], dict[str, Array]]:
 
 
 def found(file: str, leaves: Sequence[Array]) -> None:
-    """Hands the answer back."""
+    """Called in the process that computes: writes the answer."""
     np.savez(file, **{str(number): leaf for number, leaf in enumerate(leaves)})  # type: ignore[arg-type]
 
 
@@ -61,5 +62,5 @@ def _compute(module: str, arguments: Sequence[str], arrays: Mapping[str, Array],
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if done.returncode != 0:
             said = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            raise ConfigError(f"the reference {arguments[0]} failed: {said}")
+            raise ConfigError(f"the reference of {arguments[0]} failed: {said}")
         paths.write_atomically(file, told.read_bytes())

@@ -30,7 +30,7 @@ def in_torch(operator: Any, w: SimpleNamespace) -> Call:
 
 
 def in_torch_variant(variant: str) -> Build:
-    """Parts in a variant of theirs, where they have it."""
+    """Parts in this variant where they have it, else in their native form."""
     return lambda operator, w: getattr(operator, f"torch_{variant}", operator.torch)(w)
 
 
@@ -60,7 +60,7 @@ class Layer(Operator, ABC):
 
     @abstractmethod
     def layer(self, w: SimpleNamespace, build: Build) -> Call:
-        """The call, of parts that `build` makes in one library."""
+        """The call, composed of parts that `build` makes in one library."""
 
     def weights(self, rng: np.random.Generator) -> dict[str, Host]:
         return draw_weights(rng, self.weight_shapes())
@@ -79,7 +79,7 @@ class Layer(Operator, ABC):
 
 
 def sharing(whole: Operator, operator_class: type[Part], **others: Any) -> Part:
-    """A part with the parameters that it has in common with the whole, by their names, and others."""
+    """A part of the whole. It takes the parameters that the whole has under the same name, and `others`."""
     names = {parameter.name for parameter in fields(whole)}
     common = {p.name: getattr(whole, p.name) for p in fields(operator_class) if p.name in names}
     return operator_class(**(common | others))
@@ -137,10 +137,10 @@ def residual(norm_first: bool, norm: Call, block: Call) -> Call:
 
 
 def torch_causal_mask(seen: bool, window: int | None = None) -> Callable[[int, int, Any], Any]:
-    """A function (queries, keys, device) -> boolean mask, aligned bottom-right, that is `seen` where a query sees a key.
+    """A function (queries, keys, device) -> boolean mask, aligned bottom-right. Its value is `seen` where a query sees a key.
 
-    A mask is made once per shape, as its user would do, and is a constant to torch.compile, which would else trace the
-    making of it into every call. A `window` hides all keys but the last that many that a query would see.
+    A mask is made once per shape, as a user would do. It is a constant to torch.compile, which otherwise would make it in every
+    call. With a `window`, a query sees only the last `window` of its keys.
     """
     import torch
 
@@ -194,7 +194,7 @@ MLX_LAYER_EPS = 1e-5
 
 
 def refuse_mlx_layer(module: str, bias: bool, eps: float) -> None:
-    """Raises Unsupported where MLX's stock transformer layers, which take neither setting, compute something else."""
+    """Raises Unsupported where MLX's stock transformer layers have another bias or eps; they take neither as a setting."""
     if bias:
         raise Unsupported(f"{module} has no bias in its attention; it can do operator.params.bias=false.")
     if eps != MLX_LAYER_EPS:
@@ -202,9 +202,8 @@ def refuse_mlx_layer(module: str, bias: bool, eps: float) -> None:
 
 
 def mlx_layer_weights(w: SimpleNamespace, names: Mapping[str, str]) -> dict[str, Any]:
-    """Weights of the linears and norms of MLX's stock layers, from our names to MLX's.
-
-    Their biases cannot be left out there, so that without bias they are zeros.
+    """Weights of the linears and norms of MLX's stock layers, under MLX's names (`names`: ours to MLX's).  These layers always
+    have biases, so the biases are zeros.
     """
     import mlx.core as mx
 

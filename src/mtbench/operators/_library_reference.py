@@ -1,4 +1,4 @@
-"""The definition of an operator that has none: what a library's form answers."""
+"""The reference of an operator without a definition: what a library's form answers."""
 
 import inspect
 from dataclasses import fields
@@ -14,7 +14,7 @@ PROGRAM = "mtbench.bench.worker.library_reference"
 
 def answer_of_library(self: Any, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
     """`portable` of an operator with a `reference_library`: what its form makes of these arrays in float64 on the CPU."""
-    # processes and temporary folders, which the controller's start need not wait for
+    # imported here: it needs subprocess and tempfile, which would slow the controller's start
     from mtbench.operators import _kept_answers
 
     file = inspect.getfile(type(self))

@@ -19,7 +19,7 @@ Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 
 
 def activation_operator(name: Activation, width: int) -> Elementwise:
-    """An activation that many features wide, as the operator that it is."""
+    """The operator of an activation, `width` features wide."""
     operators = {"relu": Relu(width), "gelu": Gelu(width), "gelu_tanh": Gelu(width, "tanh"), "silu": Silu(width)}
     return operators[name]
 

@@ -13,11 +13,12 @@ Positive = Annotated[float, POSITIVE]
 """A parameter that is a finite number above 0."""
 
 LARGEST_SIZE = 1 << 40
-"""Of an axis: no memory holds more, and a record's columns hold each as 64 bits."""
+"""The largest size of an axis. No memory holds more, and it fits into a column of 64 bits."""
 
 
 def check_value(name: str, value: Any, hint: Any) -> None:
-    """Raises ConfigError where a value is not of a field's type; bool is not a number here, and a whole number is one."""
+    """Raises ConfigError where a value is not of a field's type. A bool is not a number here; a whole number is a float,
+    too."""
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None and NoneType in choices:
         return
@@ -38,5 +39,5 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     if not valid:
         above = {int: ", 1 or more", float: " above 0"}[kind] if positive else ""
         given = {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else repr(value)
-        none = " or null" if NoneType in choices else ""
-        raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {wanted}{above}{none}.")
+        none = "null or " if NoneType in choices else ""
+        raise ConfigError(f"operator.params.{name}={given} does not fit; it must be {none}{wanted}{above}.")

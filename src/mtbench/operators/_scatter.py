@@ -53,8 +53,9 @@ class Scatter(Operator):
         return ("token", "feature")
 
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
-        # The array API has no scatter. Sorted by row, the base of each behind its updates, rows take in their neighbours of
-        # the same name at distances of 1, 2, 4 and so on (the segmented scan of Hillis and Steele): at last a base has all.
+        # The array API has no scatter. So updates and base are sorted by the row that they belong to, each row of the base
+        # behind its updates. Then each takes in its neighbours of the same row at distances of 1, 2, 4 and so on (the segmented
+        # scan of Hillis and Steele). At the end each row of the base has taken in all of its updates.
         base, index, updates = inputs
         reduce = getattr(xp, self.reduction)
         count, tokens = updates.shape[0], base.shape[0]

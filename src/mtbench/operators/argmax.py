@@ -48,7 +48,7 @@ class Argmax(Operator):
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         (x,) = inputs
         axis = axis_index(self.axis)
-        if axis is None:  # as one row, since of all NumPy makes a number, which is no array
+        if axis is None:  # as one row: for axis=None NumPy gives a number and no array
             return xp.reshape(xp.argmax(xp.reshape(x, (1, -1)), axis=-1), ())
         return xp.argmax(x, axis=axis)
 

@@ -15,8 +15,8 @@ from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Shape
 class Argsort(Sorting):
     """The indices that put the values into ascending order along an axis: batch, seq or embed.
 
-    x: (batch, seq, embed) -> indices, the same shape. In half precision many values are equal, and may come in any order:
-    compared are the values that the indices point to, and that each index is there once. Source: argsort of the array API,
+    x: (batch, seq, embed) -> indices, the same shape. In half precision many values are equal, and may come in any order. So
+    the check compares the values that the indices point to, and that each index occurs once. Source: argsort of the array API,
     https://data-apis.org/array-api/latest/API_specification/generated/array_api.argsort.html. `stable`, a variant in torch,
     keeps equal values in their order.
     """

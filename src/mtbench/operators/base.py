@@ -6,9 +6,10 @@ file imports no library at module level: the controller reads it too, and must s
 A form of an operator in a library is a method named after the library: `torch(self, w)`, `mlx(self, w)`. It gets the
 weights as a namespace of that library's arrays, does what need be done once, and returns the function to be timed, which takes
 the inputs in the order of `inputs()`. A library without such a method runs the form that its framework file brings
-(`Framework.forms`) for this class or, as far as `portable` is inherited, one that it derives from; else `portable`. A call with
-state of its own, which a compiler must not swallow, has a method `compiled`: given the library's compiler, it returns the call
-with its pure part compiled. A variant, chosen by `operator.variant=stock`, is a method `<library>_<variant>`, `torch_stock`.
+(`Framework.forms`) for this class, or for a class from which it inherits `portable`. Without such a form it runs `portable`. A
+call with state of its own, which a compiler must not swallow, has a method `compiled`: given the library's compiler, it returns
+the call with its pure part compiled. A variant, chosen by `operator.variant=stock`, is a method `<library>_<variant>`,
+`torch_stock`.
 """
 
 import math
@@ -53,7 +54,7 @@ OUTPUT_AXES = {
 }
 
 INDEX_BYTES = 4
-"""Of an index, counted as the 32 bits that suffice; torch takes 64 in most places, and moves more than it must."""
+"""Bytes of an index. 32 bits suffice; torch uses 64 in most places, and so moves more than it must."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ class Operator(ABC):
     call on the same inputs must change nothing, because calls are repeated."""
 
     exact = False
-    """Whether outputs hold values of the inputs as they were, with nothing to round, so that each must be the reference's."""
+    """Whether outputs are unchanged values of the inputs. Then nothing is rounded, and each must equal the reference's."""
 
     kept_inputs: ClassVar[tuple[str, ...]] = ()
-    """Inputs that a call with state of its own may know by the arrays that hold them (a context that it puts into a cache):
-    other values in the same arrays need not be seen. Such an operator is tried with new arrays alone."""
+    """Inputs that a call with state of its own may recognise by their arrays, such as a context that it has put into a cache.
+    It may then miss that the values in these arrays have changed, so checks with other values use new arrays."""
 
     reference_library: ClassVar[str | None] = None
     """For an operator without a definition, which leaves `portable` out: the library whose native form is the reference, in
@@ -118,13 +119,14 @@ class Operator(ABC):
     """Whether only its native forms may run it. `portable` is then the reference and no contender."""
 
     quantises = False
-    """Whether each library rounds the weights to integers in its own way, and is held against what it rounded them to."""
+    """Whether each library rounds the weights to integers in its own way, and is checked with the weights that it rounded."""
 
     has_trained_weights = False
-    """Whether its weights are a user's own, so that likely outputs mean something; those that are drawn say nothing."""
+    """Whether its weights are a user's own. With drawn weights, which token is the likeliest means nothing."""
 
     computes_in_dtype = True
-    """Whether products are of the cell's dtype, whose best rate bounds them then. Those of integers are faster."""
+    """Whether products are computed in the cell's dtype. Then the best rate in this dtype bounds them; products of integers are
+    faster."""
 
     brings_modules = False
     """Whether its forms may be modules that still have to be moved to the device and dtype."""
@@ -178,7 +180,7 @@ class Operator(ABC):
 
     @classmethod
     def written_out(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        """These parameters as records have them: what a user gave by the name of a file, in full. Raises ConfigError."""
+        """These parameters as records have them: a file's content in place of its name. Raises ConfigError."""
         return dict(params)
 
     @abstractmethod
@@ -189,7 +191,7 @@ class Operator(ABC):
         """
 
     def telling_inputs(self, rng: "np.random.Generator", shape: Shape, dtype: str) -> dict[str, Host] | None:
-        """Inputs in which a mistake shows that rounding would hide in those of `inputs`; None where they tell enough.
+        """Inputs that show a mistake which rounding hides with those of `inputs`; None where `inputs` are enough.
 
         They are checked once, to twice the tolerances, and never timed. A norm takes rows of very small values, in which an
         eps of the wrong size is most of the answer; attention gives the keys at both ends values that outweigh the others'.
@@ -210,8 +212,8 @@ class Operator(ABC):
         """The fewest bytes that one call must move: each input and weight read once, each output written once."""
 
     def touched_bytes(self, shape: Shape, dtype: str) -> float:
-        """Bytes on the device that a call reads or writes at all. `bytes_moved`, unless a call must come back to its weights:
-        one that does overrides this, since they lie there once."""
+        """Bytes on the device that a call reads or writes, each counted once. The same as `bytes_moved`, unless a call reads
+        its weights several times: such an operator overrides this."""
         return self.bytes_moved(shape, dtype)
 
     def host_bytes(self, shape: Shape) -> float:
@@ -304,10 +306,10 @@ class Operator(ABC):
 
 
 def rows_of_all_sizes(rng: "np.random.Generator", shape: Dimensions, dtype: str) -> Host:
-    """Normal values, whose rows (the last axis) are scaled by 10^U(-4, 1). An eps of 1e-6 is most of the smallest's mean
-    square: one of 1e-5 in its place makes the answer 68 % wrong, and in rows of unit scale 5e-6. In
-    float16 it is 10^U(-2, 0), and 4 %: it has no squares of smaller values and no sums of larger ones, in which the plain
-    definition could be right."""
+    """Normal values whose rows (the last axis) are scaled by 10^U(-4, 1). In the smallest rows an eps of 1e-6 is larger than
+    the mean square, so that an eps of 1e-5 in its place makes the answer 68 % wrong; in rows of unit scale it makes it 5e-6
+    wrong. In float16 the scale is 10^U(-2, 0), and the answer 4 % wrong: float16 cannot hold the squares of smaller values, or
+    the sums of larger ones, with which the plain definition would be right."""
     least, most = (-2, 0) if dtype == "float16" else (-4, 1)
     values = rng.standard_normal(shape)
     values *= 10 ** rng.uniform(least, most, (*shape[:-1], 1))  # in place: a large array is held in a narrow type

@@ -25,50 +25,52 @@ from mtbench.reference import array_namespace
 NO_MODEL = "causal_lm runs a whole model; choose one, such as model=smollm2_135m."
 
 NEW_TOKENS = 32
-"""Made by phase=generate, where operator.params.new_tokens does not say."""
+"""How many tokens phase=generate makes, where operator.params.new_tokens does not say."""
 
 USUAL_GROUP = 64
-"""MLX's; llama.cpp has 32, and torchao as many as a row has."""
+"""How many weights share a scale in MLX. In llama.cpp 32 do, in torchao a whole row."""
 
 SCORES_HELD = 3
-"""By the reference's attention at its peak, in one layer: the scores, their exponentials, and the weights."""
+"""Arrays as large as the scores that the reference's attention holds at its peak, in one layer: the scores, their exponentials,
+and the weights."""
 
 
 @dataclass(frozen=True)
 class CausalLM(Operator):
-    """A forward pass of a decoder-only language model with a cache of keys and values, or all of them that a text takes.
+    """A forward pass of a decoder-only language model with a cache of keys and values, or all the passes of a whole text.
 
     prefill: `shape.seq_len` prompt tokens through an empty cache, or one that holds `shape.kv_len` other tokens before them.
-    tokens: (batch, seq) -> logits of the last position (batch, vocab), the time to the first token.
+    tokens: (batch, seq) -> logits of the last position (batch, vocab). Its latency is the time to the first token.
 
-    decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1) -> logits (batch, vocab), the time of
-    a token.
+    decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1) -> logits (batch, vocab). Its latency
+    is the time of a token.
 
-    A cache's keys and values, (batch, layers, kv_heads, kv_len, head_dim), are further inputs. They are drawn, keys as if
-    rotated, since their values cost nothing. The first call with a context puts it into the library's own cache; each call then
-    appends its tokens to the same kv_len, for which the cache's length is set back, and its arrays are not copied.
+    A cache's keys and values, (batch, layers, kv_heads, kv_len, head_dim), are further inputs. They are drawn at random (keys
+    as if rotated), since the time does not depend on their values. The first call with a context puts it into the library's own
+    cache. Each call then appends its tokens behind the same kv_len positions: the cache's length is set back, and its arrays
+    are not copied.
 
     generate: `shape.seq_len` prompt tokens, then `new_tokens` ones, each the likeliest, without an early end, by the library's
-    own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two right models part where two tokens are nearly
-    equally likely, so each is held against the definition's logits for that very text: what is compared with 1 is 1 + the
-    largest logit less that of the token chosen, relative to the logits' root mean square. A server (openai_server) gives no
-    tokens but text, which is not checked; each call sends prompts of its own, and `config` may be left out.
+    own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two correct models may differ where two tokens are
+    nearly equally likely. So each text is checked against the definition's logits for that very text: 1 + (largest logit -
+    logit of the chosen token) / (root mean square of the logits) is compared with 1. A server (openai_server) gives text and no
+    tokens, so nothing is checked; each call sends prompts of its own, and `config` may be left out.
 
     transformers: the model with SDPA and a `DynamicCache`, its default; compiled, one graph with a `StaticCache`, of a
     multiple of 64 positions behind a context. mlx-lm: the model with its own caches; compiled, they are explicit state. Both
     read the same weights, which are drawn once for a configuration and a seed, or a local checkpoint's. The first call includes
-    whatever the libraries load on it. `config` is a published config.json, by its file's name or as text, which `model=...`
-    fills in, and `checkpoint` a folder with config.json and model*.safetensors, which mlx-lm may have quantised, or a GGUF
-    file; those two are run by their own libraries alone, and held against what is in them.
+    whatever the libraries load then. `config` is a published config.json, by its file's name or as text; `model=...` fills it
+    in. `checkpoint` is a folder with config.json and model*.safetensors, or a GGUF file. A folder that mlx-lm has quantised
+    runs in mlx-lm only, a GGUF file in llama.cpp only, and both are checked with the weights that they hold.
 
-    `weight_dtype` is that of the stored weights; None: the cell's dtype, which is that of all else. int8 and int4 are each
+    `weight_dtype` is that of the stored weights; None: the cell's dtype, which everything else has. int8 and int4 are each
     library's own quantisation: mlx-lm's affine one of linear layers and embeddings, torchao's weight-only one of linear layers,
-    llama.cpp's Q8_0 and Q4_0 of all matrices. Each is held against the reference of the very weights that it made. `group_size`
+    llama.cpp's Q8_0 and Q4_0 of all matrices. Each is checked against the reference with the weights that it made. `group_size`
     weights share a scale; None: as many as the library chooses.
 
     FLOPs: 2 per matrix weight and token, the output projection of the last position alone, and attention over the pairs
-    that see each other. Bytes: weights once, quantised ones with a scale of 16 bits a group, of the embedding table the rows
-    that are looked up unless it is the output projection too, and the cache as far as it is read and written.
+    that see each other. Bytes: the weights once, quantised ones with a scale of 16 bits a group; of the embedding table only
+    the rows that are looked up, unless it is the output projection too; and what is read and written of the cache.
     """
 
     config: str | None = None
@@ -86,7 +88,7 @@ class CausalLM(Operator):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.has_model and self.phase != "generate":
-            raise ConfigError(f"{NO_MODEL} A server has its own, for operator.params.phase=generate.")
+            raise ConfigError(f"{NO_MODEL} Only a server brings its own, for operator.params.phase=generate.")
         if self.given is not None and self.config is not None and parse(self.config) != self.given.model:
             raise ConfigError(f"operator.params.checkpoint={self.checkpoint} is of another model than the chosen one.")
         if self.given is not None and self.given.matrix_bytes is not None and self.weight_dtype is not None:
@@ -101,7 +103,7 @@ class CausalLM(Operator):
 
     @property
     def has_model(self) -> bool:
-        """Whether it is known which model is run; a server has its own, of which nothing but its name is."""
+        """Whether it is known which model is run. Of a server's own model only the name is known."""
         return self.config is not None or self.checkpoint is not None
 
     def check_library(self, library: str) -> None:
@@ -116,7 +118,7 @@ class CausalLM(Operator):
 
     @property
     def bits(self) -> int | None:
-        """Of quantised weights."""
+        """Of a quantised weight; None where weights are not quantised."""
         return {"int8": 8, "int4": 4}.get(self.weight_dtype or "")
 
     @property
@@ -187,7 +189,8 @@ class CausalLM(Operator):
         return {"like": np.ones(1), "seed": rng.integers(2**31, size=1)}
 
     def stored(self, seed: int) -> Any:
-        """The weights on disk, a Checkpoint or what reads as one, which are drawn if need be."""
+        """The weights on disk: a Checkpoint, or an object that can be read like one. Where the user gave none, they are
+        drawn."""
         if self.given is not None:
             return self.given.stored()
         assert self.config is not None
@@ -204,7 +207,8 @@ class CausalLM(Operator):
         return max((self._bytes_of_pass(one, dtype) for one in self._passes(shape)), default=0.0)
 
     def _passes(self, shape: Shape) -> list[Shape]:
-        """The forward passes of a call: one, or of a text the prompt's and each token's but the last; unknown of a server's."""
+        """The shapes of a call's forward passes: one; for a text, the prompt's and each token's but the last. None of a
+        server's are known."""
         if not self.has_model:
             return []
         return [shape, *(Shape(shape.batch_size, 1, shape.seq_len + made) for made in range(self.made - 1))]
@@ -229,7 +233,7 @@ class CausalLM(Operator):
         return matrices * self._matrix_bytes(dtype) + float(vectors * ITEM_BYTES[dtype])
 
     def _matrix_bytes(self, dtype: str) -> float:
-        """Of one weight of a matrix."""
+        """Bytes of one weight of a matrix, with its share of a scale."""
         if self.given is not None and self.given.matrix_bytes is not None:
             return self.given.matrix_bytes
         if self.bits is None:
@@ -255,7 +259,8 @@ class CausalLM(Operator):
         """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept
         on disk, since several arms and restarts ask for the same.
 
-        For a text there is no reference but the logits of what was made: it gives as many places, and `compared` the rest.
+        A text has no reference but the logits of the tokens that were made: this gives placeholders, and `compared` does the
+        rest.
         """
         if self.phase == "generate":
             vars(self)["reference_weights"] = w
@@ -280,7 +285,7 @@ class CausalLM(Operator):
         return [1 + self._kept(vars(self)["reference_weights"], [prompts, made], regrets)]
 
     def _kept(self, w: SimpleNamespace, inputs: list[Host], compute: Callable[[Read, str | None], Host]) -> Host:
-        """What is computed of these inputs and weights, or was before."""
+        """What `compute` gives for these inputs and weights, or gave before."""
         return kept_references.of(self.stored(int(w.seed[0])), getattr(w, "held", None), self.model, inputs, compute)
 
     def _call(self, library: Any, model: Any) -> Call:

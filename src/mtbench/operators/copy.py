@@ -12,8 +12,8 @@ from mtbench.operators.base import Call, Shape
 class Copy(Elementwise):
     """y = x, in an array of its own. x: (batch, seq, embed) -> (batch, seq, embed).
 
-    Source: the copy of STREAM (McCalpin 1995), https://www.cs.virginia.edu/stream/ref.html; but into a new array, as every
-    operator here has to, for which a CPU's system may have to find memory.
+    Source: the copy of STREAM (McCalpin 1995), https://www.cs.virginia.edu/stream/ref.html; but this copy is a new array, as
+    the output of every operator here, and on a CPU the system may have to find memory for it.
     """
 
     exact = True

@@ -46,7 +46,7 @@ class CrossEntropy(Operator):
         from torch.nn.functional import cross_entropy
 
         def call(logits: Any, targets: Any) -> Any:
-            # classes must be axis 1, so that batch and seq are one axis: a view, which moving the axis would not keep
+            # classes must be axis 1, so batch and seq become one axis: a view, where moving the classes would copy
             losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
             return losses.view(targets.shape)
 
@@ -58,7 +58,8 @@ class CrossEntropy(Operator):
         return lambda logits, targets: cross_entropy(logits, targets)
 
     def mlx_in_float32(self, w: SimpleNamespace) -> Call:
-        """As MLX's documentation asks for on the CPU, which else works in the dtype of the logits: nearer the truth there."""
+        """As MLX's documentation recommends on the CPU, where it otherwise computes in the dtype of the logits, with larger
+        errors."""
         import mlx.core as mx
         from mlx.nn.losses import cross_entropy
 

@@ -13,8 +13,8 @@ from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator
 class Embedding(Operator):
     """out[b, s] = weight[ids[b, s]].
 
-    ids: (batch, seq), weight: (vocab, embed) -> (batch, seq, embed). No token occurs twice before all of the vocabulary
-    have, so that the rows which must be read are known: as many as there are tokens, at most the table. Source:
+    ids: (batch, seq), weight: (vocab, embed) -> (batch, seq, embed). No token occurs twice before all of the vocabulary have
+    occurred. So it is known how many rows must be read: one for each token, at most the whole table. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html.
     """
 

@@ -36,14 +36,14 @@ class GroupedQueryAttention(Operator):
     `kv_cache_update` measures the writing.
 
     q_proj.weight: (heads head_dim, embed), k_proj.weight and v_proj.weight: (kv_heads head_dim, embed), o_proj.weight:
-    (embed, heads head_dim), named as in Hugging Face's transformers; `bias` gives all four one. `head_dim` is
-    embed_dim / num_heads where it is not given. `qk_norm`: queries and keys go through an RMSNorm over each head,
-    q_norm.weight and k_norm.weight: (head_dim,), before they are rotated, as in Qwen3 (https://arxiv.org/abs/2505.09388).
-    `causal` and `window` as in `sdpa`; `theta` as in `rope`.
+    (embed, heads head_dim), named as in Hugging Face's transformers; with `bias`, all four have a bias. `head_dim` is embed_dim
+    / num_heads where it is not given. `qk_norm`: queries and keys go through an RMSNorm over each head, q_norm.weight and
+    k_norm.weight: (head_dim,), before they are rotated, as in Qwen3 (https://arxiv.org/abs/2505.09388). `causal` and `window`
+    as in `sdpa`; `theta` as in `rope`.
 
-    torch: the three projections are one product, their weights stacked once. MLX: three, as in mlx-lm; mx.fast.rope
-    would copy the slices of one. Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; LLaMA:
-    Touvron et al. 2023, https://arxiv.org/abs/2307.09288.
+    torch: the three projections are one product, their weights stacked once. MLX: three products, as in mlx-lm; mx.fast.rope
+    would copy the slices of a single one. Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; LLaMA: Touvron et al.
+    2023, https://arxiv.org/abs/2307.09288.
     """
 
     embed_dim: Size = 768
@@ -91,12 +91,12 @@ class GroupedQueryAttention(Operator):
         super().check(shape)
         if shape.key_len < shape.seq_len:
             raise ConfigError(
-                f"shape.kv_len={shape.key_len} counts the shape.seq_len={shape.seq_len} new positions too, "
+                f"shape.kv_len={shape.key_len} is below shape.seq_len={shape.seq_len}, but counts the new positions too, "
                 "after those in the cache; give kv_len >= seq_len."
             )
 
     def input_shapes(self, shape: Shape, cached: int) -> dict[str, Dimensions]:
-        """Of the inputs, with so many positions in the cache."""
+        """The shapes of the inputs, with `cached` positions in the cache."""
         x = (shape.batch_size, shape.seq_len, self.embed_dim)
         cache = (shape.batch_size, self.num_kv_heads, cached, self.attention.head_size)
         return {"x": x, "cache_k": cache, "cache_v": cache} if cached else {"x": x}
@@ -138,7 +138,7 @@ class GroupedQueryAttention(Operator):
     def layer(self, w: SimpleNamespace, build: Build, project: Call, concat: Call, merge: Call) -> Call:
         """The layer in one library. project(x) -> queries, keys and values, (batch, heads, len, head_dim) each;
         concat: along the positions; merge: (batch, heads, len, head_dim) -> (batch, len, heads head_dim)."""
-        nothing, attention = SimpleNamespace(), self.attention  # made here: each is checked, which takes tens of µs
+        nothing, attention = SimpleNamespace(), self.attention  # made once: a check of parameters takes tens of µs
         rope, attend, o_proj = (
             build(self.rope, nothing),
             build(attention, nothing),

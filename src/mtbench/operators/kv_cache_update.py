@@ -18,10 +18,10 @@ class KvCacheUpdate(Operator):
     of a decoder that keeps its past keys and values, here as the last positions of the cache. `shape.kv_len` is 2 seq where
     it is not given.
 
-    torch writes in place, MLX by slice assignment, as mlx-lm does (mlx_lm/models/cache.py): it puts the new array in the
-    old one's place and uses its memory, if nothing else holds that. Something does in two cases, and the whole cache is
-    copied: a compiled function, which returns other arrays while the caller still holds the old ones; and, as seen on
-    MLX's CPU, an update that is queued while the one before is under way, as in throughput. `portable` always copies.
+    torch writes in place, MLX by slice assignment, as mlx-lm does (mlx_lm/models/cache.py): MLX puts the new array in the old
+    one's place and reuses its memory, unless something else still holds that memory. In two cases something does, and the whole
+    cache is copied: in a compiled function, which returns other arrays while the caller still holds the old ones; and, as seen
+    on MLX's CPU, in an update that is queued while the one before is under way, as in throughput. `portable` always copies.
     Only the new keys and values count as moved.
     """
 
@@ -34,7 +34,7 @@ class KvCacheUpdate(Operator):
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        if self.cache_len(shape) <= shape.seq_len:  # MLX would take k and v for the caches, and write nothing
+        if self.cache_len(shape) <= shape.seq_len:  # MLX would return k and v as the caches, and write nothing
             raise ConfigError(
                 f"a cache of shape.kv_len={shape.kv_len} keeps nothing beside shape.seq_len={shape.seq_len} new positions; "
                 "give kv_len > seq_len."

@@ -18,9 +18,9 @@ class LlamaBlock(Layer):
     """x = x + GQA(RMSNorm(x)), out = x + MLP(RMSNorm(x)): one layer of LLaMA, Mistral or Qwen.
 
     x: (batch, seq, embed) -> (batch, seq, embed); where `shape.kv_len` is above seq, further inputs cache_k and cache_v as in
-    `gqa`, whose parameters these are too. `mlp_dim` and `activation` are those of `swiglu_mlp`; `bias` gives every
-    projection one; `eps` is that of every norm. Weights are named as in Hugging Face's LlamaDecoderLayer: input_layernorm,
-    self_attn, post_attention_layernorm, mlp.
+    `gqa`. The parameters of attention are those of `gqa`; `mlp_dim` and `activation` are those of `swiglu_mlp`. With `bias`,
+    every projection has a bias; `eps` is that of every norm. Weights are named as in Hugging Face's LlamaDecoderLayer:
+    input_layernorm, self_attn, post_attention_layernorm, mlp.
 
     The layer is composed of `rms_norm`, `gqa` and `swiglu_mlp`, in each library's form of them. Source: Touvron et al. 2023,
     https://arxiv.org/abs/2302.13971.
@@ -85,7 +85,7 @@ class LlamaBlock(Layer):
         return self.self_attn.host_bytes(shape) + array_bytes(self._other_weight_shapes(), "float64")
 
     def _other_weight_shapes(self) -> dict[str, Dimensions]:
-        """Of what is not attention's."""
+        """The shapes of all weights but attention's."""
         return {name: size for name, size in self.weight_shapes().items() if not name.startswith("self_attn.")}
 
     def layer(self, w: SimpleNamespace, build: Build) -> Call:

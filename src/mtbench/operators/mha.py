@@ -32,7 +32,7 @@ class MultiHeadAttention(Operator):
 
     x: (batch, seq, embed) -> (batch, seq, embed). K and V come from x itself, or, where `shape.kv_len` is given, from a
     second input `memory`: (batch, kv_len, embed). in_proj_weight: (3 heads head_dim, embed) stacks W_q, W_k and W_v as in
-    torch.nn.MultiheadAttention; out_proj.weight: (embed, heads head_dim). `bias` gives all four projections one.
+    torch.nn.MultiheadAttention; out_proj.weight: (embed, heads head_dim). With `bias`, all four projections have a bias.
     `head_dim` is embed_dim / num_heads where it is not given. `causal` is aligned bottom-right.
 
     The projections of one input are one product in both libraries; attention is the library's fused call and returns no
@@ -99,7 +99,7 @@ class MultiHeadAttention(Operator):
         return array_bytes({**self.input_shapes(shape), **self.weight_shapes(), "out": out}, dtype)
 
     def projections(self, w: SimpleNamespace, build: Build) -> tuple[Call, Call, Call]:
-        """The projections to Q, K and V together, to Q alone, and to K and V: the rows that stand for them."""
+        """The projections to Q, K and V together, to Q alone, and to K and V, each by its rows of in_proj_weight."""
         bias = getattr(w, "in_proj_bias", None)
 
         def project(rows: slice) -> Call:
@@ -168,7 +168,7 @@ class MultiHeadAttention(Operator):
         return self.layer(w, in_mlx, split, lambda x: x.transpose(0, 2, 1, 3).flatten(-2))
 
     def refuse_head_dim(self, module: str) -> None:
-        """Raises Unsupported where a stock module, which shares `embed_dim` out among the heads, cannot do this one."""
+        """Raises Unsupported where a stock module cannot have this head_dim: its heads share `embed_dim` equally."""
         if self.inner_dim != self.embed_dim:
             raise Unsupported(
                 f"{module} has no head_dim: its heads share embed_dim={self.embed_dim}, which "
@@ -188,7 +188,8 @@ class MultiHeadAttention(Operator):
             keys = x if memory is None else memory
             if not self.causal:
                 return module(x, keys, keys, need_weights=False)[0]
-            # The mask says what is hidden here. `is_causal` is a hint that it is aligned top-left: true of squares alone.
+            # This mask is true where a key is hidden. `is_causal` is a hint that it is aligned top-left, as only a square one
+            # is.
             mask = hidden(x.shape[1], keys.shape[1], x.device)
             square = x.shape[1] == keys.shape[1]
             return module(x, keys, keys, need_weights=False, attn_mask=mask, is_causal=square)[0]

@@ -29,8 +29,8 @@ ROUTER_SEED = 20180
 WITHOUT = "operator.variant=batched does without"
 
 LOWEST, HIGHEST, CEILING = 2.0, 3.0, 1.0
-"""Of the router's logits: those of a token's experts lie between the first two, all others below the last, so that no dtype's
-rounding chooses another expert."""
+"""Bounds of the router's logits: those of a token's experts lie between the first two, all others below the last, so that no
+dtype's rounding chooses another expert."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class MoeMlp(Operator):
     of one expert; `activation` as in `swiglu_mlp`. The inputs choose all experts equally often, and by a margin that no dtype
     rounds away.
 
-    torch: tokens sorted by expert and torch.nn.functional.grouped_mm; the variant `batched` gathers each token's weights, as is
-    good for few tokens, and `loop` goes from expert to expert. MLX: mx.gather_mm, as in mlx-lm; the variant `sorted` sorts the
+    torch: tokens sorted by expert and torch.nn.functional.grouped_mm; the variant `batched` gathers each token's weights, which
+    suits few tokens, and `loop` goes from expert to expert. MLX: mx.gather_mm, as in mlx-lm; the variant `sorted` sorts the
     tokens by expert before, as mlx-lm does for many, and `batched` is as in torch. JAX: jax.lax.ragged_dot. The definition
     takes every token through every expert. Source: Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; Qwen3:
     https://arxiv.org/abs/2505.09388.
@@ -88,7 +88,8 @@ class MoeMlp(Operator):
         return {"x": x.reshape(shape.batch_size, shape.seq_len, self.embed_dim)}
 
     def _chosen(self, rng: np.random.Generator, tokens: int) -> Host:
-        """Experts by token: neighbours on a circle of them, so that none is chosen twice while another waits."""
+        """Experts by token: each token takes neighbours on a circle of experts, in turn, so that all are chosen equally
+        often."""
         starts = self.experts_per_token * rng.permutation(tokens)
         circle = rng.permutation(self.num_experts)
         return np.asarray(circle[(starts[:, None] + np.arange(self.experts_per_token)) % self.num_experts])
@@ -177,7 +178,7 @@ class MoeMlp(Operator):
         if grouped_mm is None:
             raise Unsupported(f"torch {torch.__version__} has no grouped_mm; {WITHOUT}.")
         all_rows = torch.ones(self.num_experts, dtype=torch.int32, device=gate.device)
-        try:  # it takes not every device, dtype and width
+        try:  # it does not take every device, dtype and width
             for weights in (gates, downs):
                 grouped_mm(torch.zeros_like(weights[:1, :, 0]), weights, offs=all_rows)
         except (RuntimeError, NotImplementedError, ValueError) as error:
@@ -282,8 +283,8 @@ class MoeMlp(Operator):
         return self._mlx_routed(w, gathered_in_order if in_order else gathered)
 
     def _mlx_routed(self, w: SimpleNamespace, through: Call) -> Call:
-        """The call, of through(x, experts, gating): x, (batch, seq, 1, 1, embed), and each token's experts, (batch, seq,
-        experts_per_token) -> what these make of it, (batch, seq, experts_per_token, 1, embed)."""
+        """The call, from through(x, experts, gating) -> the experts' outputs, (batch, seq, experts_per_token, 1, embed), of x,
+        (batch, seq, 1, 1, embed), and each token's experts, (batch, seq, experts_per_token)."""
         import mlx.core as mx
 
         gate, act = self._stored(w)[0], in_mlx(self.act, SimpleNamespace())
@@ -303,5 +304,5 @@ class MoeMlp(Operator):
 
 
 def _refuse_to_compile(compiler: Call) -> Call:
-    """torch.compile works out shapes by a function that takes bfloat16 alone, where the product itself takes others."""
+    """torch.compile derives shapes by a function that takes bfloat16 only, although the product itself takes other dtypes."""
     raise Unsupported(f"torch.compile knows grouped_mm in bfloat16 only; {WITHOUT}.")

@@ -1,4 +1,4 @@
-"""Linear projection whose weight is codes of few bits with a scale, and an offset or not, for each group of them."""
+"""Linear projection with a quantised weight: codes of few bits, and for each group of codes a scale and perhaps an offset."""
 
 from dataclasses import dataclass
 from math import prod
@@ -23,12 +23,13 @@ SCALES = {
     "mxfp4": 2.0 ** (np.arange(FIRST_SCALE["mxfp4"], 168) - 127),
     "nvfp4": np.array([(m if e == 0 else 8 + m) * 2.0 ** (max(e, 1) - 10) for e in range(16) for m in range(8)][1:127]),
 }
-"""The values above 0 that a scale is drawn from, in order, and the byte of the first: E8M0, as far as needed, and E4M3."""
+"""The values above 0 that a scale is drawn from, ascending, and the byte that stands for the first: of mxfp4 E8M0, as far as
+needed, of nvfp4 E4M3."""
 
 PART = 2**20
-"""So many weights `product_in_parts` dequantises at a time: they stay in a CPU's cache, while a whole weight of 32 MiB and
-more is memory that the system must find anew in each call. On two cores of an AMD EPYC with torch 2.13 at (4096, 4096): in
-bfloat16 1 row 7.9 ms instead of 30 and 512 rows 59 instead of 67, in float32 1 row 10 instead of 55."""
+"""How many weights `product_in_parts` dequantises at a time. That many stay in a CPU's cache, while for a whole weight of 32
+MiB or more the system must find memory anew in each call. Measured on two cores of an AMD EPYC with torch 2.13 at (4096, 4096):
+in bfloat16, 1 row took 7.9 ms instead of 30 and 512 rows 59 ms instead of 67; in float32, 1 row took 10 ms instead of 55."""
 
 BY_DEFINITION = "operator.variant=portable dequantises the weight in every call instead"
 
@@ -41,23 +42,23 @@ class QuantizedLinear(Operator):
 
     x: (batch, seq, embed) -> (batch, seq, out); codes: (out, embed), integers from 0 to 2^bits - 1; scales and biases: (out,
     embed / group_size), in x's dtype. `out_dim` is `embed_dim` where it is not given. Only the weight is quantised: products
-    are of x's dtype. This is MLX's affine mode,
-    https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html; the codes are drawn as such, so
-    that nothing is lost in quantising. Each library packs them beforehand.
+    are in x's dtype. This is MLX's affine mode,
+    https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html; the codes themselves are drawn at
+    random, so that nothing is lost in quantising. Each library packs them beforehand.
 
     `mode=mxfp4` and `nvfp4`: a code is a number in E2M1, of 4 bits, and there is no offset. The scale of mxfp4 is a power of
-    two (E8M0) for 32 codes (OCP Microscaling Formats 1.0), that of nvfp4 an E4M3 for 16, here without a scale of the whole.
-    `transpose=false`: codes are (embed, out), and y = x weight.
+    two (E8M0) for 32 codes (OCP Microscaling Formats 1.0), that of nvfp4 an E4M3 for 16, here without a scale for the whole
+    weight. `transpose=false`: codes are (embed, out), and y = x weight.
 
     MLX has a kernel for it. torch has one for 4 bits, which takes weight = scale (code - 8) + zero, the same set of weights:
     in every dtype on the CPU and on MPS, in bfloat16 alone on CUDA (aten/src/ATen/native/cuda/int4mm.cu). Its kernel for 8
     bits, _weight_int8pack_mm, has one scale for a whole row and no offset, so that it computes something else.
 
     The native form is that kernel; where torch has none it is not supported. `product` dequantises the weight in each call and
-    multiplies by it, in torch for 8 bits, too: the kernel unpacks the weight again for every row or few rows, as generating a
-    token wants it, the product once, so that with many rows it is the faster one. `product_in_parts`, in torch, does so with a
-    part of the rows of the weight at a time, `product_in_one_pass` by one operation on all of it; `product_of_bytes`, in MLX
-    for 8 bits, without mx.dequantize, in one kernel; `in_float32`, in MLX, gives the kernel float32.
+    multiplies by it, in torch for 8 bits, too. The kernel unpacks the weight again for every few rows, which suits generating a
+    token; `product` unpacks it once a call, so that it is faster with many rows. `product_in_parts`, in torch, does this with a
+    part of the weight's rows at a time, and `product_in_one_pass` by one operation on the whole weight. `product_of_bytes`, in
+    MLX for 8 bits, dequantises in one compiled kernel, without mx.dequantize. `in_float32`, in MLX, gives the kernel float32.
     """
 
     embed_dim: Size = 768
@@ -189,8 +190,8 @@ class QuantizedLinear(Operator):
 
         if self.mode != "affine" or self.bits not in (4, 8) or not self.transpose:
             raise Unsupported(
-                "torch's products are written for bits=4 and 8 in mode=affine with transpose=true; operator.variant=portable "
-                "dequantises any."
+                "In torch, the variants that dequantise take bits=4 or 8 with mode=affine and transpose=true; "
+                "operator.variant=portable takes any."
             )
         unpacked, *stored = self._torch_stored(torch, w)
 
@@ -205,11 +206,11 @@ class QuantizedLinear(Operator):
         return lambda x: torch.cat([linear(x, dequantised(*part)) for part in parts], dim=-1)
 
     def _torch_stored(self, torch: Any, w: SimpleNamespace) -> tuple[Call, Any, Any, Any]:
-        """What unpacks codes, these in memory of `bits` bits for each, and the scales and biases to apply to them.
-
-        Of 4 bits, a byte holds a code of the first half of a row, high, and one of the second half. One operation on words of
-        eight bytes takes them apart, since kernels that broadcast go by elements and not by bytes. It leaves the high codes
-        where they are, sixteen times as large, and their scales are a sixteenth instead: exact, unless that is subnormal.
+        """A function that unpacks codes, the codes packed into `bits` bits each, and the scales and biases to apply to them.
+        With 4 bits, a byte holds a code of the first half of a row in its high bits and one of the second half in its low bits.
+        One operation on words of eight bytes takes them apart, since kernels that broadcast go by elements and not by bytes. It
+        leaves the high codes where they are, sixteen times too large, so their scales are divided by sixteen. That is exact,
+        unless a scale becomes subnormal.
         """
         codes = w.codes.to(torch.uint8)
         if self.bits == 8:
@@ -280,11 +281,11 @@ class QuantizedLinear(Operator):
         return call
 
     def mlx_product_of_bytes(self, w: SimpleNamespace) -> Call:
-        """The same with bytes for codes, in one kernel of MLX's compiler."""
+        """The same for codes of one byte, dequantised in one kernel that mx.compile makes."""
         import mlx.core as mx
 
         if self.bits != 8:
-            raise Unsupported("operator.variant=product_of_bytes takes a byte for a code; it can do bits=8.")
+            raise Unsupported("operator.variant=product_of_bytes takes codes of one byte; it can do bits=8.")
         weight, transpose = self._mlx_stored(w), self.transpose
         dequantize = mx.compile(self._mlx_from_bytes)
         return lambda x: x @ (dequantize(*weight).T if transpose else dequantize(*weight))
@@ -300,7 +301,7 @@ class QuantizedLinear(Operator):
 
     def _mlx_stored(self, w: SimpleNamespace) -> list[Any]:
         """Codes in words, (rows, columns bits / 32) uint32, the first code lowest, with scales and biases, as `mx.quantize`
-        makes them; scales of a format of their own as its bytes."""
+        makes them; scales of mxfp4 and nvfp4 are bytes."""
         import mlx.core as mx
 
         bits = (np.array(w.codes).astype(np.uint8)[..., None] >> np.arange(self.bits, dtype=np.uint8)) & 1

@@ -19,8 +19,8 @@ class RotaryEmbedding(Operator):
     x: (batch, heads, seq, head_dim) -> the same. The pairs: feature i with i + head_dim / 2, as in GPT-NeoX, LLaMA and
     Hugging Face's transformers; `interleaved`: feature 2 i with 2 i + 1, as in the paper and GPT-J. Positions count from 0,
     or, where `shape.kv_len` is given, are the last ones of kv_len: then a second input `offset`, (batch,) indices, has each
-    row's first position, kv_len - seq. As a part of a layer, which knows it from the shape of its cache, the offset may be a
-    Python integer.
+    row's first position, kv_len - seq. Within a layer, which knows the offset from the shape of its cache, it may be a Python
+    integer.
 
     torch has no fused form. Cosines and sines are made once, in x's dtype, and for a given offset taken from a table of
     `max_seq_len` positions; the variant `complex` turns pairs that lie side by side as complex numbers, as LLaMA's own code
@@ -71,7 +71,7 @@ class RotaryEmbedding(Operator):
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         x, *rest = inputs
         offset = rest[0] if rest else 0
-        wide = xp.float64 if x.dtype == xp.float64 else xp.float32  # positions are beyond what half a float can hold
+        wide = xp.float64 if x.dtype == xp.float64 else xp.float32  # half precision cannot hold all positions
         positions = xp.arange(x.shape[2], dtype=wide)[:, None]
         positions = positions + (offset if isinstance(offset, int) else xp.reshape(offset, (-1, 1, 1, 1)))
         angles = positions * self.theta ** (xp.arange(self.head_dim // 2, dtype=wide) * (-2 / self.head_dim))
@@ -83,8 +83,8 @@ class RotaryEmbedding(Operator):
         return xp.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
     def _torch_rotation(self) -> Call:
-        """rotation(x, offset, dtype), of x's positions: cosines and signed sines, (2, positions, head_dim), or in a complex
-        dtype the two as one number, (positions, pairs). Made once for an offset that is a number."""
+        """A function rotation(x, offset, dtype) -> for x's positions cosines and signed sines, (2, positions, head_dim), or in
+        a complex dtype both as one number, (positions, pairs). They are made once for each offset that is a number."""
         import torch
 
         half = self.head_dim // 2

@@ -10,7 +10,7 @@ from mtbench.errors import ConfigError
 from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator, Positive, Shape, Size
 
 CEILING, LOWEST, HIGHEST = 3.0, 3.5, 6.0
-"""Of the logits: candidates lie between the last two, and all others below the first."""
+"""Bounds of the logits: candidates lie between the last two, and all others below the first."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Sampling(Operator):
     a value for each token, so that the sample can be checked; drawing it is not part of the time. `k` and `temperature`
     matter to top_k alone. Top-k sampling: Fan et al. 2018, https://arxiv.org/abs/1805.04833.
 
-    That every library must choose the same token, the inputs leave no ties: `k` random tokens have larger logits than all
+    So that every library must choose the same token, the inputs leave no ties: `k` random tokens have larger logits than all
     others, and the winner among them (of greedy, the largest) leads by a margin that no dtype rounds away.
     """
 
@@ -100,7 +100,7 @@ class Sampling(Operator):
             return lambda logits: mx.argmax(logits, axis=-1)
 
         def top_k(logits: Any, noise: Any) -> Any:
-            # masking all but the largest takes a tenth less than gathering those (H200)
+            # to mask all but the largest takes a tenth less time than to gather the largest (H200)
             kth = self.vocab_size - self.k
             least = mx.partition(logits, kth, axis=-1)[..., kth, None]
             return mx.argmax(mx.where(logits >= least, logits / self.temperature + noise, -mx.inf), axis=-1)

@@ -12,7 +12,7 @@ class ScatterAdd(Scatter):
     """out = base, and then out[index[i]] += updates[i] for every i.
 
     base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
-    batch * seq, and each is named `updates_per_row` times in the mean, at random. Source: torch.index_add,
+    batch * seq, and each is named `updates_per_row` times on average, at random. Source: torch.index_add,
     https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html.
     """
 

@@ -12,9 +12,9 @@ class ScatterMax(Scatter):
     """out = base, and then out[index[i]] = max(out[index[i]], updates[i]) for every i, element by element.
 
     base: (tokens, embed), index: (updates,), updates: (updates, embed) -> (tokens, embed), a new array; tokens is
-    batch * seq, and each is named `updates_per_row` times in the mean, at random. Source: torch.scatter_reduce with amax,
-    https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_reduce_.html. Its index is one row's index expanded,
-    a view, over the columns; torch.index_reduce would take it as it is, but is not there on MPS.
+    batch * seq, and each is named `updates_per_row` times on average, at random. Source: torch.scatter_reduce with amax,
+    https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_reduce_.html. It takes an index for each element, so the
+    index is expanded over the columns, as a view; torch.index_reduce would take it as it is, but MPS lacks that.
     """
 
     exact = True

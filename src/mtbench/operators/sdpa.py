@@ -16,7 +16,8 @@ SEEN = 0.75
 """The part of the keys that a random mask leaves."""
 
 SCORES_HELD = 3
-"""By `portable`, at its peak: the scores, their exponentials, and the weights that these become."""
+"""Arrays as large as the scores that `portable` holds at its peak: the scores, their exponentials, and the weights that these
+become."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,24 @@ class ScaledDotProductAttention(Operator):
     q: (batch, heads, seq, head_dim), k and v: (batch, kv_heads, kv_len, head_dim) -> out as q. `head_dim` is
     embed_dim / num_heads where it is not given. Scores, mask, softmax and the second product are one fused call in both
     libraries; in torch a causal mask is `is_causal`, or torch.nn.attention.bias.causal_lower_right with more keys than queries.
-    Variants in torch: `array_mask` gives that mask as a boolean array; `products` makes two products and a softmax of it, as
-    is faster for one query in half precision on some CPUs; where heads are shared, `repeated_heads` and `grouped_rows` give
-    kernels without groups equal heads. In JAX: `cudnn` asks for that kernel, `products` as in torch.
+    Variants in torch: `array_mask` gives that mask as a boolean array. `products` is two products with a softmax between them,
+    which is faster for one query in half precision on some CPUs. Where heads are shared, `repeated_heads` and `grouped_rows`
+    are for kernels that know no groups. Variants in JAX: `cudnn` asks for cuDNN's kernel; `products` is as in torch.
 
     - `num_kv_heads` (num_heads where it is not given): query heads h g to h g + g - 1 share head h of keys and values, where
       g = num_heads / num_kv_heads: grouped-query attention (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245);
       with 1, multi-query attention.
     - `causal` hides the future and is aligned bottom-right, the last query with the last key: query i sees key j where
       j <= p, its own position p = i + kv_len - seq.
-    - `window` leaves each query the last keys alone, itself included: p - window < j <= p. Longformer (Beltagy et al. 2020,
-      https://arxiv.org/abs/2004.05150), causal as in Mistral (Jiang et al. 2023, https://arxiv.org/abs/2310.06825). Keys
-      that no query sees are never read.
+    - `window`: each query sees only the last `window` keys, its own included: p - window < j <= p. Longformer (Beltagy et al.
+    2020, https://arxiv.org/abs/2004.05150), causal as in Mistral (Jiang et al. 2023, https://arxiv.org/abs/2310.06825). Keys
+    that no query sees are never read.
     - `additive_bias` adds a further input to the scores: `bias`, (batch, heads, seq, kv_len), as ALiBi (Press et al. 2021,
       https://arxiv.org/abs/2108.12409) and T5 have it.
     - `mask` is a further input, true where a query sees a key: `boolean`, (batch, heads, seq, kv_len), `broadcast`, the same
       for all heads, (batch, 1, seq, kv_len), or `padding`, (batch, 1, 1, kv_len), which hides the first keys of the shorter
-      sequences of a batch. `causal` holds beside it. Work is counted without it. With padding a query may see nothing: its
-      output is 0 in torch and a mean of values in MLX and JAX. Nobody uses it, and it is not compared.
+      sequences of a batch. `causal` applies as well. FLOPs are counted as if there were no such mask. With padding a query may
+      see no key at all: its output, which nobody uses, is 0 in torch and a mean of values in MLX and JAX, and is not compared.
     - `v_head_dim` is the width of a head of values, and of the output, where it is not that of queries and keys, as in the
       latent attention of DeepSeek-V2 (https://arxiv.org/abs/2405.04434).
 
@@ -91,7 +92,7 @@ class ScaledDotProductAttention(Operator):
             )
 
     def array_shapes(self, shape: Shape, keys: int) -> dict[str, Dimensions]:
-        """Of the inputs, with so many keys."""
+        """The shapes of the inputs, with `keys` keys."""
         batch, heads, kv_heads = shape.batch_size, self.num_heads, self.num_heads // self.groups
         shapes: dict[str, Dimensions] = {
             "q": (batch, heads, shape.seq_len, self.head_size),
@@ -101,7 +102,7 @@ class ScaledDotProductAttention(Operator):
         return shapes | ({"bias": (batch, heads, shape.seq_len, keys)} if self.additive_bias else {})
 
     def mask_shape(self, shape: Shape, keys: int) -> Dimensions:
-        """Of the mask that is an input, with so many keys; of no size where there is none."""
+        """The shape of the mask that is an input, with `keys` keys; (0,) where there is none."""
         heads = self.num_heads if self.mask == "boolean" else 1
         queries = 1 if self.mask == "padding" else shape.seq_len
         return (0,) if self.mask == "none" else (shape.batch_size, heads, queries, keys)
@@ -111,8 +112,8 @@ class ScaledDotProductAttention(Operator):
         return arrays if self.mask == "none" else arrays | {"mask": self._draw_mask(rng, shape)}
 
     def _draw_mask(self, rng: np.random.Generator, shape: Shape) -> Host:
-        """Padding: sequences of random lengths at the end of their rows, the last of several of length 0. Else a quarter of the
-        keys is hidden, but never a query's own."""
+        """Padding: sequences of random lengths at the end of their rows; where there are several, the last has length 0. Any
+        other mask hides a quarter of the keys, but never a query's own."""
         keys = np.arange(shape.key_len)
         if self.mask == "padding":
             lengths = rng.integers(1, shape.key_len + 1, shape.batch_size)
@@ -132,7 +133,7 @@ class ScaledDotProductAttention(Operator):
         return [np.where(seen.any(-1, keepdims=True), out, 0.0) for out in outputs]
 
     def telling_inputs(self, rng: np.random.Generator, shape: Shape, dtype: str) -> dict[str, Host]:
-        # In the mean over many keys one more or less is lost in rounding. Those at either end, where a loop or a mask goes
+        # In a mean over many keys, one key more or less is lost in rounding. The keys at both ends, where loops and masks go
         # wrong, get values that weigh as much as all others together.
         inputs = self.inputs(rng, shape)
         inputs["v"][:, :, [0, -1]] *= shape.key_len**0.5
@@ -151,7 +152,7 @@ class ScaledDotProductAttention(Operator):
         return int(seen.sum() if self.window is None else np.minimum(seen, self.window).sum())
 
     def visible_keys(self, queries: int, keys: int) -> int:
-        """How many keys, the last ones, at least one query sees."""
+        """How many keys at least one query sees; they are the last ones."""
         return keys if self.window is None else min(keys, queries + self.window - 1)
 
     def bytes_moved(self, shape: Shape, dtype: str) -> float:
@@ -171,10 +172,9 @@ class ScaledDotProductAttention(Operator):
         return SCORES_HELD * array_bytes({"scores": scores}, "float64")
 
     def in_sight(self, q: Any, k: Any, v: Any, *others: Any) -> tuple[Any, Any, Any, Any, bool, bool]:
-        """Keys, values, bias and mask without the keys that no query sees; whether more need be hidden, and whether by
-        causality alone: a single query sees every key that is left, and a window may be wider than what there is.
-
-        Asks for no shape that is not needed: libraries make one anew each time, and this is in every timed call.
+        """Keys, values, bias and mask without the keys that no query sees; whether some queries see fewer than these; and
+        whether causality alone hides the rest, since the window is at least as wide as what is left.  Reads no shape that is
+        not needed: libraries make a new object each time, and this is part of every timed call.
         """
         bias = others[0] if self.additive_bias else None
         mask = others[-1] if self.mask != "none" else None
@@ -233,7 +233,7 @@ class ScaledDotProductAttention(Operator):
         return self._torch(attend)
 
     def torch_grouped_rows(self, w: SimpleNamespace) -> Call:
-        """The queries of a group as rows of one head: those of a single position are as good as so many queries."""
+        """The queries of all heads of a group as rows of one head, as if they were more queries."""
         from torch.nn.functional import scaled_dot_product_attention
 
         self._refuse_ungrouped("grouped_rows")
@@ -252,8 +252,8 @@ class ScaledDotProductAttention(Operator):
         return self._torch(attend, masks_are_arrays=True)
 
     def torch_array_mask(self, w: SimpleNamespace) -> Call:
-        """The causal mask of a context as an array that is made once: kernels that do not know torch's own make it anew in
-        each call."""
+        """The bottom-right causal mask as an array that is made once. Kernels that do not know torch's causal_lower_right make
+        that array anew in each call."""
         from torch.nn.functional import scaled_dot_product_attention
 
         shared = {"enable_gqa": True} if self.groups > 1 else {}
@@ -279,13 +279,11 @@ class ScaledDotProductAttention(Operator):
 
     def _refuse_ungrouped(self, variant: str) -> None:
         if self.groups == 1:
-            raise Unsupported(
-                f"operator.variant={variant} is a way for query heads that share keys; give num_kv_heads."
-            )
+            raise Unsupported(f"operator.variant={variant} is for query heads that share keys; give num_kv_heads.")
 
     def _torch(self, attend: Call, masks_are_arrays: bool = False) -> Call:
-        """The call of what attends as torch's own function does: attend(q, k, v, attn_mask, is_causal). `masks_are_arrays`
-        where it takes no other way to be told of a mask."""
+        """The call, from a function that takes what torch's own takes: attend(q, k, v, attn_mask, is_causal). With
+        `masks_are_arrays` it takes masks as arrays only."""
         import torch
         from torch.compiler import is_compiling
         from torch.nn.attention.bias import causal_lower_right
@@ -297,7 +295,7 @@ class ScaledDotProductAttention(Operator):
             k, v, bias, mask, masked, causal = self.in_sight(q, k, v, *others)
             if mask is not None:
                 mask = mask & seen(q.shape[2], k.shape[2], q.device) if masked else mask
-                if bias is not None:  # added to a score, half of the least number is still one
+                if bias is not None:  # half of the least number, so that the sum with a score stays finite
                     mask = bias.masked_fill(~mask, torch.finfo(bias.dtype).min / 2)
                 return attend(q, k, v, attn_mask=mask)
             if not masked:
@@ -307,7 +305,7 @@ class ScaledDotProductAttention(Operator):
                 return attend(q, k, v, attn_mask=bias.masked_fill(hidden(queries, keys, q.device), -torch.inf))
             if masks_are_arrays or not causal:
                 return attend(q, k, v, attn_mask=seen(queries, keys, q.device))
-            if queries == keys:  # elsewhere wrong: torch aligns is_causal top-left
+            if queries == keys:  # only then: torch aligns is_causal top-left
                 return attend(q, k, v, is_causal=True)
             mask = causal_lower_right if is_compiling() else lower_right  # the compiler traces through no cache
             return attend(q, k, v, attn_mask=mask(queries, keys))
@@ -327,7 +325,7 @@ class ScaledDotProductAttention(Operator):
                 mask = past if mask is None else mask & past
             elif masked:  # MLX's own causal mask is aligned bottom-right
                 mask = "causal" if causal else seen(q.shape[2], k.shape[2])
-            if bias is not None:  # added to a score, half of the least number is still one
+            if bias is not None:  # half of the least number, so that the sum with a score stays finite
                 mask = bias if mask is None else mx.where(mask, bias, mx.finfo(bias.dtype).min / 2)
             return scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
 

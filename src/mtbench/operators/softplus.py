@@ -12,8 +12,9 @@ from mtbench.operators.base import Call, Shape
 class Softplus(Elementwise):
     """y = log(1 + exp(x)). x: (batch, seq, embed) -> (batch, seq, embed).
 
-    All compute max(x, 0) + log(1 + exp(-|x|)), whose exponential cannot overflow, or y = x where x is large (torch, above
-    20). Source: Dugas et al. 2000, https://papers.nips.cc/paper/1920-incorporating-second-order-functional-knowledge-for-better-option-pricing.
+    All libraries compute max(x, 0) + log(1 + exp(-|x|)), whose exponential cannot overflow, or y = x where x is large (torch,
+    above 20). Source: Dugas et al. 2000,
+    https://papers.nips.cc/paper/1920-incorporating-second-order-functional-knowledge-for-better-option-pricing.
     """
 
     def flops(self, shape: Shape) -> float:

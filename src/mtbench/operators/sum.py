@@ -18,9 +18,9 @@ MEAN = 4.0
 class Sum(Operator):
     """The sum of the values along an axis: batch, seq, embed, or all.
 
-    x: (batch, seq, embed) -> the same without that axis; the sum of all is a scalar. Values are normal around 4 / sqrt(n),
-    where n are summed: no sum is near 0, where its relative error would be chance, or beyond what float16 holds. Source:
-    sum of the array API, https://data-apis.org/array-api/latest/API_specification/generated/array_api.sum.html.
+    x: (batch, seq, embed) -> the same without that axis; the sum of all is a scalar. Values are normal around 4 / sqrt(n), n
+    being how many are summed. So no sum is near 0, where its relative error would be chance, and none is beyond float16.
+    Source: sum of the array API, https://data-apis.org/array-api/latest/API_specification/generated/array_api.sum.html.
     """
 
     embed_dim: Size = 768
@@ -43,7 +43,7 @@ class Sum(Operator):
     def portable(self, xp: Any, w: SimpleNamespace, *inputs: Any) -> Any:
         (x,) = inputs
         axis = axis_index(self.axis)
-        if axis is None:  # as one row, since of all NumPy makes a number, which is no array
+        if axis is None:  # as one row: for axis=None NumPy gives a number and no array
             return xp.reshape(xp.sum(xp.reshape(x, (1, -1)), axis=-1), ())
         return xp.sum(x, axis=axis)
 
@@ -70,7 +70,8 @@ class Sum(Operator):
         return lambda x: mx.sum(x.astype(mx.float32), axis=axis).astype(x.dtype)
 
     def mlx_rows_first(self, w: SimpleNamespace) -> Call:
-        """Of all: the rows, then their sums. One after the other, as on the CPU, 1.5 million float32 are 2e-5 wrong."""
+        """For axis=all: sums the rows, then their sums. Added one after the other, as MLX does on the CPU, 1.5 million float32
+        are 2e-5 wrong."""
         import mlx.core as mx
 
         if self.axis != "all":

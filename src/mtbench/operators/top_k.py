@@ -16,8 +16,9 @@ from mtbench.operators.base import INDEX_BYTES, ITEM_BYTES, Call, Host, Operator
 class TopK(Operator):
     """The k largest values along the features, and their indices, in any order.
 
-    x: (batch, seq, embed) -> values and indices, (batch, seq, k) each. Neither order nor the choice among equal values is
-    prescribed: compared are the values, sorted, that each is the one its index points to, and that no index comes twice.
+    x: (batch, seq, embed) -> values and indices, (batch, seq, k) each. Neither their order nor the choice among equal values is
+    prescribed. The check compares the sorted values, that each value is the one its index points to, and that no index occurs
+    twice.
 
     torch: torch.topk without sorting; the variant `sorted` is its default. MLX's topk gives no indices, so it is argpartition
     and take_along_axis, as mlx-lm chooses experts. JAX: jax.lax.top_k, which sorts.

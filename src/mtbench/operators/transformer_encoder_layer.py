@@ -32,7 +32,7 @@ class TransformerEncoderLayer(Layer):
     """`norm_first`: x = x + MHA(norm1(x)), out = x + MLP(norm2(x)); otherwise x = norm1(x + MHA(x)), out = norm2(x + MLP(x)).
 
     x: (batch, seq, embed) -> (batch, seq, embed). MLP(x) = linear2(activation(linear1(x))), `mlp_dim` wide inside, which is
-    4 embed_dim where it is not given. `bias` gives one to every linear and norm; `causal` hides the future in attention;
+    4 embed_dim where it is not given. With `bias`, every linear and norm has one; `causal` hides the future in attention;
     `activation`: relu, gelu (exact), gelu_tanh or silu. No dropout: this is inference.
 
     The layer is composed of `mha`, `layer_norm` and `linear`, in each library's form of them. Source: Vaswani et al. 2017,
@@ -102,7 +102,7 @@ class TransformerEncoderLayer(Layer):
         if fused and self.activation == "gelu" and vars(w)["linear1.weight"].is_cuda:
             raise Unsupported(
                 "torch.nn.TransformerEncoderLayer computes the tanh approximation of gelu on CUDA, off by 1e-4; "
-                "its exact form there is operator.variant=native."
+                "use operator.variant=native for exact gelu."
             )
         module = nn.TransformerEncoderLayer(
             self.embed_dim,

@@ -208,16 +208,16 @@ def test_a_local_checkpoint_is_run_as_it_is(name: str, tmp_path: Path) -> None:
     ("changes", "says"),
     [
         ({"model_type": "mamba"}, "No architecture (model_type) 'mamba'."),
-        ({"attention_bias": True}, "attention_bias=True is not known for llama"),
-        ({"hidden_act": "gelu"}, "hidden_act=gelu is not known for llama"),
+        ({"attention_bias": True}, "attention_bias=True is not supported for llama"),
+        ({"hidden_act": "gelu"}, "hidden_act=gelu is not supported for llama"),
         (
             {"model_type": "mistral"},
-            "sliding_window=4096 is not known for mistral",
+            "sliding_window=4096 is not supported for mistral",
         ),  # which is what leaving it out means
         ({"model_type": "smollm3", "no_rope_layers": [1]}, "no_rope_layers has 1 values for 2 layers"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary scaling of type 'yarn' is not known"),
-        ({"hidden_size": "wide"}, "is no config.json of a model: invalid literal for int() with base 10: 'wide'."),
-        ({"vocab_size": None}, "is no config.json of a model"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "rotary scaling of type 'yarn' is not supported"),
+        ({"hidden_size": "wide"}, "is not the config.json of a model: invalid literal for int() with base 10: 'wide'."),
+        ({"vocab_size": None}, "is not the config.json of a model"),
     ],
 )
 def test_a_model_that_would_be_run_wrongly_is_refused(changes: dict[str, Any], says: str) -> None:

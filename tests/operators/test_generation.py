@@ -120,7 +120,7 @@ def test_what_is_no_text_is_refused() -> None:
 @pytest.mark.parametrize(
     ("library", "says"),
     [
-        ("torch", "compiles its steps on CUDA alone"),
+        ("torch", "compiles its steps on CUDA only"),
         ("mlx", "mlx-lm's loop does not compile"),
         ("llama_cpp", "no compiler"),
     ],

@@ -104,5 +104,5 @@ def test_what_cannot_be_is_refused_in_a_line(saved: Path, tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text(
         json.dumps(config | {"quantization": {"mode": "mxfp4", "bits": 4, "group_size": 32}})
     )
-    with pytest.raises(ConfigError, match="quantised in mode mxfp4; affine ones have a reference"):
+    with pytest.raises(ConfigError, match="quantised in mode mxfp4; only mode affine has a reference"):
         of(tmp_path)

@@ -105,7 +105,7 @@ def test_requests_are_at_once_and_no_prompt_is_sent_twice(port: int, seen: Calla
         ("strict", 20, NEW, None),
         ("talks", 20, NEW, None),
         ("talks", 3, NEW, f"prompts had {TEMPLATE + 1} tokens by the server's count, where 3 were asked for"),
-        ("pairs", 20, NEW, "2.0 tokens came in a chunk on average, as with speculative decoding"),
+        ("pairs", 20, NEW, "2.0 tokens came in a chunk on average, by speculative decoding"),
         (
             "uncounted",
             20,
@@ -141,7 +141,7 @@ def test_a_server_that_counts_nothing_is_counted_by_chunks(port: int) -> None:
     call, came = called(port, "silent")
     assert came.tolist() == [NEW]
     assert call.caveats() == [
-        "prompts have a word for each token: the server counts no tokens of them",
+        "prompts have one word for each token asked for: the server does not count a prompt's tokens",
         "each chunk is taken for one token: the server does not count them",
     ]
 
@@ -169,9 +169,13 @@ HERE = r"the server at http://127\.0\.0\.1:\d+/v1"
             "timeout",
             rf"^{HERE} sent nothing for 3 s in the middle of a text, after 2 chunks of it \(",
         ),
-        ("babbles", "failed", rf"^{HERE} sent what is no event of a stream: {{no json at all$"),
-        ("lists", "failed", rf"^{HERE} sent what is no event of a stream: \[1, 2, 3\]$"),
-        ("page", "failed", rf"^{HERE} sent what is no event of a stream: <html><body>Welcome</body></html>$"),
+        ("babbles", "failed", rf"^{HERE} sent something that is not an event of a stream: {{no json at all$"),
+        ("lists", "failed", rf"^{HERE} sent something that is not an event of a stream: \[1, 2, 3\]$"),
+        (
+            "page",
+            "failed",
+            rf"^{HERE} sent something that is not an event of a stream: <html><body>Welcome</body></html>$",
+        ),
         ("refuses", "failed", rf"^{HERE} answered HTTP 500: out of luck$"),
         ("complains", "failed", rf"^{HERE} ended a text with an error: the model fell over$"),
         ("empty", "failed", rf"^{HERE} answered with a text of no tokens\.$"),
@@ -192,7 +196,7 @@ def test_a_server_that_is_gone_is_one_line() -> None:
             call = build_call(start(port, "good"), text())
             with pytest.raises(ServerFailed, match=r"broke off|closed its connection"):
                 called(port, "exits")
-        with pytest.raises(ServerFailed, match="is there no more: connection refused") as failed:
+        with pytest.raises(ServerFailed, match="no longer answers: connection refused") as failed:
             call(np.zeros((2, 20)))
     assert failed.value.status == "crashed"
 
@@ -265,8 +269,8 @@ def test_a_key_is_sent_and_told_to_nobody(port: int, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("model", "own", "says"),
     [
-        (None, {}, "Give framework.model=NAME, one of the server at .*: it has good, chunked"),
-        ("god", {}, "lists other models. No model 'god'. Did you mean 'good'?"),
+        (None, {}, "Give framework.model=NAME, a model of the server at .*: it has good, chunked"),
+        ("god", {}, "does not list this model. No model 'god'. Did you mean 'good'?"),
         ("good", {"endpoint": "responses"}, "No framework.settings.endpoint 'responses'. Known: chat, completions"),
         ("good", {"silence_s": 0}, "framework.settings.silence_s=0 must be a number of seconds above 0"),
     ],
@@ -287,7 +291,7 @@ def test_a_server_makes_whole_texts_alone(port: int) -> None:
     published = yaml.safe_load((paths.conf() / "model" / "smollm2_135m.yaml").read_text())["config"]
     with pytest.raises(Unsupported, match=r"gives whole texts, no phase=decode: use .*phase=generate"):
         build_call(framework, text(config=json.dumps(published), phase="decode", new_tokens=None))
-    with pytest.raises(Unsupported, match="openai_server runs whole texts alone"):
+    with pytest.raises(Unsupported, match="openai_server runs only whole texts"):
         build_call(framework, registry.load("operator", "softmax")())
 
 
@@ -322,8 +326,8 @@ def test_an_arm_is_named_by_a_port_of_this_machine_and_by_no_other_address(url: 
     ("url", "says"),
     [
         ("127.0.0.1:8080", "is no address of a server; write it as http://127.0.0.1:8080/v1"),
-        ("http://me:pw@127.0.0.1/v1", "ends with its path and names no user"),
-        ("http://127.0.0.1/v1?key=abcdef", "ends with its path and names no user"),
+        ("http://me:pw@127.0.0.1/v1", "must not name a user or go on after its path"),
+        ("http://127.0.0.1/v1?key=abcdef", "must not name a user or go on after its path"),
         ("http://127.0.0.1:x/v1", "framework.url is no address"),
     ],
 )

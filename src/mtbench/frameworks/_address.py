@@ -1,4 +1,4 @@
-"""The address of a server: parsed, checked, and as a word for a name that tells of no person and no network."""
+"""The address of a server: parsed, checked, and shortened to a word for names that gives away no person and no network."""
 
 import ipaddress
 import re
@@ -10,12 +10,12 @@ from mtbench.errors import ConfigError
 EXAMPLE = "http://127.0.0.1:8080/v1"
 
 USUAL_PATH = "/v1"
-"""Of OpenAI's API, where an address has no path."""
+"""The path of OpenAI's API, for an address that has none."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """`path` has no slash at its end."""
+    """A server's address. `path` has no slash at its end."""
 
     scheme: str  # http or https
     host: str
@@ -24,7 +24,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is of this machine alone, so that no network is between."""
+        """Whether it is on this machine, so that no network lies between."""
         if self.host == "localhost" or self.host.endswith(".localhost"):
             return True
         try:
@@ -35,7 +35,7 @@ class Address:
 
     @property
     def word(self) -> str | None:
-        """For a name, where it is of this machine and of the usual form: `localhost_8080`."""
+        """The word for a name, if the address is on this machine and of the usual form: `localhost_8080`."""
         usual = self.is_local and self.scheme == "http" and self.path == USUAL_PATH
         return f"{self.host}_{self.port}" if usual and re.fullmatch(r"[\w.-]+", self.host) else None
 
@@ -45,7 +45,7 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Raises ConfigError where it is no address of a server, or holds what records must not show."""
+    """Raises ConfigError where `url` is not the address of a server, or contains what records must not show."""
     how = f"write it as {EXAMPLE}"
     try:
         parts = urlsplit(url)
@@ -54,8 +54,8 @@ def parse(url: str) -> Address:
         raise ConfigError(f"framework.url is no address ({error}); {how}.") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
-            "framework.url ends with its path and names no user: records show it. A key is taken from the environment "
-            "variable OPENAI_API_KEY."
+            "framework.url must not name a user or go on after its path, since records show it. A key is taken from the "
+            "environment variable OPENAI_API_KEY."
         )
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError(f"framework.url={url} is no address of a server; {how}.")

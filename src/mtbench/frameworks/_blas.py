@@ -25,9 +25,8 @@ def load_first(library: str) -> None:
 def resolved(function: str, library: str) -> Path | None:
     """The file from which `library`, a shared library that is loaded, gets a function by this name; None if it has none.
 
-    The linker looks first among what the program and LD_PRELOAD brought or what was loaded for all, and only then in the
-    library and what it depends on (ld.so(8), dlopen(3)). On macOS a library names the file of each function, so the first of
-    the two does not hold there.
+    The linker looks first in what the program and LD_PRELOAD brought and in what was loaded for all, and only then in the
+    library and what it depends on (ld.so(8), dlopen(3)). Not so on macOS, where a library names the file of each function.
     """
     for scope in (ctypes.CDLL(None), ctypes.CDLL(library)):
         try:
@@ -41,11 +40,12 @@ def resolved(function: str, library: str) -> Path | None:
 
 
 def said_or_found(said: str | None, function: str, library: str) -> str | None:
-    """What a library says of its BLAS, unless a file that does not lie beside the library (LD_PRELOAD) takes the calls."""
+    """What a library says of its BLAS, or the file that takes its calls if that lies elsewhere than the library
+    (LD_PRELOAD)."""
     file = resolved(function, library) if sys.platform == "linux" else None
     return said if file is None or file.is_relative_to(Path(library).resolve().parent) else shown(file)
 
 
 def shown(file: Path) -> str:
-    """A file's name without the checksum that wheels put into those that they bring along."""
+    """A file's name without the checksum that wheels put into the names of libraries that they contain."""
     return re.sub(r"-[0-9a-f]{8}", "", file.name)

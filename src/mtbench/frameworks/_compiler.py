@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 SHIMS = Path("/usr/bin")
-"""On macOS the compilers here always exist: without the developer tools they fail, and open a window to install them."""
+"""On macOS the compilers in this folder always exist. Without the developer tools they fail, and open a window to install the
+tools."""
 
 HOW = "install one: xcode-select --install (macOS), apt-get install g++ (Debian, Ubuntu)"
 

@@ -1,4 +1,4 @@
-"""What frameworks share whose arrays lie in the host's memory as NumPy's do, and that compute before they return."""
+"""What frameworks share that keep arrays in the host's memory, as NumPy does, and compute before they return."""
 
 from abc import ABC
 from typing import Any, ClassVar

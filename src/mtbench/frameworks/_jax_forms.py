@@ -8,10 +8,10 @@ from mtbench.errors import Unsupported
 from mtbench.frameworks.base import Call, Form
 
 CUDNN_HEAD_DIM = 128
-"""The widest head of cuDNN's attention on every GPU that has it; they must also be multiples of 8."""
+"""The widest head that cuDNN's attention takes on every GPU that has it. A head's width must also be a multiple of 8."""
 
 CUDNN_CAPABILITY = 8.0
-"""Of the oldest GPUs that have it."""
+"""The compute capability of the oldest GPUs that have it."""
 
 
 def _linear(problem: Any, w: SimpleNamespace) -> Call:
@@ -108,19 +108,19 @@ def _moe_mlp(problem: Any, w: SimpleNamespace) -> Call:
 
 
 def _dot_product_attention(problem: Any, w: SimpleNamespace, implementation: str | None = None) -> Call:
-    """JAX's own function, which wants heads behind positions."""
+    """JAX's own function, which takes (batch, positions, heads, head_dim)."""
     import jax
     import jax.numpy as jnp
 
     if problem.v_head_size != problem.head_size:
         raise Unsupported(
-            "jax.nn.dot_product_attention wants values as wide as keys; operator.variant=products takes v_head_dim."
+            "jax.nn.dot_product_attention takes only values as wide as keys; operator.variant=products takes v_head_dim."
         )
 
     def call(q: Any, k: Any, v: Any, *others: Any) -> Any:
         k, v, bias, mask, masked, causal = problem.in_sight(q, k, v, *others)
         queries, keys = q.shape[2], k.shape[2]
-        is_causal = masked and causal and queries == keys  # elsewhere wrong: JAX aligns it top-left
+        is_causal = masked and causal and queries == keys  # only then: JAX aligns it top-left
         if masked and not is_causal:
             past = _seen(queries, keys, None if causal else problem.window)[None, None]
             mask = past if mask is None else mask & past
@@ -132,17 +132,17 @@ def _dot_product_attention(problem: Any, w: SimpleNamespace, implementation: str
 
 
 def _cudnn_attention(problem: Any, w: SimpleNamespace) -> Call:
-    """The same by cuDNN's kernel, for which JAX has to be asked."""
+    """The same by cuDNN's kernel, which JAX uses only on request."""
     import jax
 
     device = jax.config.jax_default_device
     if device.platform == "cpu" or not hasattr(device, "compute_capability"):
-        raise Unsupported("operator.variant=cudnn needs a GPU of NVIDIA's.")
+        raise Unsupported("operator.variant=cudnn needs an NVIDIA GPU.")
     if float(device.compute_capability) < CUDNN_CAPABILITY:
         raise Unsupported(f"operator.variant=cudnn needs compute capability {CUDNN_CAPABILITY} or newer.")
     if problem.head_size % 8 or problem.head_size > CUDNN_HEAD_DIM:
         raise Unsupported(
-            f"operator.variant=cudnn takes heads of a multiple of 8 up to {CUDNN_HEAD_DIM}, and not {problem.head_size}."
+            f"operator.variant=cudnn takes a head_dim that is a multiple of 8, up to {CUDNN_HEAD_DIM}, not {problem.head_size}."
         )
     attend = _dot_product_attention(problem, w, "cudnn")
 
@@ -155,8 +155,8 @@ def _cudnn_attention(problem: Any, w: SimpleNamespace) -> Call:
 
 
 def _products_attention(problem: Any, w: SimpleNamespace) -> Call:
-    """Two products with a softmax between them, without transpositions; the queries of a group, all heads of them, are rows of
-    one product with the keys that they share."""
+    """Two products with a softmax between them, without transpositions. The queries of all heads of a group are rows of one
+    product with the keys that they share."""
     import jax
     import jax.numpy as jnp
 

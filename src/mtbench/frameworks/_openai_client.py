@@ -1,6 +1,6 @@
 """A client of servers with OpenAI's API (https://platform.openai.com/docs/api-reference): asks for texts, as streams.
 
-Only the standard library's http.client: it follows no redirect and asks no proxy, so that nothing but the address that the user
+It uses the standard library's http.client, which follows no redirect and asks no proxy, so that only the address that the user
 gave is ever contacted. Each request has a connection of its own; on one machine that takes some 0.1 ms.
 """
 
@@ -25,20 +25,20 @@ from mtbench.frameworks._address import Address
 from mtbench.results.format import one_line
 
 LONGEST_LINE = 1 << 20
-"""Bytes. No event of a stream is longer, nor is any other answer that is read."""
+"""In bytes. A longer event of a stream is refused; of any other answer no more is read."""
 
 LONGEST_WORDS = 200
-"""Characters of what a server said that are repeated."""
+"""How many characters of a server's message are repeated."""
 
 TEXT_FIELDS = ("content", "reasoning_content", "reasoning")
-"""Of a chat's chunk; the last two are of models that think before they answer."""
+"""The fields of a chat's chunk that hold text; the last two come from models that think before they answer."""
 
 DRAFTED = ("draft_n", "accepted_draft_tokens_count", "accepted_prediction_tokens", "speculative_decoding")
 """Where servers say that tokens were drafted: llama.cpp's timings, LM Studio's stats, OpenAI's usage, vLLM's metrics."""
 
 
 class Refusal(Exception):
-    """An answer that is an error, with its status of HTTP."""
+    """An answer that is an error, with its HTTP status."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -46,12 +46,12 @@ class Refusal(Exception):
 
 
 FAILURES = (Refusal, HTTPException, OSError)
-"""All that `Client.get` raises."""
+"""All exceptions that `Client.get` raises."""
 
 
 @dataclass
 class Text:
-    """A text as it came. `arrivals`: when each chunk with some of it came (perf_counter_ns), `ended` when the last event did.
+    """A text as it came. `arrivals`: when each chunk with text came (perf_counter_ns); `ended`: when the last event came.
 
     `tokens`, `prompt_tokens` and `cached_tokens` (of the prompt) are as the server counts; None where it does not.
     """
@@ -74,8 +74,8 @@ class Client:
     key: str | None = field(default=None, repr=False)
 
     def get(self, path: str, below: bool = True) -> tuple[Any, HTTPMessage]:
-        """What a GET answers, JSON or else text, with its headers; `below` the API's path or the host's root. Raises FAILURES:
-        whoever asks knows what none means."""
+        """The answer to a GET, as JSON or else text, and its headers. `path` is below the API's path, or below the host's root
+        without `below`. Raises FAILURES: the caller knows what no answer means."""
         with self._asked("GET", (self.address.path if below else "") + path) as response:
             said = response.read(LONGEST_LINE)
             try:
@@ -84,7 +84,7 @@ class Client:
                 return said.decode(errors="replace"), response.headers
 
     def whole(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON that a request without a stream answers. Raises Refusal and ServerFailed."""
+        """The JSON that answers a request without a stream. Raises Refusal and ServerFailed."""
         with self._failures("before it answered"), self._asked("POST", self.address.path + path, body) as response:
             said = response.read(LONGEST_LINE)
         try:
@@ -144,7 +144,7 @@ class Client:
     def _events(self, response: HTTPResponse) -> Iterator[Any]:
         """The events of a stream (https://html.spec.whatwg.org/multipage/server-sent-events.html); None for its end.
 
-        Comments keep a connection alive, and may come for ever from a server whose model hangs: they are as good as silence.
+        Comments keep a connection alive, and may come for ever from a server whose model hangs, so they count as silence.
         """
         spoke = time.monotonic()
         while line := response.readline(LONGEST_LINE + 1):
@@ -200,7 +200,8 @@ class Client:
 
     @contextmanager
     def _failures(self, when: Any) -> Iterator[None]:
-        """Turns what http.client raises into a line; `when` says how far it was, in words, or makes them."""
+        """Turns what http.client raises into ServerFailed with a line. `when` says how far the answer was: text, or a function
+        that gives it."""
 
         def so_far() -> str:
             return str(when() if callable(when) else when)
@@ -211,7 +212,7 @@ class Client:
             silent = f"{self.named} sent nothing for {self.silence_s:g} s {so_far()} (framework.settings.silence_s)."
             raise ServerFailed("timeout", silent) from None
         except ConnectionRefusedError:
-            raise ServerFailed("crashed", f"{self.named} is there no more: connection refused.") from None
+            raise ServerFailed("crashed", f"{self.named} no longer answers: connection refused.") from None
         except (HTTPException, OSError) as error:
             if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
                 raise self._garbled(str(error).encode()) from None
@@ -220,7 +221,7 @@ class Client:
 
     def _garbled(self, said: bytes) -> ServerFailed:
         words = self._clean(said.decode(errors="replace")) or "nothing"
-        return ServerFailed("failed", f"{self.named} sent what is no event of a stream: {words}")
+        return ServerFailed("failed", f"{self.named} sent something that is not an event of a stream: {words}")
 
     def _clean(self, words: str) -> str:
         """The first line of what a server said, without the key, which some repeat."""
@@ -237,7 +238,7 @@ def drafted(said: Any) -> bool:
 
 
 def _count(usage: Mapping[str, Any], name: str, before: int | None) -> int | None:
-    """A count, of which the last one that is said is of the whole text."""
+    """A count; the last one that the server sends is that of the whole text."""
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else before
 

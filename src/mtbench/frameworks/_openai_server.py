@@ -1,4 +1,4 @@
-"""How a server with OpenAI's API is to be asked for a text of so many tokens after a prompt of so many: found by asking it."""
+"""How to ask a server with OpenAI's API for a text of a given length after a prompt of a given length: found by trying."""
 
 import random
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from mtbench.errors import ServerFailed
 from mtbench.frameworks._openai_client import Client, Refusal, Text
 
 ENDPOINTS = {"completions": "/completions", "chat": "/chat/completions"}
-"""In the order in which they are tried: a completion is the model's own text of the very prompt, as other libraries make it,
-while a chat puts a template around it, whose tokens count."""
+"""In the order in which they are tried. A completion continues the prompt itself, as the other libraries do; a chat puts a
+template around the prompt, whose tokens count."""
 
 COUNTING: dict[str, Any] = {"stream_options": {"include_usage": True}}
-"""Has a stream end with the number of its tokens."""
+"""Asks for the number of tokens at the end of a stream."""
 
 EXTRAS: tuple[dict[str, Any], ...] = ({**COUNTING, "ignore_eos": True}, COUNTING, {})
 """Fields that not every server takes; `ignore_eos` (vLLM, llama.cpp): no early end."""
 
 NOT_THERE = (404, 405, 501)
 NOT_UNDERSTOOD = (400, 422)
-"""Answers to a request that a server has no place for, and to one with fields that it does not know."""
+"""HTTP statuses for a path that a server does not have, and for fields that it does not know."""
 
 PROBE_WORDS, PROBE_TOKENS = (16, 144), 8
-"""The lengths of two prompts, from which follows how many tokens a word is, and of the texts that are asked for."""
+"""The lengths in words of two prompts, which show how many tokens a word has, and the tokens asked for after each."""
 
 NOUNS = """
 time year people way day man thing woman life child world school state family student group country problem hand part place
@@ -33,16 +33,17 @@ member law car city community name president team minute idea kid body informati
 health person art war history party result change morning reason research girl guy moment air teacher force education
 """
 WORDS = NOUNS.split()
-"""Of which prompts are made: common English nouns, each of which is one token with the space before it in the vocabularies of
-most models."""
+"""Prompts are made of these common English nouns. Each is one token, with the space before it, in the vocabularies of most
+models."""
 
 
 @dataclass(frozen=True)
 class Server:
     """A model on a server, and how it is asked.
 
-    A prompt of n words has `overhead` + n * `per_word` tokens, None where the server counts none. `per_chunk` are the tokens of
-    a chunk where streams do not end with their number, None where they do; `counts` says whether the server counts at all.
+    A prompt of n words has `overhead` + n * `per_word` tokens; `per_word` is None where the server does not count prompts.
+    `per_chunk` is how many tokens a chunk has, where streams do not end with the number of tokens; None where they do. `counts`
+    says whether the server counts tokens at all.
     """
 
     client: Client
@@ -55,12 +56,12 @@ class Server:
     counts: bool = True
 
     def prompt(self, tokens: int) -> str:
-        """So many tokens, as nearly as is known: words at random, others in each call, so that no cache of prompts helps."""
+        """A prompt of about `tokens` tokens: random words, new ones in each call, so that no cache of prompts helps."""
         words = max(1, round((tokens - self.overhead) / (self.per_word or 1.0)))
         return " ".join(random.SystemRandom().choices(WORDS, k=words))
 
     def text(self, prompt: str, tokens: int) -> Text:
-        """A text of at most so many tokens, each the likeliest. Raises ServerFailed."""
+        """A text of at most `tokens` tokens, each the likeliest. Raises ServerFailed."""
         try:
             return self._streamed(prompt, tokens)
         except Refusal as refusal:
@@ -89,7 +90,7 @@ class Server:
         return self.client.text(ENDPOINTS[self.endpoint], self._body(prompt, tokens) | self.extras)
 
     def _usage(self, prompt: str) -> dict[str, Any]:
-        """What a whole answer says that it took, of the same prompt: streams of this server do not say it."""
+        """The usage that an answer without a stream reports for the same prompt: this server's streams do not report it."""
         extras = {name: value for name, value in self.extras.items() if name not in COUNTING}
         try:
             said = self.client.whole(ENDPOINTS[self.endpoint], self._body(prompt, PROBE_TOKENS) | extras)

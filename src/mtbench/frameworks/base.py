@@ -5,8 +5,8 @@ A framework file defines one class that derives from `Framework`. Requirements, 
 - The library is imported inside `__init__`, nowhere else: it may be missing, heavy or broken, and settings that are read
   at import (an environment variable, say) must be set first. A missing library is reported by raising `Unsupported`
   with what to install; any other import error is left alone, since it is a broken installation and must be seen.
-- `wait` returns when the result is computed, on whatever device. `submit` hands work over without waiting; eager
-  libraries have done so already when the call returns, lazy ones need to be told.
+- `wait` returns when the result is computed, on whatever device. `submit` starts work without waiting. Eager libraries have
+started it when the call returns; lazy ones need to be told.
 - Nothing here may cost time inside a timed block beyond what a user of the library would pay.
 """
 
@@ -33,7 +33,7 @@ Form = Callable[[Any, SimpleNamespace], Call]
 
 @dataclass(frozen=True)
 class CompileSettings:
-    """How a library's compiler is to be run; what is None is left to the library. Named as torch.compile's arguments are."""
+    """How a library's compiler is to be run, by the names of torch.compile's arguments. What is None is left to the library."""
 
     mode: str | None = None
     fullgraph: bool | None = None
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Description:
-    """What a worker's library turned out to be: the part of a record that says who ran.
+    """Which library a worker really ran, and on what: a part of each record.
 
     `device` is cpu or gpu; `device_kind` names the programming interface (cpu, cuda, rocm, mps, metal); `blas` is the matrix
     library behind CPU products; `peak_kind` says what `peak_bytes` counts; `details` holds whatever else is worth
@@ -96,26 +96,26 @@ class Framework(ABC):
     can stand here: it runs inside the timed call, where a frame of ours would be counted."""
 
     forms: Mapping[str, Form] = MappingProxyType({})
-    """This library's own forms of operators, by the operator's key, for a library that the operators' files do not know:
-    each makes the function to be timed from the operator, with its parameters, and its weights. They serve operators that
-    derive from it, too (`Operator.own_form`)."""
+    """Forms of operators by the operator's key, for a library for which the operators' files have no methods. Each makes the
+    function to be timed from the operator, with its parameters, and its weights. A form also serves operators that derive from
+    its operator (`Operator.own_form`)."""
 
     variants: Mapping[str, Mapping[str, Form]] = MappingProxyType({})
-    """Other ways of this library's own, by the operator's key and the name that `operator.variant` takes."""
+    """Variants that this library adds, by the operator's key and the variant's name."""
 
     own_forms_only: str | None = None
-    """What it runs, in words, where that is operators with a form of their own for it alone: it has no array functions with
-    which to compute definitions."""
+    """For a framework that runs only operators with a form for it, since it has no array functions to compute definitions with:
+    what it runs, in words. None for all others."""
 
     unverified: str | None = None
-    """Why no answer of its can be held against a reference, in words; None where it can. It is another program then, with a
-    model and memory of its own, of whose work nothing is known: it is timed, and its records are `unverified`."""
+    """Why its answers cannot be checked against a reference, in words; None where they can. Such a framework is another program
+    with a model and memory of its own. It is timed, and its records are `unverified`."""
 
     needs: Mapping[str, str] = MappingProxyType({})
     """Settings of its own without which it cannot start, with an example of each."""
 
     measures_peaks: bool = True
-    """Whether its `xp` computes on the device that its forms do, so that the best rates of products and copies tell of it."""
+    """Whether its `xp` computes on the same device as its forms, so that peak rates can be measured with it."""
 
     compiles_for_minutes: bool = False
     """Whether its compiler may take minutes for a whole model."""
@@ -127,8 +127,8 @@ class Framework(ABC):
     """Whether `Settings.compile` means anything to this library."""
 
     static_outputs: bool = False
-    """Whether what a compiled call returns lies in memory that its next call writes into, so that a result is valid until
-    then and equal addresses are no sign of an old answer: CUDA graphs replay with fixed addresses."""
+    """Whether the next compiled call writes into the memory of the last result, as CUDA graphs do with their fixed addresses.
+    Then a result is valid only until that call, and an equal address is no sign of an old answer."""
 
     compiled_with: Mapping[str, Any] = MappingProxyType({})
     """What the library's compiler was told when it was last used, by name, as far as that differs from its defaults."""
@@ -141,7 +141,7 @@ class Framework(ABC):
 
     @classmethod
     def check_own(cls, settings: Settings) -> None:
-        """Raises Unsupported for a setting that is said to be this library's own, and is not."""
+        """Raises Unsupported for a setting in framework.settings that this library does not have."""
         for name, _ in settings.own:
             if name not in cls.own_settings:
                 known = ", ".join(cls.own_settings) or "none of its own"
@@ -172,35 +172,36 @@ class Framework(ABC):
         return deepcopy(array)
 
     def overwrite(self, array: Any, values: Any) -> Any:
-        """Puts another array's values into an array, waited for, and returns it: a call that knows its inputs by where they
-        are meets others there. A library whose arrays never change returns another one."""
+        """Puts another array's values into an array, waited for, and returns it. So a call that recognises its inputs by their
+        addresses finds other values there. A library whose arrays never change returns a new array."""
         return self.copy(values)
 
     def stored_whole(self, array: Any) -> bool:
-        """Whether an array has memory for all its values, so that each was written; as far as the library lets one see."""
+        """Whether an array has memory for all its values, so that each was written, as far as the library shows it."""
         return True
 
     @classmethod  # noqa: B027
     def keep_compiled_in(cls, folder: Path) -> None:
-        """Has whatever the library's compiler keeps on disk kept in a folder, which may be empty; before the library is
-        imported. Its own cache elsewhere, which may hold the very code that is to be compiled, is not read."""
+        """Makes the library's compiler keep its cache in this folder; called before the library is imported. The library's
+        usual cache, which may hold the code that is to be compiled, is then not read."""
 
     @abstractmethod
     def compile(self, call: Call, **usual: Any) -> Call:
         """The library's own compiler on a call. Raises Unsupported where there is none here.
 
-        `usual` are settings, named as in CompileSettings, with which another library compiles such a call by itself; what the
-        arm's settings say counts more. A compiler without settings is not asked for any.
+        `usual` are settings, named as in CompileSettings, with which a library such as transformers compiles such a call by
+        itself. The arm's settings override them. A compiler without settings ignores them.
         """
 
     @classmethod
     def slow_flops_per_s(cls, device: str, env: Mapping[str, str], own: Mapping[str, Any]) -> float | None:
-        """What its matrix products reach on a device (auto, cpu, gpu) where that is known, without importing it, to be far less
-        than other libraries reach there; else None. `env` and `own` are the variables and own settings of its worker."""
+        """The FLOP/s of its matrix products on a device (auto, cpu, gpu), if they are known, without importing the library, to
+        be far slower there than those of other libraries; else None. `env` and `own` are its worker's environment variables and
+        own settings."""
         return None
 
     def caveats(self) -> list[str]:
-        """What the record of a job that was just built has to warn of."""
+        """Warnings for the record of the job that was just built."""
         return []
 
     def synchronize(self) -> None:  # noqa: B027
@@ -213,13 +214,13 @@ class Framework(ABC):
         self.synchronize()
 
     def same(self, one: Any, other: Any) -> bool:
-        """Whether two arrays share their memory, so that the one is no fresh result beside the other."""
+        """Whether two arrays share memory, so that they cannot be two separate results."""
         return one is other
 
     def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
         """Nanoseconds per call by the device's own clock, or None where the library offers none that can be trusted.
 
-        Work is queued behind a backlog, else the gaps between launches would be timed.
+        The calls are queued behind other work; otherwise the gaps between launches would be timed, too.
         """
         return None
 
@@ -243,7 +244,7 @@ class Framework(ABC):
         return process_peak_bytes()
 
     def used_bytes(self) -> int | None:
-        """What this library's arrays take of the device's memory now, in bytes; None where it does not say."""
+        """Bytes of the device's memory that this library's arrays take now; None where it does not say."""
         return None
 
     def free_bytes(self) -> int | None:
@@ -264,7 +265,8 @@ class Framework(ABC):
 
 
 def refuse(settings: Settings, library: str, compiler: bool = False, threads: bool = False, gpus: int = 0) -> None:
-    """Raises Unsupported for settings that a library lacks: a compiler's, a number of threads, or a GPU of so many."""
+    """Raises Unsupported for settings that a library lacks: a compiler's, a number of threads, or a GPU's number of `gpus` or
+    more."""
     if settings.compile.given and not compiler:
         asked = ", ".join(f"framework.compile.{name}" for name in settings.compile.given)
         raise Unsupported(f"{library}'s compiler has no settings; leave {asked} out.")
@@ -278,8 +280,8 @@ def refuse(settings: Settings, library: str, compiler: bool = False, threads: bo
 
 
 def leaves(out: Any, array_type: type) -> list[Any]:
-    """The arrays in nested tuples, lists and dicts; anything else is refused, since nobody would wait for it. So is a subclass,
-    which may compute when it is looked at.
+    """The arrays in nested tuples, lists and dicts. Anything else is refused, since nobody would wait for it, and so is a
+    subclass of the array's type, which may compute only when it is looked at.
 
     Raises TypeError.
     """

@@ -1,7 +1,6 @@
 """JAX: on the CPU and on NVIDIA's and AMD's GPUs, operator by operator or through jax.jit.
 
-JAX has no forms of its own in the operators' files; they stand in `_jax_forms.py` beside this one. The rest runs as its
-portable definition.
+JAX's forms of operators are in `_jax_forms.py` beside this file. All other operators run as their portable definitions.
 """
 
 import os
@@ -41,7 +40,7 @@ class Jax(Framework):
     variants = VARIANTS
 
     def __init__(self, settings: Settings) -> None:
-        # Read when the GPU is first used; by default JAX takes three quarters of its memory, which others need here.
+        # Read when the GPU is first used. By default JAX takes three quarters of its memory, which other workers need.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         try:
             import jax
@@ -84,8 +83,8 @@ class Jax(Framework):
     def compile(self, call: Call, **usual: Any) -> Call:
         """jax.jit, with the arrays that the call holds, its weights, as arguments.
 
-        A program written for JAX passes its parameters; as constants they would be part of the compiled code, which takes
-        seconds to fold and keeps a second copy of them.
+        A program written for JAX passes its parameters as arguments. As constants they would be part of the compiled code: XLA
+        would take seconds to fold them and would keep a second copy.
         """
         jax = self.jax
         from jax.extend.core import jaxpr_as_fun
@@ -109,8 +108,8 @@ class Jax(Framework):
         return compiled
 
     def synchronize(self) -> None:
-        # A GPU runs what it is given in order, so something new is the last to be done. On a CPU each new call would wake a
-        # thread, which can take longer than the work that may be left.
+        # A GPU runs its work in order, so waiting for something new waits for all. On a CPU a new call would wake a thread,
+        # which can take longer than the work that may be left.
         self.wait(self.jax.live_arrays() if self.kind == "cpu" else self.null()())
 
     def same(self, one: Any, other: Any) -> bool:
@@ -177,7 +176,7 @@ def _device(jax: Any, device: str, index: int) -> Any:
         return jax.devices("cpu")[0]
     try:
         gpus = jax.devices("gpu")
-        return gpus[index if index < len(gpus) else 0]  # whoever asks for one that is not there is refused
+        return gpus[index if index < len(gpus) else 0]  # `refuse` refuses a number that is not there
     except RuntimeError:
         if device == "auto":
             return jax.devices("cpu")[0]

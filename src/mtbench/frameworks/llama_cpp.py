@@ -1,4 +1,5 @@
-"""llama.cpp, through llama-cpp-python's bindings of its C functions: whole language models, on whatever its build has."""
+"""llama.cpp, through llama-cpp-python's bindings of its C functions: whole language models, on the devices that it was built
+for."""
 
 import ctypes
 import os
@@ -21,7 +22,8 @@ from mtbench.reference import array_namespace
 INSTALL = "pip install 'mtbench[llama_cpp]' (it is compiled, which takes a C++ compiler and some minutes)"
 
 GPU_DEVICES = (1, 2)
-"""Of ggml's kinds of devices (ggml-backend.h, ggml_backend_dev_type): those with memory of their own, and integrated ones."""
+"""GPUs among ggml's kinds of devices (ggml-backend.h, ggml_backend_dev_type): those with memory of their own, and integrated
+ones."""
 
 FLASH_ATTENTION = {"auto": -1, "disabled": 0, "enabled": 1}
 """llama.h, llama_flash_attn_type; llama-bench's -fa, by words that YAML does not take for true and false."""
@@ -46,7 +48,7 @@ class LlamaCpp(HostArrays):
     library = "llama_cpp"
     array_type = HostArray
     own_settings = ("flash_attention", "ubatch_size")
-    own_forms_only = "whole models alone: operator=causal_lm"
+    own_forms_only = "only whole models: operator=causal_lm"
     measures_peaks = False
     static_outputs = True  # logits lie in the context's buffer, which the next call writes into
 
@@ -68,7 +70,7 @@ class LlamaCpp(HostArrays):
         gpus = _gpus(llama_cpp)
         if settings.device == "gpu" and not gpus:
             raise Unsupported(
-                "llama.cpp sees no GPU here. What is installed may have been built for the CPU alone; for a GPU build "
+                "llama.cpp sees no GPU here. It may have been built for the CPU only; for a GPU, build "
                 "llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on (NVIDIA) or -DGGML_METAL=on (Mac)."
             )
         on_gpu = bool(gpus) and settings.device != "cpu"
@@ -122,8 +124,8 @@ class LlamaCpp(HostArrays):
 
 
 def math_threads() -> int:
-    """As many threads as llama.cpp's own programs take: a physical core each, the fast ones of a Mac alone (common.cpp,
-    cpu_get_num_math), but no more than this process may use."""
+    """As many threads as llama.cpp's own programs take: one for each physical core, on a Mac for each fast one only
+    (common.cpp, cpu_get_num_math), but no more than this process may use."""
     system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
     if system == "darwin":
         for name in ("hw.perflevel0.physicalcpu", "hw.physicalcpu"):
@@ -140,7 +142,7 @@ def math_threads() -> int:
 
 
 def _silence(llama_cpp: Any) -> None:
-    """llama.cpp tells of every tensor that it loads. The function must outlive it."""
+    """Silences llama.cpp, which logs every tensor that it loads. The callback must live as long as llama.cpp does."""
     global _log
     _log = llama_cpp.llama_log_callback(lambda level, text, data: None)
     llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))

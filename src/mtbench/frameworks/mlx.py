@@ -20,15 +20,15 @@ LIMITS = {
     "cache_limit_bytes": "set_cache_limit",
     "memory_limit_bytes": "set_memory_limit",
 }
-"""What MLX's users turn, and the functions of mlx.core for it; MLX_METAL_FAST_SYNCH and others are environment variables."""
+"""Settings of MLX, and the functions of mlx.core that set them. MLX_METAL_FAST_SYNCH and others are environment variables."""
 
 
 BLAS = "blas"
-"""The setting that names a shared library for products on the CPU of Linux, such as libopenblas.so.0, instead of the one that
-MLX's package brings along. It is for MLX alone; LD_PRELOAD gives it to every library that calls a BLAS."""
+"""The setting that names a shared library for matrix products on the CPU on Linux, such as libopenblas.so.0, in place of the
+one in MLX's package. It changes MLX only; LD_PRELOAD would change every library that calls a BLAS."""
 
 REFERENCE_BLAS_FLOPS_PER_S = 2.6e9
-"""Its best product in float32 on an x86 server; in bfloat16 1.3 times as much, in float16 less."""
+"""The best rate of its products in float32 on an x86 server; in bfloat16 it is 1.3 times as high, in float16 lower."""
 
 
 class Mlx(Framework):
@@ -39,7 +39,7 @@ class Mlx(Framework):
 
     @classmethod
     def slow_flops_per_s(cls, device: str, env: Mapping[str, str], own: Mapping[str, Any]) -> float | None:
-        """That of the reference BLAS, which the CPU package for Linux brings along, unless another is loaded before it."""
+        """The rate of the reference BLAS, which is in MLX's CPU package for Linux, unless another BLAS is loaded before it."""
         try:
             version("mlx-cpu")
         except PackageNotFoundError:
@@ -47,7 +47,7 @@ class Mlx(Framework):
         return None if device == "gpu" or "LD_PRELOAD" in env or BLAS in own else REFERENCE_BLAS_FLOPS_PER_S
 
     def __init__(self, settings: Settings) -> None:
-        # Read once, when the first float32 product runs; on by default, which torch's is not.
+        # MLX reads it once, when the first float32 product runs. TF32 is on by default in MLX, and off in torch.
         self.tf32 = "1" if settings.matmul_precision == "tf32" else "0"
         os.environ["MLX_ENABLE_TF32"] = self.tf32
         own = dict(settings.own)
@@ -72,7 +72,7 @@ class Mlx(Framework):
         self.kind = _device_kind(mx, settings.device)
         if settings.matmul_precision == "tf32" and (lack := _no_tf32(mx, self.kind)) is not None:
             raise Unsupported(f"{lack}; leave matmul_precision at highest.")
-        # On the CPU its matrix library reads the environment; a GPU is handed whole kernels.
+        # Threads: on the CPU MLX's matrix library reads their number from the environment; on a GPU it does not matter.
         refuse(settings, "MLX", threads=True, gpus=0 if self.kind == "cpu" else _gpus(mx))
         number = settings.device_index or 0
         mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.Device(mx.gpu, number))
@@ -185,7 +185,7 @@ class Mlx(Framework):
 
 
 def _record_streams(mx: Any) -> list[Any]:
-    """Notes each stream that is made from now on: MLX waits for one stream at a time and lists none."""
+    """Records each stream that is made from now on: MLX can wait for one stream at a time, but has no list of streams."""
     streams: list[Any] = []
     make = mx.new_stream
 
@@ -201,8 +201,8 @@ def _record_streams(mx: Any) -> list[Any]:
 def _count_traces(mx: Any) -> list[int]:
     """Counts the compilations of everything that is given to mx.compile from now on.
 
-    MLX says nothing when it compiles anew (for another shape, or another value of a Python scalar), but it does so by
-    running the Python function, which it does not do otherwise.
+    MLX does not say when it compiles anew (for another shape, or another value of a Python scalar). But it then runs the Python
+    function, and at no other time.
     """
     count = [0]
     compile_ = mx.compile
@@ -238,8 +238,8 @@ def _device_kind(mx: Any, device: str) -> str:
 
 
 def _metal(mx: Any) -> tuple[bool, str | None]:
-    """Whether Metal gives MLX a device, or why not. `is_available` is a constant of the build: a sandbox or a virtual
-    machine without a GPU shows at the first question alone."""
+    """Whether Metal gives MLX a device, or why not. `is_available` is a constant of the build: only a question to the device
+    shows that a sandbox or a virtual machine has none."""
     if not mx.metal.is_available():
         return False, None
     try:
@@ -250,7 +250,7 @@ def _metal(mx: Any) -> tuple[bool, str | None]:
 
 
 def _gpus(mx: Any) -> int:
-    """How many GPUs MLX numbers; versions that do not say have one."""
+    """How many GPUs MLX numbers; versions that do not say use one."""
     return int(mx.device_count(mx.gpu)) if hasattr(mx, "device_count") else 1
 
 
@@ -273,7 +273,7 @@ def _device_info(mx: Any, kind: str) -> dict[str, Any]:
 
 
 def _no_tf32(mx: Any, kind: str) -> str | None:
-    """Why TF32 would change nothing here, or None. The generation of a GPU that does not name it counts as new."""
+    """Why TF32 would change nothing here, or None. A GPU that does not name its generation counts as new."""
     if kind == "cpu":
         return "MLX has no TF32 on the CPU"
     named = re.match(r"applegpu_g(\d+)", str(_device_info(mx, kind).get("architecture", "")))
@@ -283,9 +283,9 @@ def _no_tf32(mx: Any, kind: str) -> str | None:
 
 
 def wheel_tag() -> str | None:
-    """Which build of MLX's Metal backend pip took, such as `py3-none-macosx_26_0_arm64`: of one version there are several,
-    and only that for macOS 26 uses the matrix units of M5. Which one is taken follows the version of macOS that Python
-    sees, and that may be an old one."""
+    """The build of MLX's Metal backend that pip installed, such as `py3-none-macosx_26_0_arm64`. One version has several
+    builds, and only that for macOS 26 uses the matrix units of M5. pip chooses by the version of macOS that Python sees, which
+    may be too old."""
     try:
         wheel = distribution("mlx-metal").read_text("WHEEL") or ""
     except PackageNotFoundError:
@@ -295,7 +295,7 @@ def wheel_tag() -> str | None:
 
 def _load_blas(library: str) -> None:
     if platform.system() != "Linux":
-        raise Unsupported(f"framework.settings.{BLAS} is for Linux: elsewhere MLX comes with a fast one.")
+        raise Unsupported(f"framework.settings.{BLAS} is for Linux only: elsewhere MLX has a fast BLAS.")
     try:
         _blas.load_first(library)
     except OSError as error:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 SILENCE_S = 120.0
-"""How long a server may send nothing, where framework.settings.silence_s does not say: some load a model when they are first
-asked for it."""
+"""How long a server may send nothing, where framework.settings.silence_s does not say. Some load a model only when they are
+first asked for it."""
 
 VERSIONS = (
     ("/version", "version", "vllm"),
     ("/api/version", "version", "ollama"),
     ("/props", "build_info", "llama.cpp"),
 )
-"""Where servers say what they are: the path, the field, and whose it is."""
+"""Where servers report their version: the path, the field, and which program has them."""
 
 METRICS, DRAFTS = "/metrics", "spec_decode_num_draft"
-"""Where vLLM says that it drafts tokens: counters that it has only then."""
+"""Where vLLM shows that it drafts tokens: only then it has such counters."""
 
 
 class OpenAIServer(HostArrays):
@@ -40,7 +40,7 @@ class OpenAIServer(HostArrays):
     array_type = HostArray
     own_settings = ("url", "model", "endpoint", "key_variable", "silence_s")
     needs = MappingProxyType({"url": EXAMPLE})
-    own_forms_only = "whole texts alone: operator=causal_lm operator.params.phase=generate"
+    own_forms_only = "only whole texts: operator=causal_lm operator.params.phase=generate"
     unverified = "no answer was checked: a server's text has no reference, and its model and precision are what it says"
     measures_peaks = False
 
@@ -51,7 +51,7 @@ class OpenAIServer(HostArrays):
         if settings.matmul_precision == "tf32":
             raise Unsupported("A server takes no precision of products; leave matmul_precision at highest.")
         refuse(settings, "A server")
-        from mtbench.frameworks import _openai_server  # here, since whoever asks for names alone reads this file, too
+        from mtbench.frameworks import _openai_server  # here, since this file is read for its names alone, too
 
         self.client = _client(own)
         endpoint = own.get("endpoint")
@@ -72,10 +72,10 @@ class OpenAIServer(HostArrays):
             return known[0], program
         if asked is None:
             there = f"it has {', '.join(known)}" if known else "it lists none"
-            raise Unsupported(f"Give framework.model=NAME, one of {self.client.named}: {there}.")
-        name = next((each for each in (f"{asked}", f"{asked}:latest") if each in known), f"{asked}")  # Ollama's
-        if known and name not in known and not name.startswith("/"):  # a folder: some load one that they do not list
-            raise Unsupported(f"{self.client.named} lists other models. {unknown('model', name, known)}")
+            raise Unsupported(f"Give framework.model=NAME, a model of {self.client.named}: {there}.")
+        name = next((each for each in (f"{asked}", f"{asked}:latest") if each in known), f"{asked}")  # Ollama's tag
+        if known and name not in known and not name.startswith("/"):  # some servers load a folder that they do not list
+            raise Unsupported(f"{self.client.named} does not list this model. {unknown('model', name, known)}")
         return name, program
 
     def _listed(self) -> tuple[list[str], str | None]:
@@ -89,7 +89,7 @@ class OpenAIServer(HostArrays):
             raise ServerFailed("timeout", silent) from None
         except ConnectionRefusedError:
             raise self._absent("connection refused") from None
-        except ConnectionError:  # mlx_lm.server, where there is no cache of models
+        except ConnectionError:  # as from mlx_lm.server where there is no cache of models
             return [], None
         except OSError as error:
             raise self._absent(error.strerror or str(error)) from None
@@ -105,7 +105,7 @@ class OpenAIServer(HostArrays):
         return Unsupported(f"There is no server at {self.client.address} ({why}): start it, or correct framework.url.")
 
     def _version(self) -> str | None:
-        """What the server says that it is."""
+        """The server's program and its version, as far as it says."""
         for path, name, program in VERSIONS:
             said = self._said(path)
             if isinstance(said, dict) and isinstance(said.get(name), str):
@@ -113,7 +113,7 @@ class OpenAIServer(HostArrays):
         return None
 
     def _said(self, path: str) -> Any:
-        """What the server answers at a path of its own, None where it does not."""
+        """What the server answers at a path below its root; None where it does not."""
         from mtbench.frameworks._openai_client import FAILURES
 
         try:
@@ -128,12 +128,12 @@ class OpenAIServer(HostArrays):
         raise Unsupported("A server compiles nothing for us; choose framework=openai_server.")
 
     def null(self) -> Call:
-        """Nothing is asked of the server, whose log would fill with it."""
+        """Asks nothing of the server, whose log would fill up otherwise."""
         out = self.array(np.full(1, 2.0), "float32")
         return lambda: out
 
     def reset_peak(self) -> None:
-        """The memory is the server's."""
+        """Nothing to reset: the memory is the server's."""
 
     def peak_bytes(self) -> int | None:
         return None
@@ -157,7 +157,7 @@ class OpenAIServer(HostArrays):
 
 
 def _client(own: dict[str, Any]) -> "Client":
-    """Raises Unsupported for a setting that cannot be so."""
+    """Raises Unsupported for a setting whose value does not fit."""
     from mtbench.frameworks._openai_client import Client
 
     silence_s, variable = own.get("silence_s", SILENCE_S), str(own.get("key_variable", KEY_VARIABLE))

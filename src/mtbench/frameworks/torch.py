@@ -69,7 +69,7 @@ class Torch(Framework):
         if settings.device_index is not None:
             self.device = torch.device(self.kind, settings.device_index)
             if self.kind == "cuda":
-                torch.cuda.set_device(self.device)  # which all that names no device goes to, such as waiting
+                torch.cuda.set_device(self.device)  # for all calls that name no device, such as waiting
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self.compile_settings = settings.compile.given
@@ -121,8 +121,9 @@ class Torch(Framework):
     def compile(self, call: Call, **usual: Any) -> Call:
         """torch.compile, by default in its default mode, with one graph for each shape.
 
-        Tensors that the call holds are marked as a module's parameters are by the compiler itself: CUDA graphs would else copy
-        weights in each call. Inputs are copied into a graph's own, as for any user who hands in new ones.
+        Tensors that the call holds are marked as static, as the compiler itself marks a module's parameters: otherwise CUDA
+        graphs would copy the weights in each call. Inputs are copied into the graph's memory, as for any user who passes new
+        ones.
         """
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")
@@ -144,14 +145,14 @@ class Torch(Framework):
             compiled: Call = self.torch.compile(call, **told)
         except (RuntimeError, ValueError, TypeError) as error:
             said = str(error).strip().splitlines()[0]
-            raise Unsupported(f"torch.compile takes no such settings ({said}); framework.compile is {told}.") from error
+            raise Unsupported(f"torch.compile does not take framework.compile={told}: {said}") from error
         return compiled
 
     def caveats(self) -> list[str]:
         if not _replays_graphs(self.compiled_with):
             return []
         if self.kind != "cuda":
-            return [f"asked for CUDA graphs, which {self.kind} has not: compiled without"]
+            return [f"compiled without CUDA graphs, which were asked for: {self.kind} has none"]
         skipped = self._skipped_graphs() - self._skipped_before
         return [f"torch skipped {skipped} CUDA graphs, TORCH_LOGS=perf_hints says why"] if skipped else []
 
@@ -176,7 +177,8 @@ class Torch(Framework):
     def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
         if self.kind != "cuda":
             return None  # torch.mps has events, but with reports of hangs and of times that run backwards
-        # More launches than the driver queues (about a thousand kernels) would wait for the backlog, and be timed instead.
+        # The driver queues about a thousand kernels. Further launches would wait for the backlog, and their time would be
+        # measured.
         calls = min(calls, DEVICE_CALLS)
         cuda = self.torch.cuda
         started = time.perf_counter_ns()
@@ -185,7 +187,7 @@ class Torch(Framework):
         launch_ns = time.perf_counter_ns() - started
         begin, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
         cuda.synchronize()
-        # Cycles are at most 2 GHz, so this backlog lasts at least as long as all launches do, with room to spare.
+        # The clock is at most 2 GHz, so this backlog lasts longer than all launches together.
         cuda._sleep(int(3 * launch_ns * 2))
         begin.record()
         for _ in range(calls):
@@ -205,7 +207,8 @@ class Torch(Framework):
             try:
                 self.torch.ones(1, dtype=getattr(self.torch, dtype), device=self.device)
             except (TypeError, RuntimeError) as error:
-                # torch words a missing dtype as either; a RuntimeError may as well be one of memory, or of a broken driver.
+                # torch raises either for a missing dtype, but a RuntimeError may also come from lack of memory or a broken
+                # driver.
                 if isinstance(error, RuntimeError) and "support" not in str(error):
                     raise
                 raise Unsupported(f"MPS has no {dtype} here: {error}") from None
@@ -239,7 +242,7 @@ class Torch(Framework):
         return None if recommended is None else int(recommended())
 
     def clear(self) -> None:
-        if "torch._dynamo" in sys.modules:  # to import the compiler takes a second, which eager mode can do without
+        if "torch._dynamo" in sys.modules:  # importing the compiler takes a second, and eager mode does not need it
             self.torch._dynamo.reset()
         if self.kind == "cuda":
             self.torch.cuda.empty_cache()
@@ -302,7 +305,7 @@ def _replays_graphs(told: Mapping[str, Any]) -> bool:
 def _held_tensors(torch: Any, call: Any) -> Iterator[Any]:
     """The tensors that a call holds: in what it closes over and what it was given beforehand, at any depth.
 
-    Those of modules are left out: they are parameters, which the compiler knows.
+    Tensors of modules are left out: the compiler knows that these are parameters.
     """
     seen: set[int] = set()
     waiting = [call]
@@ -328,7 +331,7 @@ def _held_tensors(torch: Any, call: Any) -> Iterator[Any]:
 
 
 def _is_filled(cell: Any) -> bool:
-    """A cell is empty where the function is defined before what it refers to."""
+    """Whether a closure's cell has a value: it has none if the function was defined before the variable."""
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:

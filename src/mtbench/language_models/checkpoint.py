@@ -21,24 +21,24 @@ from mtbench.reference import round_to
 WEIGHTS_FILE = "model.safetensors"
 
 ROWS_AT_ONCE = 16384
-"""Of a table, while it is drawn or multiplied by: a vocabulary's in float64 would be gigabytes."""
+"""How many rows of a table are drawn or multiplied at a time: all rows of a vocabulary in float64 would be gigabytes."""
 
 STEP = 2.0**-24
-"""Drawn weights are multiples of this, the smallest number of float16, and then rounded to bfloat16; so all three dtypes
-have every one of them, and a file serves them all."""
+"""Drawn weights are rounded to multiples of this, float16's smallest number, and then to bfloat16. So float32, float16 and
+bfloat16 all hold each weight exactly, and one file serves all three."""
 
 Host = NDArray[Any]
 Dimensions = tuple[int, ...]
 Drawn = tuple[Dimensions, float, float]
-"""Of a random tensor: shape, mean and standard deviation."""
+"""Shape, mean and standard deviation of a random tensor."""
 
 NUMPY_NAMES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 @dataclass(frozen=True)
 class Held:
-    """The weights that a library computes with where it rounded them in its own way: `read` as of a Checkpoint, dequantised.
-    `output` is the name under which it has the output projection, where that is another than the embeddings it looks up."""
+    """The weights of a library that rounded them in its own way. `read` works as a Checkpoint's, and dequantises. `output` is
+    the name of the output projection where that is a tensor of its own, apart from the embeddings."""
 
     identity: str
     read: Callable[..., Any]
@@ -75,14 +75,14 @@ class Checkpoint:
 
     @property
     def identity(self) -> str:
-        """Changes where the files do."""
+        """A fingerprint that changes when the files change."""
         files = sorted({file for file, *_ in self._places.values()})
         facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
         return plain.fingerprint(facts)
 
 
 def drawn(config: Mapping[str, Any], tensors: Mapping[str, Drawn], seed: int) -> Checkpoint:
-    """Random weights for a configuration, written in the cache folder once, by shape, mean and standard deviation."""
+    """Random weights for a configuration, by shape, mean and standard deviation, written into the cache folder once."""
     text = json.dumps(dict(config), sort_keys=True)
     name = plain.fingerprint_of_bytes(f"{text} {list(tensors.items())} {seed} {STEP}".encode(), 16)
 

@@ -1,10 +1,10 @@
 """The one parser of language models' published configurations, and what follows from one: sizes, layers, tensors, work.
 
-A configuration is a `config.json` in the words of Hugging Face's transformers, whose version 5 tells the rotary embedding
-in `rope_parameters` and earlier ones in `rope_theta` and others beside it; both are read. Architectures: `llama`
-(Touvron et al. 2023, https://arxiv.org/abs/2302.13971; rotary scaling as in Llama 3.1), `mistral` without a window
+A configuration is a `config.json` as Hugging Face's transformers writes it. Version 5 puts the rotary embedding into
+`rope_parameters`, earlier versions into `rope_theta` and other keys beside it; both are read. Architectures: `llama` (Touvron
+et al. 2023, https://arxiv.org/abs/2302.13971; rotary scaling as in Llama 3.1), `mistral` without a window
 (https://arxiv.org/abs/2310.06825), `qwen2` (https://arxiv.org/abs/2407.10671), `qwen3` (https://arxiv.org/abs/2505.09388),
-of `qwen3_moe` the sizes alone, `smollm3` (https://huggingface.co/blog/smollm3), and `gemma3_text`
+`qwen3_moe` (its sizes only), `smollm3` (https://huggingface.co/blog/smollm3), and `gemma3_text`
 (https://arxiv.org/abs/2503.19786).
 """
 
@@ -21,22 +21,22 @@ from mtbench.errors import ConfigError, unknown
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "smollm3", "gemma3_text")
 
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
-"""The activations of published configurations, in the operators' words."""
+"""The activations of published configurations, by the operators' names."""
 
 PLAIN, LLAMA3 = "default", "llama3"
 """The ways of scaling a rotary embedding that `Rope.frequencies` knows."""
 
 QWEN_FULL_LAYERS = 28
-"""How many layers of a Qwen3 with windows have none, where its file does not say (transformers' Qwen3Config)."""
+"""How many layers of a Qwen3 model with windows have no window, where its file does not say (transformers' Qwen3Config)."""
 
 LLAMA_THETA = 10000.0
-"""Of transformers' LlamaConfig; the first models' files leave it out."""
+"""The default of transformers' LlamaConfig; the first models' files leave theta out."""
 
 MISTRAL_WINDOW = 4096
-"""Of transformers' MistralConfig, where a file has no `sliding_window`; those without a window say null."""
+"""The default of transformers' MistralConfig, for files without `sliding_window`. Models without a window say null."""
 
 NOPE_INTERVAL = 4
-"""SmolLM3: one layer in so many has no rotary embedding, where its file does not say which (transformers' SmolLM3Config)."""
+"""SmolLM3: one layer in this many has no rotary embedding, where its file does not say which (transformers' SmolLM3Config)."""
 
 Dimensions = tuple[int, ...]
 
@@ -52,11 +52,12 @@ class Rope:
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_length: int = 8192
-    factors: tuple[float, ...] | None = None  # of each pair's wavelength, where a file says these instead
+    factors: tuple[float, ...] | None = None  # of each pair's wavelength, where a file has these instead
 
     def frequencies(self, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Radians per position of each pair of features. Wavelengths beyond original_length / low_freq_factor are stretched
-        by `factor`, those below original_length / high_freq_factor are kept, and between them it goes over smoothly."""
+        by `factor`, those below original_length / high_freq_factor are kept, and between the two the factor changes
+        smoothly."""
         plain = self.theta ** (-np.arange(0, size, 2) / size)
         if self.factors is not None:
             return np.asarray(plain / np.array(self.factors))
@@ -69,7 +70,7 @@ class Rope:
 class Layer:
     """What differs between the layers of one model."""
 
-    rope: Rope | None  # None: no positions are told (NoPE)
+    rope: Rope | None  # None: no positional encoding (NoPE)
     window: int | None  # positions that a query sees, its own among them; None: all
 
 
@@ -95,7 +96,7 @@ class LanguageModel:
     head_dim: int
     vocab_size: int
     eps: float
-    activation: str  # in the operators' words
+    activation: str  # by the operators' names
     attention_bias: bool
     tied: bool  # the output projection is the embedding table
     score_scale: float
@@ -104,13 +105,13 @@ class LanguageModel:
 
     @property
     def layer(self) -> Layer:
-        """The layer that stands for all: one with a window, where some have one, and with a rotary embedding."""
+        """The layer that stands for all: one with a rotary embedding, and with a window if some layers have one."""
         rotated = [layer for layer in self.layers if layer.rope is not None] or list(self.layers)
         return next((layer for layer in rotated if layer.window is not None), rotated[0])
 
     @property
     def is_gemma(self) -> bool:
-        """Gemma scales embeddings, norms with 1 + w, also behind attention and MLP, and gates with GELU."""
+        """Gemma scales embeddings; its norms scale by 1 + w and also follow attention and MLP; its MLP gates with GELU."""
         return self.kind == "gemma3_text"
 
     @property
@@ -154,9 +155,9 @@ class LanguageModel:
         return {"model.embed_tokens.weight": table} | layers | ends
 
     def spread(self, name: str, shape: Dimensions) -> tuple[float, float]:
-        """Mean and standard deviation of a random tensor: embeddings of unit scale, projections that keep it, and layers that
-        together add as much as they are given, as GPT-2 is initialised (Radford et al. 2019, section 2.3), which keeps rounding
-        from growing with depth. A norm's scales differ from what a library initialises to."""
+        """Mean and standard deviation of a random tensor. Embeddings have unit scale, and projections keep it. All layers
+        together add as much as they are given, as GPT-2 is initialised (Radford et al. 2019, section 2.3), so that rounding
+        errors do not grow with depth. A norm's scales differ from those that a library initialises."""
         branch = (2 * len(self.layers)) ** -0.5
         if name.endswith(".bias"):
             return 0.0, 0.1
@@ -179,12 +180,13 @@ class LanguageModel:
         return context if layer.window is None else min(context, layer.window - 1)
 
     def visible_pairs(self, layer: Layer, queries: int, context: int) -> int:
-        """Pairs of a query and a key that it sees, itself included, for queries that follow a context."""
+        """How many pairs of a query and a key that it sees there are, its own key included, for queries that follow a
+        context."""
         return sum(self.held(layer, context + i) + 1 for i in range(queries))
 
     def flops(self, batch_size: int, seq_len: int, context: int) -> float:
-        """2 per weight of a matrix and token, with the output projection of one token a sequence, and the two products of
-        attention over the pairs that see each other."""
+        """2 for each matrix weight and token, with the output projection for one token of each sequence, and the two products
+        of attention over the pairs that see each other."""
         per_token = sum(math.prod(size) for size in self.layer_tensors(0).values() if len(size) == 2) * len(self.layers)
         pairs = sum(self.visible_pairs(layer, seq_len, context) for layer in self.layers)
         products = seq_len * per_token + self.vocab_size * self.embed_dim
@@ -192,18 +194,19 @@ class LanguageModel:
 
 
 def read(config: Mapping[str, Any]) -> LanguageModel:
-    """A model from its configuration. Raises ConfigError where it is none, or of an architecture that is not known here."""
+    """A model from its configuration. Raises ConfigError where it is no model's configuration, or its architecture is
+    unknown."""
     try:
         return _read(config)
     except KeyError as missing:
         raise ConfigError(f"The model's config has no {missing.args[0]}.") from None
     except (TypeError, ValueError, AttributeError) as error:  # a size that is null, or a word
-        raise ConfigError(f"The model's config is no config.json of a model: {error}.") from None
+        raise ConfigError(f"This is not the config.json of a model: {error}.") from None
 
 
 def parse(text: str) -> LanguageModel:
     """A whole model from its configuration as JSON. Raises ConfigError as `read` does, and where the model has a feature that
-    its definition here has not, so that it would be run as another."""
+    the definition here lacks, so that another model would run."""
     try:
         config = json.loads(text)
     except ValueError:
@@ -214,7 +217,9 @@ def parse(text: str) -> LanguageModel:
         )
     model = read(config)
     if model.experts is not None:
-        raise ConfigError(f"causal_lm knows no mixture of experts, as {model.kind} is; moe_mlp takes its sizes.")
+        raise ConfigError(
+            f"causal_lm does not run a mixture of experts such as {model.kind}; operator=moe_mlp takes its sizes."
+        )
     activation = _activation(config, model.kind)
     refused = {
         "attention_bias": model.attention_bias,
@@ -228,15 +233,15 @@ def parse(text: str) -> LanguageModel:
     }
     for name, value in refused.items():
         if value:
-            raise ConfigError(f"The model's config: {name}={value} is not known for {model.kind}.")
+            raise ConfigError(f"The model's config: {name}={value} is not supported for {model.kind}.")
     for scaling in {layer.rope.scaling for layer in model.layers if layer.rope} - {PLAIN, LLAMA3}:
-        raise ConfigError(f"The model's config: rotary scaling of type '{scaling}' is not known; only {LLAMA3} is.")
+        raise ConfigError(f"The model's config: rotary scaling of type '{scaling}' is not supported; only {LLAMA3} is.")
     return model
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with its rotary embedding told as it was before transformers 5, which nests it in `rope_parameters`;
-    mlx-lm does not read that for every architecture."""
+    """A configuration whose rotary embedding is written as before transformers 5, which nests it in `rope_parameters`: mlx-lm
+    does not read the new form for every architecture."""
     found = dict(config)
     nested = found.get("rope_parameters") or {}
     if config["model_type"] == "gemma3_text":
@@ -297,7 +302,7 @@ def _usual_activation(kind: str) -> str:
 
 
 def _pattern(config: Mapping[str, Any]) -> int:
-    """Gemma: one layer in so many uses full attention."""
+    """Gemma: one layer in this many uses full attention."""
     kinds = config.get("layer_types") or []
     if "full_attention" in kinds:
         return int(kinds.index("full_attention")) + 1
@@ -329,7 +334,7 @@ def _layers(config: Mapping[str, Any], kind: str) -> Iterator[Layer]:
     usual = ["sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)]
     if config.get("layer_types") not in (None, usual):
         raise ConfigError(
-            f"The model's config: layer_types other than full attention in one of {pattern} are not known."
+            f"The model's config: layer_types other than full attention in one of {pattern} layers are not supported."
         )
     yield from (windowed if each == "sliding_attention" else everywhere for each in usual)
 

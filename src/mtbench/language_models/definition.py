@@ -20,13 +20,14 @@ def last_logits(
     output: str | None = None,
     last: int | None = None,
 ) -> Any:
-    """The logits of the last position, (batch, vocab), or of so many `last` ones, (batch, last, vocab). One layer's weights
-    are held at a time. `output` names the output projection where that is not as the model has it.
+    """The logits of the last position, (batch, vocab), or of the `last` positions, (batch, last, vocab). One layer's weights
+    are held at a time. `output` names the output projection where it is another tensor than the model's.
 
     tokens: (batch, seq). `cache` holds keys, rotated, and values of the positions before: (batch, layer, kv_heads, context,
     head_dim) each. Each layer: x + attention(norm(x)), then x + MLP(norm(x)), where the MLP is
     (act(x W_gate^T) * x W_up^T) W_down^T; Gemma norms what attention and MLP give before it is added. Attention is causal,
-    over groups of heads that share keys and values; positions rotate the two halves of a head's features against each other.
+    over groups of heads that share keys and values; positions rotate feature i of a head's first half with feature i of its
+    second half.
     """
     x = read("model.embed_tokens.weight", tokens)
     if model.is_gemma:

@@ -1,8 +1,8 @@
-"""A language model's sizes in the words of the operators.
+"""A language model's sizes, by the names of the operators' parameters.
 
 A preset is a YAML file in `conf/model/` with a `name`, its `source`, and `config`: the model's `config.json` as its
-authors published it. An operator's YAML takes a shape from it with `${mtbench.model:embed_dim,768}`, where the second is
-what holds when no model is chosen.
+authors published it. An operator's YAML takes a size from it with `${mtbench.model:embed_dim,768}`; the second value holds when
+no model is chosen.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,9 +31,9 @@ DIMENSIONS: dict[str, Callable[[LanguageModel], Any]] = {
     "expert_dim": lambda model: _experts(model).dim,
     "norm_topk_prob": lambda model: _experts(model).norm_topk_prob,
 }
-"""The operators' words. `theta` and `window` are of the layers with a window, where only some have one. A rotary
-embedding's scaling changes no operator's work, and no operator has it but `causal_lm`; nor Qwen2's biases, which are of
-queries, keys and values alone."""
+"""What operators take from a model. Where only some layers have a window, `theta` and `window` are those of these layers. The
+scaling of a rotary embedding changes no operator's work, so only `causal_lm` has it. Qwen2's biases, of queries, keys and
+values only, are in `causal_lm` only, too."""
 
 
 def _experts(model: LanguageModel) -> Experts:
@@ -43,7 +43,7 @@ def _experts(model: LanguageModel) -> Experts:
 
 
 def dimension(name: str, config: Mapping[str, Any]) -> Any:
-    """One of a model's dimensions. Raises ConfigError where the word is unknown, or the configuration cannot be read."""
+    """One of a model's dimensions. Raises ConfigError where the name is unknown, or the configuration cannot be read."""
     if name not in DIMENSIONS:
         raise ConfigError(unknown("dimension of a model", name, DIMENSIONS))
     return DIMENSIONS[name](published.read(config))

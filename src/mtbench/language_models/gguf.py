@@ -1,7 +1,7 @@
 """A language model's weights as llama.cpp reads them: GGUF, written once from a checkpoint, in one of its number formats.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; names of tensors and keys are those of the `gguf`
-package, and what is changed on the way is what llama.cpp's own convert_hf_to_gguf.py changes.
+package, and tensors are changed as by llama.cpp's own convert_hf_to_gguf.py.
 """
 
 import json
@@ -20,24 +20,24 @@ from mtbench.language_models.config import LLAMA3, PLAIN, LanguageModel, Layer, 
 FILE = "model.gguf"
 
 FORMAT = 1
-"""Of the files; raised when what is written changes, so that no older file is taken for a new one."""
+"""Version of our files. It is raised when what is written changes, so that no old file in the cache is used."""
 
 ARCHITECTURES = {
     "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gemma3_text": "gemma3",
 }  # fmt: skip
-"""GGUF's names of architectures, by transformers' of models."""
+"""GGUF's names of architectures, by transformers' names."""
 
 KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gemma3": "gemma3_text"}
 """Transformers' names, by GGUF's; Mistral's are Llama's."""
 
 GEMMA_PATTERN = 6
-"""One layer in so many of gemma3 uses full attention, where a file does not say (src/models/gemma3.cpp)."""
+"""One layer in this many of gemma3 uses full attention, where a file does not say (src/models/gemma3.cpp)."""
 
 PERMUTED = ("llama", "smollm3")
-"""GGUF's architectures whose rotary embedding turns neighbouring features, so that rows of queries and keys change places."""
+"""GGUF's architectures whose rotary embedding turns neighbouring features, so that rows of queries and keys are reordered."""
 
 NOPE_STEP = 4
-"""llama.cpp's smollm3 has no rotary embedding in one layer of so many (src/models/smollm3.cpp), whatever a file says."""
+"""llama.cpp's smollm3 has no rotary embedding in one layer of this many (src/models/smollm3.cpp), whatever a file says."""
 
 BLOCK = 32
 """Neighbours of a row that share a scale in Q8_0 and Q4_0 (ggml-common.h)."""
@@ -49,8 +49,8 @@ Host = NDArray[Any]
 
 
 def write(stored: Checkpoint, model: LanguageModel, kind: str) -> Path:
-    """The GGUF file of a checkpoint with its matrices in a format (see NUMBER_TYPES), which is in the cache folder, made if
-    need be. Vectors are float32, as llama.cpp wants them. Raises Unsupported where llama.cpp has no such model."""
+    """The GGUF file of a checkpoint in the cache folder, written if it is not there. Matrices are in the format `kind`
+    (NUMBER_TYPES), vectors in float32, as llama.cpp requires. Raises Unsupported where llama.cpp has no such model."""
     _refuse(model, kind)
     name = plain.fingerprint([stored.identity, str(model), kind, FORMAT], 16)
     folder = paths.cache() / "models" / f"gguf-{kind.lower()}-{name}"
@@ -58,12 +58,12 @@ def write(stored: Checkpoint, model: LanguageModel, kind: str) -> Path:
 
 
 def read(file: Path, model: LanguageModel) -> "Read":
-    """The tensors of a file as it was written here, under the names of a checkpoint."""
+    """The tensors of a GGUF file, under the names that they have in a checkpoint."""
     return Read(file, model)
 
 
 class Read:
-    """Reads a GGUF file's tensors in float64 and in the order of a checkpoint, dequantised: what llama.cpp computes with."""
+    """Reads a GGUF file's tensors, which llama.cpp computes with: dequantised, in float64, rows in a checkpoint's order."""
 
     def __init__(self, file: Path, model: LanguageModel) -> None:
         gguf = package()
@@ -74,7 +74,7 @@ class Read:
 
     @property
     def identity(self) -> str:
-        """Changes where the file does."""
+        """A fingerprint that changes when the file changes."""
         stat = self._file.stat()
         return plain.fingerprint([str(self._file), stat.st_size, stat.st_mtime_ns])
 
@@ -93,8 +93,8 @@ class Read:
 
 
 def model_of(file: Path) -> tuple[LanguageModel, float]:
-    """What a GGUF file's keys say of its model, and the bytes of one weight of a matrix, on average. Raises ConfigError where
-    it is of no model that is known here."""
+    """The model that a GGUF file's keys describe, and the average bytes of a weight of its matrices. Raises ConfigError where
+    the model is not supported."""
     try:
         reader = package().GGUFReader(file)
         said = {name: field.contents() for name, field in reader.fields.items()}
@@ -106,7 +106,7 @@ def model_of(file: Path) -> tuple[LanguageModel, float]:
     except Unsupported as lacking:
         raise ConfigError(str(lacking)) from None
     except KeyError as missing:
-        raise ConfigError(f"{file.name} is of no model that is known here: {missing.args[0]}.") from None
+        raise ConfigError(f"{file.name} holds a model that is not supported: {missing.args[0]}.") from None
     except ValueError as error:
         raise ConfigError(f"{file.name} is no GGUF file: {error}.") from None
     matrices = [each for shape, each in shapes.values() if len(shape) == 2]
@@ -153,7 +153,7 @@ def package() -> Any:
 
 
 def permuted(model: LanguageModel, values: Host, axis: int) -> Host:
-    """Features of whole heads, of size `head_dim` along an axis, in the order in which llama.cpp has them for a model."""
+    """Features of whole heads along an axis, reordered as llama.cpp keeps them for this model."""
     if ARCHITECTURES[model.kind] not in PERMUTED:
         return values
     shape = values.shape
@@ -165,7 +165,7 @@ def _refuse(model: LanguageModel, kind: str) -> None:
     ropes = [layer.rope is not None for layer in model.layers]
     if model.kind == "smollm3" and ropes != [(i + 1) % NOPE_STEP != 0 for i in range(len(ropes))]:
         raise Unsupported(
-            f"llama.cpp's smollm3 leaves the rotary embedding out of one layer in {NOPE_STEP}, and of no others."
+            f"llama.cpp's smollm3 has no rotary embedding in one layer of {NOPE_STEP}; in this model other layers lack it."
         )
     if model.is_gemma and not np.isclose(model.score_scale, model.head_dim**-0.5):
         raise Unsupported("llama.cpp's gemma3 scales scores by head_dim^-0.5, and this model by another number.")
@@ -182,21 +182,21 @@ def _names(gguf: Any, model: LanguageModel) -> dict[str, str]:
 
 
 def _heads(model: LanguageModel, name: str) -> int | None:
-    """How many heads a tensor's rows are of, where llama.cpp has those in another order."""
+    """How many heads a tensor's rows belong to, if llama.cpp keeps these rows in another order; else None."""
     if ARCHITECTURES[model.kind] not in PERMUTED:
         return None
     return {"q_proj": model.num_heads, "k_proj": model.num_kv_heads}.get(name.split(".")[-2])
 
 
 def _changed(model: LanguageModel, name: str, values: Host) -> Host:
-    """A tensor as llama.cpp wants it: rows in its order, and norms of Gemma, which scale by 1 + w, with the 1."""
+    """A tensor as llama.cpp keeps it: rows in its order, and norms of Gemma, which scale by 1 + w, with the 1 added."""
     if _heads(model, name) is not None:
         return permuted(model, values, 0)
     return values + 1 if model.is_gemma and name.endswith("norm.weight") else values
 
 
 def _original(model: LanguageModel, name: str, values: Host) -> Host:
-    """The way back."""
+    """The inverse of `_changed`."""
     if _heads(model, name) is not None:
         split = values.reshape(-1, model.head_dim // 2, 2, *values.shape[1:])
         return split.swapaxes(1, 2).reshape(values.shape)
@@ -204,7 +204,7 @@ def _original(model: LanguageModel, name: str, values: Host) -> Host:
 
 
 def _parts(stored: Checkpoint, model: LanguageModel, name: str) -> Iterator[Host]:
-    """A tensor in parts of rows, since a vocabulary's in float64 would be gigabytes."""
+    """A tensor in parts of some rows each: a whole vocabulary in float64 would be gigabytes."""
     shape = model.tensors()[name]
     if len(shape) == 1 or _heads(model, name) is not None:
         yield _changed(model, name, stored.read(name))
@@ -246,7 +246,7 @@ def _file_type(kind: str) -> str:
 
 
 def _describe(writer: Any, model: LanguageModel, config: dict[str, Any], file_type: Any) -> None:
-    """The keys that llama.cpp makes a model of."""
+    """Writes the keys from which llama.cpp builds the model."""
     rope = model.layer.rope if not model.is_gemma else next(each.rope for each in model.layers if each.window is None)
     writer.add_file_type(file_type)
     writer.add_tokenizer_model("no_vocab")
@@ -271,7 +271,7 @@ def _describe(writer: Any, model: LanguageModel, config: dict[str, Any], file_ty
 
 
 def _rope_factors(model: LanguageModel) -> Host | None:
-    """What Llama 3's scaling divides the frequencies by, as a tensor of its own."""
+    """The tensor of factors by which Llama 3's scaling divides the frequencies; None without scaling."""
     rope = model.layer.rope
     if rope is None or rope.scaling == "default":
         return None

@@ -15,13 +15,13 @@ READERS = {
     "mlx": "mlx-lm's own quantised weights, which framework=mlx reads",
     "gguf": "GGUF, which framework=llama_cpp reads",
 }
-"""Kinds that one library alone reads."""
+"""Kinds of weights that only one library reads."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """Where the weights are, what kind they are (folder, mlx or gguf), and the bytes of a matrix's weight where that is not the
-    dtype's."""
+    """Where the weights are, their kind (folder, mlx or gguf), and the bytes of one weight of a matrix, if these do not follow
+    from the cell's dtype."""
 
     path: Path
     kind: str
@@ -29,7 +29,7 @@ class Given:
     matrix_bytes: float | None = None
 
     def stored(self) -> Any:
-        """The tensors, dequantised, as far as they are read without the library that quantised them."""
+        """The tensors. Those of a GGUF file are dequantised; those that mlx-lm quantised are read as they are stored."""
         return gguf.read(self.path, self.model) if self.kind == "gguf" else Checkpoint(self.path)
 
     def check(self, library: str) -> None:
@@ -39,7 +39,7 @@ class Given:
 
 
 def config_text(given: str) -> str:
-    """A config.json's text, from that or from the name of the file or its folder. Raises ConfigError where there is none."""
+    """A config.json's text, from that text, the file's name or its folder's. Raises ConfigError where there is none."""
     if given.lstrip().startswith("{"):
         return given
     file = Path(given).expanduser()
@@ -49,11 +49,13 @@ def config_text(given: str) -> str:
     except OSError:
         raise ConfigError(f"operator.params.config={given}: there is no such file.") from None
     except ValueError:
-        raise ConfigError(f"operator.params.config={given} is no config.json of a model: it is not JSON.") from None
+        raise ConfigError(
+            f"operator.params.config={given} is not the config.json of a model: it is not JSON."
+        ) from None
 
 
 def given(path: str) -> Given:
-    """Raises ConfigError where there are none of a known kind and model."""
+    """The weights at a path. Raises ConfigError where there are none of a known kind and model."""
     here = Path(path).expanduser()
     if here.suffix == ".gguf":
         if not here.is_file():
@@ -68,6 +70,6 @@ def given(path: str) -> Given:
         return Given(here, "folder", model)
     if packed.get("mode", "affine") != "affine":
         raise ConfigError(
-            f"operator.params.checkpoint={path} is quantised in mode {packed['mode']}; affine ones have a reference."
+            f"operator.params.checkpoint={path} is quantised in mode {packed['mode']}; only mode affine has a reference."
         )
     return Given(here, "mlx", model, (packed["bits"] + 32 / packed["group_size"]) / 8)  # a scale and an offset a group

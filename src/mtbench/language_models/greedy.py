@@ -1,7 +1,6 @@
-"""Whether tokens were chosen greedily, by the definition: how much likelier another would have been, at each of them.
-
-Two right answers may differ: rounding decides between two tokens that are nearly equally likely, and all that follows is then
-another text. So a text is held against the logits that the definition gives for this very text.
+"""Checks by the definition whether tokens were chosen greedily: how much larger the largest logit was than each token's own.
+Two correct answers may differ: rounding decides between two tokens that are nearly equally likely, and from there on the texts
+are different. So a text is checked against the logits that the definition gives for this very text.
 """
 
 from typing import Any
@@ -13,10 +12,11 @@ from mtbench.language_models.config import LanguageModel
 from mtbench.language_models.definition import Read, last_logits
 
 NO_TOKEN = -(2**63)
-"""What a reference has in place of tokens. No library makes it: where llama.cpp can choose none it says -1."""
+"""Stands for a token in the reference, which has none. No library gives this value; llama.cpp gives -1 where it cannot
+choose."""
 
 NEVER = 1e9
-"""The regret of what is no token of the vocabulary."""
+"""The regret of a value that is not in the vocabulary."""
 
 Host = NDArray[Any]
 
@@ -24,7 +24,8 @@ Host = NDArray[Any]
 def regrets(
     xp: Any, model: LanguageModel, read: Read, prompts: Host, made: Host, rows: int, output: str | None = None
 ) -> Host:
-    """Of each token made, (batch, new): the largest logit less its own, relative to the logits' root mean square there."""
+    """The regret of each token made, (batch, new): the largest logit minus the token's own, divided by the root mean square of
+    the logits at that position."""
     valid = (made >= 0) & (made < model.vocab_size) & (made == np.rint(made))
     chosen = np.where(valid, made, 0).astype(np.int64)
     text = np.concatenate([prompts, chosen[:, :-1]], axis=1)

@@ -1,4 +1,4 @@
-"""What is computed of a model's weights and some inputs, kept on disk, since several arms and restarts ask for the same."""
+"""Results computed from a model's weights and some inputs, kept on disk, since several arms and restarts need the same."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ def of(
     inputs: Sequence[Host],
     compute: Callable[[Read, str | None], Host],
 ) -> Host:
-    """What `compute` makes of the weights, the stored ones or those that a library rounded them to (`held`), or made before of
-    the same weights and inputs."""
+    """The result of `compute` for these weights and inputs, or the one kept from before. The weights are the stored ones, or
+    those that a library rounded them to (`held`)."""
     identity = stored.identity if held is None else f"{stored.identity} {held.identity}"
     digest = hashlib.sha256(f"{identity} {model}".encode())
     for each in inputs:

@@ -15,28 +15,28 @@ from mtbench.language_models import gguf
 from mtbench.language_models.config import LanguageModel
 
 ROOM = 256
-"""llama.cpp pads a context to a multiple of so many positions (llama-context.cpp)."""
+"""llama.cpp pads a context to a multiple of this many positions (llama-context.cpp)."""
 
 BATCH, UBATCH = 2048, 512
-"""The most tokens that a call takes, and that it computes at a time, by default (llama-context.cpp); a longer prompt raises the
-first alone."""
+"""By default, the most tokens that a call takes, and the most that it computes at a time (llama-context.cpp). A longer prompt
+raises the first only."""
 
 STATE_MAGIC = 0xAF143CD8
-"""How the state of a sequence begins (llama-context.cpp, io_magic)."""
+"""The number with which the state of a sequence begins (llama-context.cpp, io_magic)."""
 
 CACHE_TYPES: dict[str, tuple[int, Any]] = {
     "float32": (0, np.float32),
     "float16": (1, np.float16),
     "bfloat16": (1, np.float16),
 }
-"""ggml's type of cached keys and values, and NumPy's, by dtype: float16 is llama.cpp's default, and holds what bfloat16 has of
-usual size; in float32 it would not be float32's answer."""
+"""ggml's type of cached keys and values, and NumPy's, by dtype. float16 is llama.cpp's default, and holds bfloat16's values of
+usual size; for float32 it would round too much."""
 
 Host = NDArray[Any]
 
 
 class Loaded:
-    """A model in llama.cpp's memory, on the device that `like` knows, and what of it is freed with it."""
+    """A model in llama.cpp's memory, on the device of `like`. The memory is freed with this object."""
 
     def __init__(self, file: Path, model: LanguageModel, like: Any) -> None:
         from llama_cpp import llama_cpp as llama
@@ -55,7 +55,7 @@ class Loaded:
             params.devices = ctypes.cast(self._no_devices, ctypes.c_void_p)
         self.pointer = llama.llama_model_load_from_file(str(file).encode(), params)
         if not self.pointer:
-            raise RuntimeError(f"llama.cpp could not load {file.name}, which was written for it")
+            raise RuntimeError(f"llama.cpp could not load {file}")
 
     def __del__(self) -> None:
         if getattr(self, "pointer", None):
@@ -63,10 +63,9 @@ class Loaded:
 
 
 class Context:
-    """Sequences of one model side by side, each with a cache of its own for so many positions.
-
-    `take` computes tokens, one row a sequence, at these positions, and gives the logits of each sequence's last one, (batch,
-    vocab), in the context's own memory, where the next call writes them again.
+    """`batch` sequences of one model side by side, each with a cache of its own for `positions` positions.  `take` computes
+    tokens, one row for each sequence, from position `start` on. It gives the logits of each sequence's last token, (batch,
+    vocab), in the context's own memory, which the next call overwrites.
     """
 
     def __init__(self, loaded: Loaded, batch: int, positions: int, tokens: int) -> None:
@@ -81,7 +80,9 @@ class Context:
         params.flash_attn_type = self._flash_attention(setup.flash_attention)
         params.type_k = params.type_v = self.cache_type
         params.offload_kqv = params.op_offload = setup.gpu is not None
-        params.swa_full = False  # as llama.cpp's own programs have it: a window's cache is of the window
+        params.swa_full = (
+            False  # as in llama.cpp's own programs: the cache of a layer with a window holds the window only
+        )
         params.no_perf = True
         self.pointer = llama.llama_init_from_model(loaded.pointer, params)
         if not self.pointer:
@@ -91,8 +92,8 @@ class Context:
         self._logits: tuple[int, Any] = (0, None)
 
     def _flash_attention(self, asked: int | None) -> int:
-        """As it comes, but in float32: llama.cpp's one kernel for attention rounds keys and values to float16, so that logits
-        of a small model were off by 1e-4, and by 1e-7 without it."""
+        """llama.cpp's default, but off in float32: flash attention rounds keys and values to float16, so that a small model's
+        logits were off by 1e-4, and by 1e-7 without it."""
         if asked is None and self.loaded.dtype == "float32":
             return int(self.llama.LLAMA_FLASH_ATTN_TYPE_DISABLED)
         return int(self.llama.LLAMA_FLASH_ATTN_TYPE_AUTO) if asked is None else asked
@@ -119,7 +120,7 @@ class Context:
         return self._logits[1]
 
     def sample(self, sampler: Any, count: int) -> list[int]:
-        """The next token of each sequence, whose last of so many tokens was just taken."""
+        """The next token of each sequence, after `take` of `count` tokens each."""
         sample = self.llama.llama_sampler_sample
         return [sample(sampler, self.pointer, (sequence + 1) * count - 1) for sequence in range(self.count)]
 
@@ -132,19 +133,19 @@ class Context:
             self.llama.llama_memory_seq_rm(self.memory, sequence, length, -1)
 
     def check_setting_back(self, tokens: int) -> None:
-        """Raises Unsupported where so many tokens overwrite what a window's cache holds before them: it has room for the window
-        and as many tokens as are computed at a time (llama-kv-cache-iswa.cpp)."""
+        """Raises Unsupported where `tokens` new tokens would overwrite the context in the cache of a layer with a window. That
+        cache has room for the window and as many tokens as are computed at a time (llama-kv-cache-iswa.cpp)."""
         at_a_time = self.loaded.setup.ubatch_size or UBATCH
         if tokens > at_a_time and any(layer.window is not None for layer in self.loaded.model.layers):
             raise Unsupported(
-                f"llama.cpp's cache of a window drops the context after {at_a_time} more tokens, so a call could not be "
-                f"repeated; set framework.settings.ubatch_size={tokens}."
+                f"In layers with a window, llama.cpp's cache drops the context after {at_a_time} more tokens, so a call could "
+                f"not be repeated; set framework.settings.ubatch_size={tokens}."
             )
 
     def hold(self, keys: Host, values: Host) -> None:
         """Puts a context into the cache: (batch, layers, kv_heads, positions, head_dim) each, keys as if rotated.
 
-        There is no function for it but that which restores a sequence from a file; of an unknown version it takes another form.
+        llama.cpp's only function for this restores a sequence from a saved state, whose format may change between versions.
         """
         model = self.loaded.model
         for sequence in range(self.count):
@@ -161,12 +162,13 @@ class Context:
                     break
             else:
                 raise Unsupported(
-                    "this version of llama.cpp stores its cache in another format than 0.3.36 of llama-cpp-python"
+                    "this version of llama.cpp stores its cache in another format than llama-cpp-python 0.3.36, "
+                    "which this mtbench supports"
                 )
 
     def _state(self, keys: Host, values: Host, sequence: int, transposed: bool) -> bytes:
-        """A sequence's state, as llama_state_seq_get_data writes it: the cache of layers that see all, and, where some have a
-        window, that of the others with the positions that the next token sees."""
+        """A sequence's state, as llama_state_seq_get_data writes it: the cache of the layers without a window, then that of the
+        layers with one, if there are any, with the positions that the next token sees."""
         layers, length = self.loaded.model.layers, keys.shape[1]
         kinds: Sequence[Sequence[int]] = [[i for i, each in enumerate(layers) if each.window is None]]
         windowed = [i for i, each in enumerate(layers) if each.window is not None]
@@ -180,7 +182,8 @@ class Context:
         return state
 
     def _cells(self, keys: Host, values: Host, first: int, sequence: int, transposed: bool) -> bytes:
-        """One cache (llama-kv-cache.cpp, state_write): of each stream the cells, their positions, and what the layers hold."""
+        """One cache (llama-kv-cache.cpp, state_write): for each stream its cells, their positions, and the layers' keys and
+        values."""
         layers, length = keys.shape[:2]
         own = b"".join(struct.pack("<iIi", position, 1, sequence) for position in range(first, first + length))
         own += struct.pack("<II", transposed, layers)
@@ -203,7 +206,8 @@ class Context:
 
 
 class Batch:
-    """So many tokens of each sequence, of which the last one gives logits. Only tokens and positions change."""
+    """A batch of `count` tokens of each sequence, the last of which gives logits. Only tokens and positions change between
+    calls."""
 
     def __init__(self, llama: Any, batch: int, count: int) -> None:
         self._llama, size = llama, batch * count
@@ -224,7 +228,7 @@ class Batch:
 
 class Forward:
     """tokens -> logits of the last position, through a cache that is emptied in each call; or tokens, keys, values -> the same
-    through a cache with these keys and values, which is set back to their length. `step` says nothing here."""
+    through a cache with these keys and values, which is set back to their length. `step` is not used here."""
 
     def __init__(self, loaded: Loaded, step: bool) -> None:
         self._loaded = loaded
@@ -240,7 +244,7 @@ class Forward:
         return logits
 
     def _state(self, tokens: Any, *held: Any) -> Context:
-        """The context of these inputs; what it holds is kept beside it, so that the identities of its arrays stay theirs."""
+        """The context of these inputs. The arrays are kept beside it, so that no other array can get one of their ids."""
         known = (tokens.shape, *map(id, held))
         if known not in self._states:
             batch, count = tokens.shape

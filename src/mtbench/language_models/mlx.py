@@ -44,7 +44,7 @@ def load(folder: Path, like: Any) -> Any:
 
 
 def quantise(model: Any, bits: int, group_size: int | None) -> None:
-    """As `mlx_lm.convert --quantize` does, with its own group size of 64 where none is given: embeddings, too."""
+    """Quantises as `mlx_lm.convert --quantize` does, embeddings too; the group size is its default, 64, where none is given."""
     import mlx.core as mx
     from mlx_lm.utils import quantize_model
 
@@ -74,7 +74,7 @@ def _dequantised(module: Any, rows: Any) -> Any:
     import mlx.core as mx
 
     if module.mode != "affine":
-        raise Unsupported(f"weights quantised in mode {module.mode} have no reference here; affine ones have.")
+        raise Unsupported(f"weights quantised in mode {module.mode} have no reference here; only mode affine has.")
     packed = np.array(module.weight, copy=False)[rows]
     per_word = 32 // module.bits
     shifts = np.arange(per_word, dtype=np.uint32) * np.uint32(module.bits)
@@ -86,7 +86,7 @@ def _dequantised(module: Any, rows: Any) -> Any:
 
 
 def _logits(model: Any, tokens: Any, cache: Any) -> Any:
-    """Of the last position; mlx-lm's own call would multiply all positions by the vocabulary."""
+    """The logits of the last position only; mlx-lm's own call would multiply all positions by the vocabulary."""
     last = model.model(tokens, cache=cache)[:, -1]
     args = model.args
     tied = model.tie_word_embeddings if hasattr(model, "tie_word_embeddings") else args.tie_word_embeddings
@@ -103,9 +103,9 @@ class Forward:
     """tokens -> logits of the last position, through a cache that is new in each call; or tokens, keys, values -> the same
     through a cache with these keys and values, which is set back to their length.
 
-    Appending overwrites the positions behind them or, for one token in a full window, the oldest one, which it does not see;
-    so that the arrays that a call leaves are those that the next one needs. Several tokens in a window make new arrays: the
-    first ones are kept. `step` says nothing here: mlx-lm has no compiler of its own.
+    Appending overwrites the positions behind the context. One token in a full window overwrites the oldest position, which it
+    does not see. Either way the next call can use the arrays that a call leaves. Several tokens in a window make new arrays, so
+    the original ones are kept. `step` is not used: mlx-lm has no compiler of its own.
     """
 
     def __init__(self, model: Any, step: bool) -> None:
@@ -148,8 +148,8 @@ class Forward:
         return call
 
     def _state(self, tokens: Any, keys: Any, values: Any) -> Any:
-        """The cache of a context, and of each layer what must be put back after a call; the context is kept beside it, so that
-        the identities of its arrays stay theirs."""
+        """The cache of a context, and what must be put back into each layer after a call. The context's arrays are kept beside
+        it, so that no other array can get one of their ids."""
         import mlx.core as mx
 
         known = (tokens.shape, id(keys), id(values))
@@ -168,8 +168,9 @@ class Generate:
     """tokens -> the tokens that follow, (batch, new), by mlx-lm's own loops, which take the likeliest where no sampler is
     given: `generate_step` for one sequence, and its batch generator for several.
 
-    They begin a token before it is asked for, and so one more than they give, which is waited for here: the next prompt would
-    have to. `stamps` holds, for each call, when each token was there, of the slowest sequence: nanoseconds since it began.
+    These loops start each token before it is asked for, so they start one more than they give. This one is waited for here,
+    since the next prompt would have to wait for it. `stamps` holds, for each call, when each token was there, of the slowest
+    sequence: nanoseconds since it began.
     """
 
     def __init__(self, model: Any, new_tokens: int) -> None:
@@ -206,16 +207,16 @@ class Generate:
         generator.close()
 
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
-        raise Unsupported("mlx-lm's loop does not compile its model; framework=mlx is how it runs.")
+        raise Unsupported("mlx-lm's loop does not compile its model; use framework=mlx.")
 
 
 def _makes_new(layer: Any, count: int) -> bool:
-    """Whether a cache makes new arrays to append so many tokens, and does not write into those that it has."""
+    """Whether a cache makes new arrays to append `count` tokens, and does not write into those that it has."""
     return count > 1 and hasattr(layer, "max_size")
 
 
 def _with_room(layer: Any, held: Any, count: int) -> Any:
-    """What a cache holds, with room for so many tokens: in steps, as the cache itself grows, up to its window."""
+    """A layer's keys or values, with room for `count` more tokens: in steps, as the cache itself grows, up to its window."""
     import mlx.core as mx
 
     length, window = held.shape[2], getattr(layer, "max_size", None)
@@ -229,7 +230,7 @@ def _with_room(layer: Any, held: Any, count: int) -> Any:
 
 
 def _set_back(layer: Any, context: int, arrays: Any = None) -> None:
-    """To a context's length, and to these arrays if any."""
+    """Sets a layer's cache back to a context's length, and to these arrays if any."""
     if arrays is not None:
         layer.keys, layer.values = arrays
     layer.offset = context

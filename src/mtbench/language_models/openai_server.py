@@ -1,4 +1,4 @@
-"""Texts of a server with OpenAI's API: so many requests at a time, and what their streams tell of tokens."""
+"""Texts of a server with OpenAI's API: several requests at a time, and the times of tokens in their streams."""
 
 import time
 from collections.abc import Sequence
@@ -11,26 +11,25 @@ import numpy as np
 from mtbench.errors import ServerFailed
 
 LITTLE = 0.02
-"""Prompts whose length by the server's count is this near to what was asked for need no remark."""
+"""A smaller relative difference between a prompt's length by the server's count and the length asked for needs no warning."""
 
 CACHED = 0.1
-"""A larger part of the prompts in the server's cache than a chat's template should be remarked."""
+"""A larger part of the prompts from the server's cache, more than a chat's template, needs a warning."""
 
 SEVERAL = 1.5
-"""More tokens in a chunk than this: the first chunk has more than the first token."""
+"""With more tokens in a chunk than this, the first chunk has more than the first token."""
 
 
 class Generate:
     """tokens -> how many tokens came, (batch,): a request for each row, all at once.
 
-    Of what it is given it takes the shape alone: each request has a prompt of its own, of as many tokens, that was never sent
-    before.
+    It uses only the shape of its input: each request has a prompt of its own, of as many tokens, that was never sent before.
 
-    `stamps` holds, for each call, nanoseconds since it began: until the first token came, the median of the requests, and
-    that and the mean time of each further token. Tokens are those that the server counts. They are taken to be spread evenly
-    over the chunks of a text, so that of n tokens in c chunks n (c - 1) / c came after the first chunk. The rate of decoding
-    is all of those over the time from the first chunk of any request to the last one of any; divided among the requests, it
-    gives the mean time of a token.
+    `stamps` holds two times for each call, in nanoseconds since it began: when the first token came, the median of the
+    requests; and that plus the mean time of a further token. Tokens are those that the server counts. They are taken to be
+    spread evenly over the chunks of a text, so of n tokens in c chunks n (c - 1) / c came after the first chunk. The rate of
+    decoding is the sum of these over all requests, divided by the time from the first chunk of any request to the last chunk of
+    any. The mean time of a token is the number of requests divided by this rate.
     """
 
     def __init__(self, server: Any, new_tokens: int) -> None:
@@ -50,7 +49,7 @@ class Generate:
         return np.array([self._came(text) for text in texts], np.float32).view(type(tokens))
 
     def _at_once(self, prompts: Sequence[str]) -> list[Any]:
-        """Raises ServerFailed when all have ended, if one failed."""
+        """The texts of all prompts, asked for at once. If one fails, raises ServerFailed when all have ended."""
         if len(prompts) == 1:
             return [self._text(prompts[0])]
         if self._pool is None:
@@ -83,11 +82,11 @@ class Generate:
 
     @property
     def tokens_per_call(self) -> float:
-        """How many tokens came, the mean over all calls."""
+        """How many tokens came in a call, on average."""
         return sum(map(self._came, self._texts)) / max(1, self._calls)
 
     def caveats(self) -> list[str]:
-        """What is to be known of the texts that came."""
+        """Warnings about the texts that came."""
         found = (self._of_prompts(), self._of_an_early_end(), self._of_counting(), self._of_caches(), self._of_drafts())
         return [one for one in found if one is not None]
 
@@ -97,7 +96,7 @@ class Generate:
             return (
                 None
                 if self._server.per_word
-                else "prompts have a word for each token: the server counts no tokens of them"
+                else "prompts have one word for each token asked for: the server does not count a prompt's tokens"
             )
         mean = fmean(counted)
         if abs(mean - self._asked) <= max(1.0, LITTLE * self._asked):
@@ -110,8 +109,8 @@ class Generate:
             return None
         came = [self._came(text) for text in self._texts]
         return (
-            f"{early} of {len(came)} texts ended early, with {fmean(came):.0f} of {self._new} tokens on average: rates are of "
-            "the tokens that came, and times of less work"
+            f"{early} of {len(came)} texts ended early, with {fmean(came):.0f} of {self._new} tokens on average: rates count "
+            "the tokens that came, and times are of less work"
         )
 
     def _ended_early(self, text: Any) -> bool:
@@ -140,6 +139,6 @@ class Generate:
         if self._server.per_chunk is not None or per_chunk <= SEVERAL:
             return None
         return (
-            f"{per_chunk:.1f} tokens came in a chunk on average, as with speculative decoding or a stream in pieces: the time "
-            "to the first token is that to the first chunk"
+            f"{per_chunk:.1f} tokens came in a chunk on average, by speculative decoding or grouping: the time to the first "
+            "token is that to the first chunk"
         )

@@ -12,10 +12,10 @@ from mtbench.language_models.checkpoint import Checkpoint, Held
 Call = Callable[..., Any]
 
 INT4_GROUP = 128
-"""Of torchao's Int4WeightOnlyConfig."""
+"""The default of torchao's Int4WeightOnlyConfig."""
 
 ROOM = 64
-"""A static cache has a multiple of so many positions: attention's kernels work on aligned blocks."""
+"""A static cache has a multiple of this many positions: attention's kernels work on aligned blocks."""
 
 
 def load(folder: Path, like: Any) -> Any:
@@ -34,8 +34,8 @@ def load(folder: Path, like: Any) -> Any:
 
 
 def quantise(model: Any, bits: int, group_size: int | None) -> None:
-    """By torchao's weight-only quantisation, all linear layers; embeddings stay as they are. Raises Unsupported where torchao
-    has no kernel."""
+    """Quantises all linear layers by torchao's weight-only quantisation; embeddings stay as they are. Raises Unsupported where
+    torchao has no kernel."""
     try:
         from torchao import quantization
     except ModuleNotFoundError as error:
@@ -49,7 +49,7 @@ def quantise(model: Any, bits: int, group_size: int | None) -> None:
         raise Unsupported(f"torchao {version('torchao')} has no int4 kernel for {device}; it has one for CUDA.")
     if bits == 8:
         config = quantization.Int8WeightOnlyConfig()
-    else:  # the kernel of torch itself, which needs no further package
+    else:  # torch's own kernel, which needs no further package
         config = quantization.Int4WeightOnlyConfig(
             group_size=group_size or INT4_GROUP, int4_packing_format="tile_packed_to_4d"
         )
@@ -57,7 +57,8 @@ def quantise(model: Any, bits: int, group_size: int | None) -> None:
 
 
 def held(model: Any, stored: Checkpoint) -> Held:
-    """What a quantised model computes with: scale code, in int8 from the arrays that it holds, in int4 as torchao says."""
+    """The weights that a quantised model computes with: for int8, scale times code from its arrays; for int4, as torchao
+    dequantises."""
     modules = dict(model.named_modules())
 
     def read(name: str, rows: Any = slice(None)) -> Any:
@@ -76,7 +77,7 @@ def held(model: Any, stored: Checkpoint) -> Held:
 
 class Forward:
     """tokens -> logits of the last position, through a cache that is new in each call; or tokens, keys, values -> the same
-    through a cache with these keys and values, which stays as it is. `step` says that it is a step of a loop."""
+    through a cache with these keys and values, which stays as it is. `step`: the call is one step of generating a text."""
 
     def __init__(self, model: Any, step: bool) -> None:
         self._model, self._step = model, step
@@ -87,7 +88,7 @@ class Forward:
         if context:
             cache, held = self._state(self._dynamic_cache, tokens, context)
             for layer, (layer_keys, layer_values) in zip(cache.layers, held, strict=True):
-                layer.keys, layer.values = layer_keys, layer_values  # which appending replaces, and does not write into
+                layer.keys, layer.values = layer_keys, layer_values  # appending makes new arrays
                 if layer.is_sliding:
                     layer.cumulative_length = context[0].shape[3]
         return self._logits(tokens, cache)
@@ -110,7 +111,8 @@ class Forward:
         return self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def _state(self, make: Callable[..., Any], tokens: Any, context: tuple[Any, ...]) -> Any:
-        """What was made for a context; that is kept beside it, so that the identities of its arrays stay theirs."""
+        """What `make` made for a context. The context's arrays are kept beside it, so that no other array can get one of their
+        ids."""
         known = (tokens.shape, *map(id, context))
         if known not in self._states:
             self._states[known] = (make(tokens, *context), context)
@@ -163,9 +165,7 @@ class Generate:
     def compiled(self, compile_call: Callable[[Call], Call]) -> Call:
         """With a static cache, for which `generate` compiles its steps by itself; on a CPU it does not."""
         if self._model.device.type != "cuda":
-            raise Unsupported(
-                "transformers' generate compiles its steps on CUDA alone; framework=torch is how it runs here."
-            )
+            raise Unsupported("transformers' generate compiles its steps on CUDA only; use framework=torch here.")
         return Generate(self._model, self._new, cache_implementation="static")
 
 
@@ -180,7 +180,7 @@ class Stamps:
         self.taken.append(time.perf_counter_ns() - self.started)
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Part of a streamer; nothing to do."""
 
 
 def _empty_layers(model: Any, batch: int, length: int) -> list[Any]:
@@ -193,24 +193,25 @@ def _empty_layers(model: Any, batch: int, length: int) -> list[Any]:
     lengths = [layer.max_cache_len for layer in StaticCache(config=config, max_cache_len=length).layers]
     like = model.get_input_embeddings().weight
     arrays = [like.new_zeros(batch, config.num_key_value_heads, each, size) for each in lengths for _ in range(2)]
-    for array in arrays:  # as StaticCache does, since CUDA graphs cannot write into what they would else copy
+    for array in arrays:  # as StaticCache does: otherwise CUDA graphs would copy these arrays and write into the copies
         torch._dynamo.mark_static_address(array)
     return arrays
 
 
 def _as_generate(model: Any) -> dict[str, Any]:
-    """How transformers' `generate` compiles a step with a static cache by itself, and where: on CUDA, with graphs. It leaves
-    prompts alone, whose lengths differ (transformers 5: `_valid_auto_compile_criteria`, `get_compiled_call`)."""
+    """The settings with which transformers' `generate` itself compiles a step with a static cache: on CUDA, with CUDA graphs.
+    It does not compile the pass over a prompt, since prompts differ in length (transformers 5: `_valid_auto_compile_criteria`,
+    `get_compiled_call`)."""
     from transformers import CompileConfig
 
     return dict(CompileConfig().to_dict()) if model.device.type == "cuda" else {}
 
 
 def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int, count: int) -> Any:
-    """transformers' own static cache, `kind`, over these arrays, at a context's end, for so many tokens. It is made within the
-    compiled graph, so that the arrays are the graph's inputs and its length a constant: no call needs setting back. `kind` is
-    not imported here: an import from transformers breaks the graph (torch 2.11), and then its length is an input that no CUDA
-    graph may change.
+    """transformers' own static cache over these arrays, at a context's end, for `count` tokens. It is made within the compiled
+    graph, so that the arrays are the graph's inputs and the cache's length is a constant: nothing has to be set back after a
+    call. `kind` is transformers' class, which is not imported here: an import from transformers breaks the graph (torch 2.11),
+    and then the length is an input that no CUDA graph may change.
     """
     import torch
 
@@ -220,7 +221,7 @@ def _static_cache(kind: Any, model: Any, arrays: tuple[Any, ...], context: int, 
             layer.cumulative_length_int = context
             if (
                 context and context + count > layer.max_cache_len
-            ):  # it is shifted along, and must be found again as it was
+            ):  # the call shifts the arrays, and must not change ours
                 keys, values = keys.clone(), values.clone()
         layer.keys, layer.values = keys, values
         layer.dtype, layer.device = keys.dtype, keys.device

@@ -310,7 +310,7 @@ def checked(problem: Operator, shape: Shape) -> Gate:
     ("how", "says"),
     [
         ("their sum", "of 2 rows it makes an output of shape (5,)"),
-        ("less their mean", "a row of its output is another one where other rows are left out"),
+        ("less their mean", "a row of its output changes when other rows are left out"),
         ("by position", "its definition fails on some rows alone (ValueError: operands could not be broadcast"),
         ("by a table", "axis 0 of its input table, of shape (5,), is not the batch"),
     ],

@@ -81,7 +81,7 @@ def test_a_newer_record_of_a_job_takes_the_place_of_the_one_that_waits(tmp_path)
     assert frame["restarts"].to_list() == [2]
 
 
-@pytest.mark.parametrize(("before", "says"), [(False, ""), (True, "; of 1 an earlier state is there")])
+@pytest.mark.parametrize(("before", "says"), [(False, ""), (True, "; 1 of them is there in an earlier state")])
 def test_what_is_lost_in_the_end_is_said_with_its_folder(tmp_path, before, says):
     progress = Noting()
     kept = keeping.Keeping(tmp_path, progress, lambda _: None)

@@ -77,7 +77,7 @@ def test_the_reference_is_in_float64_and_indices_stay_whole(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("library", "says"),
-    [("jax", "jax computes in no float64"), ("mlx", "give it a method mlx"), ("tensor", "No framework 'tensor'")],
+    [("jax", "jax does not compute in float64"), ("mlx", "give it a method mlx"), ("tensor", "No framework 'tensor'")],
 )
 def test_a_reference_that_cannot_be_had_is_one_line(library: str, says: str, tmp_path: Path) -> None:
     (folder := tmp_path / library).mkdir()  # a user's file is known by its folder's name

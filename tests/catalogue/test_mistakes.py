@@ -119,7 +119,7 @@ def test_a_result_has_the_dtype_of_its_cell(found, dtype, right):
     if right:
         correctness.check_dtype(found, dtype)
         return
-    with pytest.raises(Mismatch, match=f"the result is in {found}, and the cell in {dtype}"):
+    with pytest.raises(Mismatch, match=f"the result is in {found}, but the cell in {dtype}"):
         correctness.check_dtype(found, dtype)
 
 

@@ -17,7 +17,7 @@ from mtbench.plain import from_plain, to_plain
 A = TypeVar("A")
 
 LONGEST_LINE = 1 << 28
-"""Bytes of one message. A block of 10^7 calls has fewer; what is longer is no message of ours."""
+"""The most bytes of a message. A block of 10^7 calls has fewer; anything longer is not a message of ours."""
 
 
 class Closed(Exception):
@@ -57,7 +57,7 @@ class Channel:
         self._send({"refused" if isinstance(answer, Refused) else "answer": to_plain(answer)})
 
     def read_answer(self, request: Request[A], timeout_s: float) -> A | Refused:
-        """The answer to a request, waited for so long. Raises Closed, TimedOut or Garbled."""
+        """The answer to a request, waited for up to `timeout_s`. Raises Closed, TimedOut or Garbled."""
         message = self._receive(timeout_s)
         try:
             if "refused" in message:

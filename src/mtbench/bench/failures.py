@@ -23,7 +23,7 @@ MEMORY = re.compile(
 """An allocation that failed, in any library's words."""
 
 NO_DEVICE = re.compile(r"no metal device|not currently implemented for the mps device", re.IGNORECASE)
-"""MLX where Metal gives it no device, at its first operation; torch of an operator that it has not for MPS."""
+"""MLX's error at its first operation where Metal gives it no device; torch's for an operator that it lacks on MPS."""
 
 
 def status_of(error: Exception) -> str:

@@ -56,17 +56,15 @@ class Rates:
         return replace(self, unsure_flops=self.flops_per_s is not None, unsure_sizes=tuple(self.bytes_per_s))
 
     def sure(self) -> "Rates":
-        """Those that are."""
+        """Only the rates that are sure."""
         table = {size: rate for size, rate in self.bytes_per_s.items() if size not in self.unsure_sizes}
         return Rates(None if self.unsure_flops else self.flops_per_s, table)
 
     def at(self, working_set: float | None, beyond: bool = False) -> Roofs:
-        """The two roofs for a call that moves so many bytes.
-
-        The memory roof is the best rate of any working set of at least half that size: never below what was measured at
-        the size itself, and without the small sizes' cost of calling, which a call of more work does not pay. Beyond the
-        largest size that was measured, there is none; but whoever asks what is impossible, `beyond` that, gets that size's: no
-        larger one is faster by much.
+        """The two roofs for a call that moves `working_set` bytes.  The memory roof is the best rate of any working set of at
+        least half that size. So it is never below what was measured at that size. Smaller sizes do not count: their rates
+        include more of the overhead of a call. Beyond the largest size that was measured there is no memory roof. With
+        `beyond`, which asks what is impossible, it is that of the largest size: no larger one is much faster.
         """
         roofs = Roofs(self.flops_per_s, flops_sure=not self.unsure_flops)
         table = self.bytes_per_s

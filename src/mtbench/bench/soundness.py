@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 LONGEST_NS = 1 << 62
-"""146 years; more than a record's columns hold is no time."""
+"""146 years; a longer time would not fit into a record's columns."""
 
 LARGEST_INT = (1 << 63) - 1
 
@@ -32,8 +32,8 @@ def message_in(line: bytes) -> dict[str, Any]:
 
 
 def _writable(value: Any) -> Any:
-    """Plain values in which lone surrogates, as a path has that is not UTF-8, are written out: nothing can print or store
-    them."""
+    """Plain values in which lone surrogates are written as escapes. A path that is not UTF-8 has some, and nothing can print or
+    store them."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
@@ -46,7 +46,7 @@ def _refuse(constant: str) -> None:
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """Every number in plain values. Of a list of numbers alone, which may be a block of thousands, those at its ends."""
+    """The numbers in plain values. Of a list of numbers, which may be a block of thousands, the smallest and the largest."""
     if isinstance(value, dict):
         for each in value.values():
             yield from _numbers(each)

@@ -53,7 +53,8 @@ class Floor:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job that is built, checked, warm and sized, all in `warmup_ns`. A sample is the mean of `calls_per_sample` calls."""
+    """A job that is built, checked, warm and sized; the last two took `warmup_ns`. A sample is the mean of `calls_per_sample`
+    calls."""
 
     first_call_ns: int
     warmup_ns: int
@@ -80,8 +81,8 @@ class LatencyBlock:
 
 @dataclass(frozen=True)
 class ThroughputBlock:
-    """Nanoseconds for one call in each part of a block, in order. `call_ns` is their median: a mean over the block would hold
-    every slice of time that something else took."""
+    """Nanoseconds for one call in each part of a block, in order. `call_ns` is their median: a mean over the block would
+    include every slice of time that something else took."""
 
     parts_ns: list[float]
 
@@ -94,12 +95,12 @@ class ThroughputBlock:
 
     @property
     def mean_ns(self) -> float:
-        """The mean of the parts, which holds all that the block took."""
+        """The mean of the parts, which includes all the time that the block took."""
         return sum(self.parts_ns) / len(self.parts_ns)
 
     @property
     def disturbance(self) -> float:
-        """How many times as long as this the slowest part took: equal parts differ where something else had the machine."""
+        """How many times `call_ns` the slowest part took: equal parts differ where something else used the machine."""
         return max(self.parts_ns) / self.call_ns
 
 
@@ -157,7 +158,7 @@ class Request(Generic[A]):
 
 @dataclass(frozen=True)
 class Start(Request[Started]):
-    """Sets the library up. `compiler_cache` is a folder for what its compiler keeps on disk; None for where it always does."""
+    """Sets the library up. `compiler_cache` is a folder for its compiler's cache; None for the usual one."""
 
     do = "start"
     answer = Started
@@ -179,8 +180,8 @@ class TimeFloor(Request[Floor]):
 
 @dataclass(frozen=True)
 class MeasurePeaks(Request[Rates]):
-    """The best rates that products and moving data reach here with a dtype. With `within_s`, another look of about so many
-    seconds at most, since the best counts."""
+    """The best rates that products and moving data reach here with a dtype. With `within_s`, a brief measurement of about that
+    many seconds at most: the best of all measurements counts."""
 
     do = "peaks"
     answer = Rates
@@ -190,7 +191,7 @@ class MeasurePeaks(Request[Rates]):
 
 @dataclass(frozen=True)
 class TimeCanary(Request[CallTime]):
-    """Times a fixed product: what it does over a sweep, the machine did, and no operator."""
+    """Times a fixed product. Where its time changes over a sweep, the machine's speed has changed, and no operator's."""
 
     do = "canary"
     answer = CallTime
@@ -200,8 +201,8 @@ class TimeCanary(Request[CallTime]):
 class Prepare(Request[Prepared]):
     """Builds a job, times its first call, checks its answer, warms it up and sizes its blocks.
 
-    `check_seed` is the system's, and another one in each restart: the rows that are checked, and the inputs that are tried
-    beside the timed ones, cannot be known beforehand."""
+    `check_seed` is drawn anew for each sweep and differs between restarts. So nobody can know beforehand which rows are
+    checked, and which inputs are tried besides the timed ones."""
 
     do = "prepare"
     answer = Prepared
@@ -236,7 +237,7 @@ class Finish(Request[Finished]):
     """Checks that the timed calls were honest, and measures device time and the memory peak, untimed.
 
     `thorough` adds the checks that need not be repeated in a later restart; `call_ns` is the shortest median that was
-    measured, and `roofs` the rates that it must not exceed. On a `busy` machine what is measured of them now is unsure.
+    measured, and `roofs` the rates that it must not exceed. Rates that are measured now on a `busy` machine are unsure.
     """
 
     do = "finish"
@@ -249,7 +250,7 @@ class Finish(Request[Finished]):
 
 @dataclass(frozen=True)
 class Work(Request[Worked]):
-    """Runs the call for so long, untimed, for the energy pass."""
+    """Runs the call for `seconds`, untimed, for the energy pass."""
 
     do = "work"
     answer = Worked

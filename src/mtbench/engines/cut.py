@@ -8,7 +8,7 @@ from mtbench.plan.jobs import Job, Plan
 from mtbench.plan.protocol import Protocol
 
 PREPARE_S = 1.5
-"""To build one arm of a cell, check its answer and bring it down to memory; seen for small operators on two cores."""
+"""To build one arm of a cell, check its answer and release it; seen for small operators on two cores."""
 
 COMPILE_S = 10.0
 """To compile an arm, once a sweep: torch.compile takes 5 to 20 s for a small operator."""

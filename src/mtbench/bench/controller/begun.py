@@ -1,4 +1,4 @@
-"""What an earlier run left of a sweep that goes on: its whole records, and the restarts that others of them hold.
+"""What earlier runs left of a sweep that goes on: complete records, and the restarts that incomplete ones hold.
 
 Restarts are independent of each other, so those measured today stand beside yesterday's as if they had been measured at once.
 """
@@ -19,7 +19,7 @@ from mtbench.results.limits import ROOF_UNSURE
 from mtbench.results.record import Record
 
 OF_RESULTS = ("restarts disagree", "not converged", "overhead_bound", ROOF_UNSURE)
-"""How the warnings begin that follow from all samples and from the roofs, and are made anew with them."""
+"""The beginnings of the warnings that follow from all samples and from the roofs. They are made anew with these."""
 
 NO_ENERGY = "not available here: "
 
@@ -51,13 +51,13 @@ class Begun:
             ran = state.worker.description
             if (ran.version, ran.device_kind) != before:
                 raise ConfigError(
-                    f"The records of {state.arm} are of version {before[0]} on {before[1]}, and here is {ran.version} on "
-                    f"{ran.device_kind}: install that version to go on, or measure into another folder."
+                    f"The records of {state.arm} are of version {before[0]} on {before[1]}, but it is {ran.version} on "
+                    f"{ran.device_kind} now: install version {before[0]} to go on, or measure into another folder."
                 )
 
 
 def state_of(job: Job, record: Record, restarts: int) -> JobState:
-    """A job's state as it was after so many of its record's restarts."""
+    """A job's state as it was after the first `restarts` of its record."""
     state = JobState(job)
     state.latency_ns = [list(rounds) for rounds in record.latency_samples_ns[:restarts]]
     state.throughput_ns = [list(rounds) for rounds in record.throughput_samples_ns[:restarts]]
@@ -81,12 +81,12 @@ def state_of(job: Job, record: Record, restarts: int) -> JobState:
         compiled_with=json.loads(record.compiled_with),
     )
     finished = Finished(errors, record.peak_kind or "", record.device_ns, record.peak_bytes, growth=record.growth_bytes)
-    if state.unverified is not None:  # no model that is known says how many there are
+    if state.unverified is not None:  # only the record says how many there are
         finished = replace(finished, tokens=record.tokens)
     if record.rounding_error is not None:
         apart = (record.rounding_positions or 0, record.kl_divergence_nats, record.top1_agreement)
         finished = replace(finished, divergence=Divergence(record.rounding_error, *apart))
-    # A record has the sum of all warm-ups, and one device time for all restarts: it counts as often as it stands for.
+    # A record has the sum of all warm-ups, so one restart gets it all, and one device time, so each restart gets that.
     state.prepared = [prepared, *[replace(prepared, warmup_ns=0)] * (restarts - 1)]
     state.finished = [finished] * restarts
     return state

@@ -8,22 +8,23 @@ from mtbench.machine.watch import Reading
 from mtbench.results.format import size
 
 SWAPPED_BYTES = 16 << 20
-"""Less is some other program's odd page."""
+"""Fewer bytes may be some pages of another program."""
 
 
 BUSY_PRESSURE = 0.5
-"""Share of the last 10 s in which some task waited for a processor; 0.99 beside a load of 10 on two cores. Workers that start
-side by side and one that compiles make some themselves, so that less than this accuses nobody."""
+"""Share of the last 10 s in which some task waited for a processor. It is 0.99 beside a load of 10 on two cores. Workers that
+start side by side, or compile, cause some of it themselves, so a smaller share proves nothing."""
 
 BUSY_LOAD, OWN_LOAD = 1.5, 1.0
-"""Tasks that want to run, for each processor, beside the one that waits for them: a worker has as many threads as there are."""
+"""The load above which a machine is busy: BUSY_LOAD tasks for each processor, and OWN_LOAD for the controller. A worker itself
+has as many threads as there are processors."""
 
 STOLEN = 0.1
-"""Of all processor time, what a hypervisor gave to others."""
+"""The share of all processor time that a hypervisor gave to other machines."""
 
 DISTURBED = 1.5
-"""So many times as long as its middle part takes the slowest one of a queued block: one part of five is hit now and then on any
-machine, but not so hard in half of a visit's blocks."""
+"""A queued block is disturbed if its slowest part takes this many times as long as its median part. One part of five is hit now
+and then on any machine, but not so hard in half of a visit's blocks."""
 
 
 def contention(reading: Reading, processors: int | None = None) -> str | None:
@@ -70,7 +71,8 @@ def warnings_of(before: Reading, after: Reading) -> list[str]:
 
 
 def joined(old: list[str], new: Iterable[str]) -> list[str]:
-    """Warnings with those of a later visit, which replace what they say more newly: a figure is the last one's."""
+    """Old warnings and those of a later visit. A new warning replaces an old one of its kind, so that figures are the
+    latest."""
     newer = {warning.partition(":")[0]: warning for warning in new}
     kept = [warning for warning in old if warning.partition(":")[0] not in newer]
     return kept + list(newer.values())

@@ -23,7 +23,7 @@ class TooHot(KeyboardInterrupt):
 
 
 class Cooling:
-    """What stands between two visits. A rest is owed for a visit and paid before the next: none follows the last."""
+    """The pauses between visits. The rest that a visit earns is taken before the next one, so none follows the last."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class Cooling:
         self.last: Reading | None = None
 
     def visited(self, worked_s: float) -> None:
-        """A visit took so long."""
+        """Notes how long a visit took."""
         self.owed_s += self.protocol.cooldown_fraction * worked_s
 
     def seen(self, readings: Sequence[Reading], gpus: Sequence[Ordinal] = (FIRST,)) -> None:
-        """The machine at the end of a visit, with each of the GPUs that it used. Raises TooHot."""
+        """Notes the machine's state at the end of a visit, read with each of the GPUs that the visit used. Raises TooHot."""
         self.gpus = gpus
         self.last = _hottest(readings)
         self._stop_if_too_hot(self.last)

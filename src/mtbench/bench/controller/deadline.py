@@ -16,7 +16,7 @@ class Deadline:
         self.ends_at = time.monotonic() + seconds if seconds > 0 else math.inf
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where the time is over, or a signal came that nothing here has heard of."""
+        """Raises KeyboardInterrupt where the time is over, or a signal came that has not taken effect yet."""
         interrupts.check()
         if time.monotonic() > self.ends_at:
             self.progress.warn(f"the sweep ends here, after protocol.stop_after={self.seconds:g} s")

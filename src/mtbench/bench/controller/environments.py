@@ -30,7 +30,7 @@ NEEDS = ("array-api-compat>=1.11", "numpy>=2", "scipy>=1.13")
 """What a worker imports beside its framework and the standard library, as in pyproject.toml."""
 
 BESIDE = {"llama-cpp-python": ("gguf>=0.19",)}
-"""What else a framework takes that its own package does not bring, as in pyproject.toml's extras."""
+"""What else a framework needs that its own package does not install, as in pyproject.toml's extras."""
 
 OLDEST_PYTHON = (3, 11)
 
@@ -103,7 +103,7 @@ def _make(folder: Path, python: Path, requirement: str, run: Run) -> None:
     """Makes an environment at its final place, since it cannot be moved, and marks it when it is complete."""
     shutil.rmtree(folder, ignore_errors=True)
     failure = f"{requirement} cannot be installed here"
-    # -I: nothing of ours is on pip's path, which would take it for installed.
+    # -I: keeps our packages off pip's path, which would take them for installed.
     pip = [str(python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     try:
         run([sys.executable, "-m", "venv", str(folder)], failure)
@@ -122,7 +122,8 @@ def _make(folder: Path, python: Path, requirement: str, run: Run) -> None:
 
 
 def _backend(python: Path, requirement: Requirement, run: Run) -> Requirement | None:
-    """MLX with the backend that it lacks on Linux, unless the user named one. Its name differs between versions."""
+    """The requirement of MLX with a backend, which it lacks on Linux, unless the user named one. Backends are named differently
+    in different versions."""
     system: str = sys.platform  # compared directly, the rest is unreachable to mypy on the other system
     if system != "linux" or requirement.name.lower() != "mlx" or requirement.extras:
         return None
@@ -214,7 +215,7 @@ def printed_by(command: Sequence[str], failure: str) -> str:
         try:
             printed = _all_printed(process)
         except BaseException:
-            with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:

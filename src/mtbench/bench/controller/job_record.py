@@ -144,7 +144,7 @@ def _said(reading: Reading) -> dict[str, Any]:
 
 
 def _summarise(state: JobState, record: Record, protocol: Protocol) -> None:
-    """Adds to a record what its samples come to."""
+    """Adds the estimates that follow from a record's samples."""
     found = estimate(
         state.latency_ns,
         state.throughput_ns,
@@ -164,7 +164,7 @@ def _summarise(state: JobState, record: Record, protocol: Protocol) -> None:
 
 
 def _add_tokens(state: JobState, record: Record) -> None:
-    """Rates of tokens: of those that came, where the worker counted them, else of those that a call has."""
+    """Rates of tokens: of those that the worker counted, if it did, else of those that a call has by definition."""
     problem, shape = state.job.task.problem, state.job.task.shape
     assert record.throughput_ns is not None
     if problem.counts_tokens:
@@ -181,7 +181,7 @@ def _add_tokens(state: JobState, record: Record) -> None:
 def _hold_against_the_roofs(state: JobState, record: Record) -> None:
     """What the call achieved, and the least time that the measured roofs allow.
 
-    By throughput, since the roofs are measured with queued calls too: latency also holds the waiting.
+    By throughput, since the roofs are measured with queued calls, too: latency also includes the waiting.
     """
     flops, moved = record.flops, record.bytes_moved
     if moved is None or record.throughput_ns is None:
@@ -193,7 +193,7 @@ def _hold_against_the_roofs(state: JobState, record: Record) -> None:
     if flops is None:
         return
     record.flops_per_s = per_second(flops, record.throughput_ns)
-    # No peak of the dtype is a bound of other products.
+    # A peak in the cell's dtype does not bound products in other types.
     bound = flops if state.job.task.problem.computes_in_dtype else 0.0
     found = reached(bound, moved, record.throughput_ns, roofs.flops_per_s, roofs.bytes_per_s)
     record.limit_ns, record.limit_fraction = found

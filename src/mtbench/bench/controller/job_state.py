@@ -26,13 +26,14 @@ DEATHS = ("crashed", "oom", "timeout")
 """Statuses of a worker that died, or had to be ended."""
 
 ENDED_EARLY = "ended early: "
-"""How the warning begins of a record that has fewer restarts than asked for, since its worker died; its status follows."""
+"""The beginning of the warning that a record has fewer restarts than asked for, since its worker died. The status follows."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a part of a sweep runs, and beside what. `processors` are its own, where it has no more than some; `beside` is how
-    many parts run on the machine at the same time, itself included; `machine_processors` how many those have together."""
+    """Where a part of a sweep runs, and beside what. `processors` are those that it may use, empty for all; `beside` is how
+    many parts run on the machine at the same time, itself included; `machine_processors` how many processors those have
+    together."""
 
     engine: str = "local"
     job: str | None = None  # its name in the engine
@@ -55,7 +56,7 @@ class Sweep:
 
     @property
     def processors(self) -> int | None:
-        """The processors that the machine's load is held against; None for those that this process may use."""
+        """How many processors the machine's load is compared with; None for those that this process may use."""
         return self.place.machine_processors
 
 
@@ -84,7 +85,7 @@ class JobState:
     throughput_ns: list[list[float]] = field(default_factory=list)
     token_ns: list[list[list[int]]] = field(default_factory=list)  # [restart][call][token], of calls that make a text
     visit_latency_ns: list[list[int]] = field(default_factory=list)
-    visit_blocks_ns: list[float] = field(default_factory=list)  # what each of these comes to
+    visit_blocks_ns: list[float] = field(default_factory=list)  # the statistic of each of these blocks
     visit_token_ns: list[list[int]] = field(default_factory=list)  # [call][token]
     visit_throughput_ns: list[float] = field(default_factory=list)
     visit_disturbance: list[float] = field(default_factory=list)  # of each block: wire.ThroughputBlock
@@ -130,7 +131,8 @@ class JobState:
 
     @property
     def unverified(self) -> str | None:
-        """Why what this job answers cannot be checked; None where it is. Of the class, since a worker may not have started."""
+        """Why this job's answers cannot be checked; None where they are. The framework's class says so, since no worker may
+        have started."""
         arm = self.job.arm
         try:
             framework: type[Framework] = registry.load("framework", arm.framework, arm.framework_file)
@@ -144,8 +146,8 @@ class JobState:
         return self.status is not None or self.ended_early
 
     def fail(self, status: str, reason: str, errors: Errors | None = None) -> None:
-        """Something final happened. Samples of finished visits stay in the record, but give no speed any more: except where
-        the worker died, or cannot be started again, which says nothing against what it measured in earlier restarts."""
+        """Ends the job. Samples of finished visits stay in the record, but give no speed any more. They still do where the
+        worker died, or cannot be started again, since that says nothing against what it measured in earlier restarts."""
         if status in (*DEATHS, "unsupported") and self.latency_ns:
             said = without_home(reason).splitlines()[0]
             self.ended_early = True

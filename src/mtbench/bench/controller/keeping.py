@@ -1,4 +1,4 @@
-"""Keeps records: on the disk where that can be, and else in memory until it can. A full disk must not cost a night's sweep."""
+"""Keeps records: on disk where possible, else in memory until it is. A full disk must not cost a night's sweep."""
 
 import shutil
 import time
@@ -15,14 +15,14 @@ PAUSES_S = (0.0, 0.1, 0.5)
 """Before each try of one write: a network's file system may fail for a moment."""
 
 JOB_BYTES = 65_536
-"""Of one job beside its samples: a record without any has 20 kB, and Hydra's four files take whole blocks."""
+"""Bytes on disk of one job without its samples: a record without any has 20 kB, and Hydra's four files take whole blocks."""
 
 BLOCK_BYTES = 64
-"""Of the samples of one block in a record: zstd leaves 2 to 4 bytes a call, of which a block has five to some hundreds."""
+"""Bytes on disk of one block's samples: zstd leaves 2 to 4 bytes a call, and a block has five to some hundreds of calls."""
 
 
 class Keeping:
-    """Writes records below a folder. What cannot be written waits, and is tried again when something else was."""
+    """Writes records below a folder. A record that cannot be written waits, and is tried again when another one was written."""
 
     def __init__(self, folder: Path, progress: Progress, rest: Callable[[float], None] | None = None) -> None:
         self.folder = folder.absolute()  # now, since the folder in which we are may vanish
@@ -38,13 +38,13 @@ class Keeping:
             self._write_waiting()
 
     def finish(self) -> int:
-        """Tries once more what waits. How many records could not be written, of which the last word is a warning."""
+        """Tries once more to write the records that wait. Returns how many could not be written, after a warning."""
         self._write_waiting()
         if left := len(self.waiting):
             older = sum((self.folder / place / FILE_NAME).is_file() for place in self.waiting)
             self.progress.warn(
                 f"{left} {plural(left, 'record')} could not be written into {self.folder} ({self.reason})"
-                + (f"; of {older} an earlier state is there" if older else "")
+                + (f"; {older} of them {'is' if older == 1 else 'are'} there in an earlier state" if older else "")
             )
         return left
 
@@ -72,7 +72,7 @@ class Keeping:
 
 
 def check_space(folder: Path, jobs: int, protocol: Protocol) -> str | None:
-    """A line where the folder's disk has less space than the records of so many jobs will take; None where it has enough."""
+    """A warning where the folder's disk has less space than the records of `jobs` jobs may take; None where it has enough."""
     needed = jobs * (JOB_BYTES + protocol.restarts * protocol.rounds * protocol.block_calls * BLOCK_BYTES)
     try:
         free = shutil.disk_usage(folder).free

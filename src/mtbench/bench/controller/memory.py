@@ -10,21 +10,22 @@ from mtbench.reference import LARGE_BYTES
 from mtbench.results.format import size
 
 WORKING_COPIES = 2
-"""Of inputs and outputs on the device: a next output exists beside the last, and intermediates take room. Weights lie there
-once."""
+"""Copies of inputs and outputs on the device: the next output exists beside the last, and intermediates take room. Weights are
+there once."""
 
 HOST_COPIES = 3
-"""In float64, while a job is built: as drawn, as rounded, and on the way to the device. One worker builds at a time."""
+"""Copies in float64 in host memory while a job is built: as drawn, as rounded, and on the way to the device. One worker builds
+at a time."""
 
 LARGE_VALUE_BYTES = 8
-"""Of each value of what is too large for float64 (mtbench.reference), beside itself: an input on its way to the device, or an
-output in float32 with what it is compared with."""
+"""Bytes for each value of an array that is too large for float64 (mtbench.reference), besides the value itself: an input on its
+way to the device, or an output in float32 and what it is compared with."""
 
 REFERENCE_COPIES = 1.5
-"""In float64, of what is checked, large or not: inputs, outputs, and what a definition needs between them."""
+"""Copies in float64 of what is checked, large or not: inputs, outputs, and what a definition needs between them."""
 
 SMALL_ARRAYS = 16
-"""Beside large ones there may be so many that are just too small to be, with their copies."""
+"""Besides large arrays there may be this many that are only just not large, copies included."""
 
 
 @dataclass(frozen=True)

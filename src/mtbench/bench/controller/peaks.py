@@ -20,15 +20,16 @@ from mtbench.plain import from_plain, to_plain
 from mtbench.plan.arm import Arm
 
 METHOD = 3
-"""Of measuring peaks; raised when it changes, so that what another method measured is not taken for this one's."""
+"""Version of the way that peaks are measured. It is raised when this changes, so that peaks measured in another way are not
+used."""
 
 AGAIN_PART = 0.03
-"""Of a restart's time: what measuring the peaks again after it may take, all libraries and dtypes together."""
+"""The part of a restart's time that measuring the peaks again after it may take, all libraries and dtypes together."""
 
 OLDEST = timedelta(days=7)
-"""How long measured peaks are kept. What a library and machine say of themselves is in their key; a new driver, another
-power mode or a new neighbour on a shared machine is in nothing that can be read everywhere, and some seconds a week are
-little to pay for noticing."""
+"""How long measured peaks are kept. Their key holds what the library and the machine say of themselves. A new driver, another
+power mode or a new neighbour on a shared machine cannot be read everywhere, and some seconds a week are a small price for
+noticing it."""
 
 
 Alike = tuple[str, str, str]
@@ -39,10 +40,10 @@ Alike = tuple[str, str, str]
 class Peaks:
     """The rates that each library was measured to reach with each dtype, and the best of those that compute alike.
 
-    Arms of one library that differ in mode, variant or compiler alone have the same products and copies, so one is measured for
-    all. `others` are those that earlier sweeps measured here, by the file that keeps them, of libraries that may not be in this
-    one: how far a call is from what the machine can do does not depend on who else is measured. `own` are the files of those
-    that this sweep takes or measures itself.
+    Arms of one library that differ only in mode, variant or compiler have the same products and copies, so one is measured for
+    all. `others` are the rates that earlier sweeps measured here, by the file that keeps them. They may be of libraries that
+    this sweep does not measure: how far a call is from what the machine can do does not depend on who else is measured. `own`
+    are the files of the rates that this sweep reads or measures itself.
     """
 
     measured: dict[tuple[Any, ...], tuple[Alike, str, Rates]] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Peaks:
         return _source(state) in self.measured
 
     def note(self, state: JobState, rates: Rates) -> Rates:
-        """Takes measured rates in, beside those from before; returns the better of both."""
+        """Takes in measured rates; returns the better of these and those from before."""
         _, _, before = self.measured.get(_source(state), (None, None, Rates()))
         best = before.merged(rates)
         self.measured[_source(state)] = (_alike(state), _library(state), best)
@@ -78,11 +79,12 @@ class Peaks:
         return found
 
     def raised(self, state: JobState) -> bool:
-        """Whether a job's record was made with lower ones."""
+        """Whether a job's record was made with other roofs than those known now."""
         return state.peaks.at(state.bytes_moved) != self.best(state).at(state.bytes_moved)
 
     def set_by(self, state: JobState, working_set: float | None) -> tuple[str | None, str | None]:
-        """The libraries, with their versions, that set the two roofs of a call of so many bytes; None without a roof."""
+        """The libraries, with their versions, that set the two roofs of a call that moves `working_set` bytes; None without a
+        roof."""
         roofs = [(name, rates.at(working_set)) for name, rates in self._of_alike(state)]
         flops = [(roof.flops_per_s, name) for name, roof in roofs if roof.flops_per_s is not None]
         moved = [(roof.bytes_per_s, name) for name, roof in roofs if roof.bytes_per_s is not None]
@@ -121,7 +123,7 @@ def _source(state: JobState) -> tuple[Any, ...]:
 
 
 ROOF = ("method", "machine_id", "cpus", "dtype", "matmul_precision", "device_index", "gpu_id")
-"""The parts of a key that make a roof, whoever reached it."""
+"""The parts of a key that say which roof a peak belongs to, whichever library reached it."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,8 @@ class Kept:
 class Store:
     """Peaks in the user's cache folder, a file for each library, device, dtype and precision on a machine.
 
-    Only those that are sure are kept: a busy minute must not lower the roof for a week. What was read and has been raised since
-    keeps its date, so that no peak outlives its week. Deleting the files is safe: the next sweep measures anew.
+    Only sure peaks are kept: a busy minute must not lower the roof for a week. A peak that was read and then raised keeps its
+    date, so that none outlives its week. Deleting the files is safe: the next sweep measures anew.
     """
 
     def __init__(self, machine_id: str, cpus: list[int]) -> None:
@@ -152,7 +154,7 @@ class Store:
         return self._asked(state.job.arm, state.job.task.dtype) | gpu | {"library": library}
 
     def _asked(self, arm: Arm, dtype: str) -> dict[str, Any]:
-        """What a key has of what was asked for."""
+        """The part of a key that was asked for, and not read from a worker."""
         file = arm.framework_file and plain.fingerprint_of_bytes(Path(arm.framework_file).read_bytes())
         setup = {name: value for name, value in arm.asked.items() if name != "compile"}
         setup |= {} if arm.device_index is None else {"device_index": arm.device_index}
@@ -214,7 +216,7 @@ class Store:
                 if fresh and key["framework_file"] is None and _device(key):
                     yield file, key, Kept(rates, measured_at)
             except (OSError, ValueError, TypeError, KeyError, RecursionError):
-                continue  # a broken file is as none
+                continue  # a broken file counts as none
 
     def write(self, state: JobState, rates: Rates) -> None:
         """Keeps measured peaks, as far as they are sure; where the folder cannot be written, the next sweep measures again."""

@@ -19,8 +19,8 @@ from mtbench.bench.wire import Refused, Request
 # A waiting worker must not spin for long while another is timed: after a product, the threads of OpenMP's runtimes (torch's)
 # did for 8 ms, and OpenBLAS's (NumPy's) for 100 ms, as measured on two cores. But not at all is worse: waking a thread for
 # every call made a small product 15 times slower (OMP_WAIT_POLICY=passive: 134 instead of 8.5 µs) and ten times noisier.
-# With these, speed is that of the defaults and idling costs 0.4 to 1 ms. 2^20 cycles; KMP_BLOCKTIME is in ms, for LLVM's and
-# Intel's runtimes (macOS).
+# With these, speed is that of the defaults and idling costs 0.4 to 1 ms. OPENBLAS_THREAD_TIMEOUT=20 is 2^20 cycles;
+# KMP_BLOCKTIME is in ms, for LLVM's and Intel's runtimes (macOS).
 QUIET = {
     "GOMP_SPINCOUNT": "10000",
     "KMP_BLOCKTIME": "1",
@@ -45,7 +45,7 @@ spec.loader.exec_module(sys.modules["mtbench"])
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 """Runs a module of mtbench where mtbench is not on the path. Its folder's parent must not be put there: it may be the
-site-packages of the interpreter that runs us, with all its versions."""
+site-packages of the interpreter that runs us, with other versions of everything."""
 
 
 A = TypeVar("A")
@@ -127,7 +127,9 @@ class Process:
             ) from None
         except Garbled as error:
             self.end()
-            raise Died("crashed", f"another program wrote into the worker's pipe: {error}; it was killed") from None
+            raise Died(
+                "crashed", f"another program wrote into the worker's pipe: {error}; the worker was killed"
+            ) from None
         except Closed:
             raise self._died() from None
         finally:
@@ -150,10 +152,10 @@ class Process:
         strays = _descendants(self._process.pid) if self._process.poll() is None else []
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        except (ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             self._process.kill()
         self._process.wait()
-        for stray in strays:  # a process group of its own saves none
+        for stray in strays:  # also those in a process group of their own
             with suppress(Exception):  # it may have ended since
                 stray.kill()
         if not self._log.closed:
@@ -200,7 +202,8 @@ def _deaf_to_term() -> Iterator[None]:
 
 
 def _descendants(pid: int) -> list[Any]:
-    """All living descendants of a process whose parents live too. The process is stopped first, so that it starts no more."""
+    """All descendants of a process, except those whose parent has ended. The process is stopped first, so that it starts no
+    more."""
     import psutil
 
     try:

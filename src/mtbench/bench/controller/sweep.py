@@ -265,11 +265,11 @@ class Controller:
         if not self.told_of_kept_peaks:
             self.told_of_kept_peaks = True
             self.progress.note(
-                f"uses the peak rates measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
+                f"peak rates are those measured here on {kept.measured_at:%Y-%m-%d}; protocol.peaks=measure measures them again"
             )
 
     def _record_anew(self) -> None:
-        """Writes the records again of which more is known by now."""
+        """Writes those records again of whose jobs more is known by now."""
         for state in self.states:
             if self._is_outdated(state):
                 self._record(state)
@@ -332,8 +332,8 @@ class Controller:
         self.progress.job_recorded(record)
 
     def _record_unfinished(self) -> None:
-        """Records failures that were not written yet, then gives jobs without any record one that says `interrupted`, as
-        far as the user's patience goes. A record that an earlier sweep left in the same folder stays."""
+        """Records failures that were not written yet, then gives jobs without any record one that says `interrupted`, for at
+        most INTERRUPTED_WRITING_S. A record that an earlier sweep left in the same folder stays."""
         deadline = time.monotonic() + INTERRUPTED_WRITING_S
         missed = [t for t in self.states if t.failed and self._recorded_status(t) != t.status]
         new = [t for t in self.states if not t.failed and self._recorded_status(t) is None]

@@ -22,15 +22,15 @@ A = TypeVar("A")
 StartProcess = Callable[..., Process]
 
 COMPILES = "; its first call compiles, which takes minutes for a whole model: set protocol.timeout_s higher"
-"""Of a worker that did not answer in time. torch.compile took 3 to 4 s of a processor for each of SmolLM2's 30 layers."""
+"""Added where the worker of a compiled arm did not answer in time. torch.compile took 3 to 4 s of a processor for each of
+SmolLM2's 30 layers."""
 
 
 class Workers:
     """The workers that are alive, by arm.
 
-    A worker that dies or refuses fails its jobs' states, of which those with finished visits keep their speed. They are handed
-    to `record` where all of an arm's are concerned; a job that fails while it is asked for is recorded when its visit ends.
-    `waiting_s` adds up, by request, how long they were waited for.
+    Where a worker dies or refuses, its jobs fail (`JobState.fail`). If all jobs of an arm fail, they are handed to `record`; a
+    single job that fails is recorded when its visit ends. `waiting_s` adds up, by request, how long they were waited for.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class Workers:
         self.guests: dict[
             Arm, str | None
         ] = {}  # the file of the operator that a worker has run, where it is the user's
-        self.fallen: list[Arm] | None = None  # whose workers died while they started, where they get a second try
+        self.fallen: list[Arm] | None = (
+            None  # arms whose workers died while they started; None where there is no second try
+        )
 
     def start(self, arms: Sequence[Arm], meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Starts workers side by side; importing a library takes seconds, in which `meanwhile` is called. One that dies then is
-        started once more."""
+        """Starts workers side by side; importing a library takes seconds, in which `meanwhile` is called. A worker that dies
+        while it starts is started once more."""
         self.fallen = []
         self._start_all(arms, meanwhile)
         if again := self.fallen:
@@ -95,8 +97,8 @@ class Workers:
                     state.floor_ns = None if floor is None else floor.floor_ns
 
     def start_missing(self, states: Sequence[JobState]) -> None:
-        """Starts the workers of arms whose last one died, one after the other; and those anew that have run another operator of
-        the user's own, which may have left anything behind: a thread, an alarm, a limit."""
+        """Starts workers for arms that have none, one after the other. A worker that has run another operator of the user's own
+        is replaced, since that may have left something behind: a thread, an alarm, a limit."""
         for state in states:
             guest = self.guests.get(state.job.arm)
             if guest is not None and guest != state.job.task.operator_file:
@@ -125,13 +127,14 @@ class Workers:
         if isinstance(answer, wire.Refused):
             state.fail(answer.status, answer.reason, answer.errors)
             if isinstance(request, wire.Finish) and answer.status == "mismatch":
-                self._dismiss(arm)  # it may still be computing, and would be taken for the next job's work
-            self.ask_aside(state, wire.Release())  # what it holds would be missing to the other arms
+                self._dismiss(arm)  # it may still be computing, which would count as the next job's work
+            self.ask_aside(state, wire.Release())  # the other arms need the memory that it holds
             return None
         return answer
 
     def ask_aside(self, state: JobState, request: wire.Request[A]) -> A | None:
-        """Asks what is no part of the job's own measurement, so that a refusal costs it nothing; None where refused."""
+        """Asks something that is not part of the job's measurement, so that a refusal costs the job nothing; None where
+        refused."""
         arm = state.job.arm
         if arm not in self.alive:
             return None
@@ -165,8 +168,9 @@ class Workers:
         return None
 
     def _compiler_cache(self, arm: Arm) -> str | None:
-        """A folder for what an arm's compiler keeps on disk, empty at first and the arm's own for the whole sweep: the first
-        restart, whose first calls are reported, compiles anew, and later ones are spared it. None for the usual one."""
+        """A folder for the cache of an arm's compiler, empty at first and the arm's own for the whole sweep. So the first
+        restart, whose first calls are reported, compiles anew, and later restarts need not. None for the compiler's usual
+        cache."""
         if self.protocol.compiler_cache == "kept":
             return None
         if self._caches is None:

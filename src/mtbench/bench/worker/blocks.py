@@ -17,12 +17,12 @@ from mtbench.plan.protocol import Protocol
 TICK_READINGS = 2000
 
 TICK_FRACTION = 0.002
-"""Of a call: a clock that moves in larger steps has calls timed several together, else the medians of two arms fall on its
-steps (562 and 564.5 ns on 541.7 and 583.3) and their ratio with them."""
+"""The largest step of the clock, as a fraction of what is timed. Where its steps are larger, several calls are timed together.
+Otherwise the medians of two arms would fall on its steps (562 and 564.5 ns on 541.7 and 583.3), and spoil their ratio."""
 
 PARTS = 5
-"""Of a throughput block. A part is long enough, 4 ms of 20, that waiting for it once is a small part of it (20 us on a GPU),
-and two of five may be disturbed before their median is."""
+"""The parts of a throughput block. A part is 4 ms of 20, so long that waiting for it once takes little of it (20 µs on a GPU).
+Two of five may be disturbed before their median is."""
 
 Call = Callable[..., Any]
 Clock = Callable[[], int]
@@ -52,7 +52,7 @@ class Subject:
         self._turns = cycle(self.inputs)
 
     def turns(self, calls: int) -> list[Sequence[Any]]:
-        """The inputs of so many calls. The order goes on from where it was, so that none is warm from the last time."""
+        """The inputs of `calls` calls. They go on where the last ones ended, so that none is still warm."""
         return list(islice(self._turns, calls))
 
     def run(self) -> Any:
@@ -80,8 +80,8 @@ class WarmUp:
 def collector_off() -> Iterator[None]:
     """No garbage collection while a block is timed.
 
-    Nor right before: a full collection takes 100 ms where torch is loaded, in which a GPU would drop its clocks. What
-    a block leaves behind is freed by counting references; `settle_collector` deals with the rest.
+    There is none right before a block either: with torch loaded, a full collection takes 100 ms, in which a GPU would lower its
+    clocks. What a block leaves behind is freed by reference counting; `settle_collector` deals with the rest.
     """
     gc.disable()
     try:
@@ -93,8 +93,8 @@ def collector_off() -> Iterator[None]:
 def settle_collector(set_aside: bool) -> None:
     """Collects what was left behind, outside of anything timed.
 
-    `set_aside` the survivors where they will stay, as a library's own hundreds of thousands of objects do: a later
-    collection then looks at a job's alone, and takes milliseconds instead of 100.
+    With `set_aside`, later collections skip all objects that exist now, such as a library's own hundreds of thousands. They
+    then look at a job's objects only, and take milliseconds instead of 100.
     """
     gc.collect()
     if set_aside:
@@ -172,9 +172,9 @@ def throughput_calls(subject: Subject, calls: int) -> float:
 def clock_tick_ns(clock: Clock, stated_ns: float = 0.0) -> float:
     """The steps in which a clock moves, nanoseconds: 41.67 on Apple's chips, where reading it takes less than that.
 
-    Where successive readings are often the same, it is their smallest difference. A finer clock moves between any two
-    readings; their differences are what reading takes, and only how those differ tells of the clock. `stated_ns` is what the
-    system says of it, which counts where it is more.
+    Where successive readings are often the same, it is their smallest difference. A finer clock moves between any two readings.
+    Their differences are then the time that reading takes, so the tick is the smallest difference between these. `stated_ns` is
+    the tick that the system states; it counts where it is larger.
     """
     readings = [clock() for _ in range(TICK_READINGS)]
     steps = sorted({later - earlier for earlier, later in pairwise(readings)})
@@ -191,8 +191,9 @@ def calls_for_sample(call_ns: float, tick_ns: float) -> int:
 def warm_up(subject: Subject, protocol: Protocol) -> WarmUp:
     """Calls until the time per call is steady: see the `warmup_*` settings of the protocol.
 
-    Windows of calls follow each other until two successive medians agree and nothing was compiled in between. A window of slow
-    calls has fewer, down to one, rather than exceed `block_cap_s`: else the cap would end it before two windows can agree.
+    Windows of calls follow each other until two successive medians agree and nothing was compiled in between. For slow calls a
+    window has fewer calls, down to one, so as not to exceed `block_cap_s`: otherwise `warmup_cap_s` would end the warm-up
+    before two windows can agree.
     """
     least_s = protocol.warmup_gpu_s if subject.on_gpu else protocol.warmup_s
     started = subject.clock()
@@ -231,8 +232,8 @@ def calls_for_block(call_ns: float, protocol: Protocol, calls_per_sample: int = 
 
 
 def calls_for_throughput(subject: Subject, call_ns: float, protocol: Protocol) -> int:
-    """Calls to queue so that they take `block_ms` together, found by trying: queued calls can be far cheaper than
-    waited ones. One of a call as long as a block may be."""
+    """Calls to queue so that they take `block_ms` together, found by trying: queued calls can be far cheaper than waited ones.
+    One, if a single call takes as long as a block may."""
     if _fills_block(call_ns, protocol):
         return 1
     wanted_ns = protocol.block_ms * 1e6
@@ -253,8 +254,8 @@ def _fills_block(call_ns: float, protocol: Protocol) -> bool:
 def keep_warm(subject: Subject, protocol: Protocol) -> None:
     """Untimed calls before a block: on a GPU long enough to bring the clocks back up, on a CPU one, for the caches.
 
-    While another arm was being timed, this one was idle; its first calls would pay for that. On a CPU a call as long as a block
-    may be fills the caches in a hundredth of its own time.
+    While another arm was being timed, this one was idle; its first calls would pay for that. On a CPU, a call that takes as
+    long as a block may needs none: it fills the caches in a hundredth of its own time.
     """
     if not subject.on_gpu and _fills_block(subject.call_ns, protocol):
         return
@@ -268,7 +269,7 @@ def keep_warm(subject: Subject, protocol: Protocol) -> None:
 def latency_block(subject: Subject, samples: int, protocol: Protocol) -> list[int]:
     """One block in latency mode: nanoseconds of a call in each sample, in order.
 
-    The last output is copied as soon as it is there: one that is completed later shows.
+    The last output is copied as soon as it is there, so that the check finds one that is completed only later.
     """
     with collector_off():
         keep_warm(subject, protocol)

@@ -23,40 +23,44 @@ MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 
 PRODUCT_SIDES = [256 << step for step in range(7)]
 WORKING_SETS = [1 << step for step in range(16, 31)]
-"""Matrix sides, up to 16384, and bytes, 64 KiB to 1 GiB. Steps of two, so that a cache's edge falls between neighbours."""
+"""Matrix sides, up to 16384, and bytes, 64 KiB to 1 GiB. Each is twice the one before, so that a cache's edge falls between
+neighbours."""
 
 PRODUCT_COPIES, MOVE_COPIES = 4, 2
-"""What a problem takes with its results: two factors and two products; a working set and two results of half its size."""
+"""The memory that a problem takes with its results, in matrices and in working sets: two factors and two products; a working
+set and two results of half its size."""
 
 BEYOND_CACHE = 4
 """The largest working set on a CPU is this many times its last-level cache."""
 
 PRODUCT_BLOCK_MS, MOVE_BLOCK_MS, MOVE_KEEP_WARM_MS = 10.0, 5.0, 10.0
 BLOCKS = 3
-"""Shorter and fewer blocks than an operator's, since the best is wanted and not the middle, and neighbouring sizes repeat
-it. Moving data comes after the products, which have brought a GPU's clocks up."""
+"""Shorter and fewer blocks than an operator's, since the best one counts and not the median, and neighbouring sizes confirm it.
+Moving data comes after the products, which have brought a GPU's clocks up."""
 
 LONG_NS = 20e6
 """A call that takes longer gains nothing from a queue: it is waited for, and larger problems are not tried."""
 
 BRIEF_NS = LONG_NS / 64
-"""A brief measurement takes products that take longer: with LONG_NS, the two or three largest sides."""
+"""A brief measurement leaves out products that take less. With LONG_NS, the two or three largest sides remain."""
 
 GROWTH, LOOKS_AT_A_SIDE = 8, 10
-"""The next side's product takes so many times as long, and so many calls: a brief measurement that has no time for it stops."""
+"""The next side's product takes GROWTH times as long, and LOOKS_AT_A_SIDE calls. A brief measurement that has no time for it
+stops."""
 
 DIP, DIP_CHANCES = 2, 2
-"""A working set at which less than a half of a neighbour's rate was reached is measured again, so often."""
+"""A working set whose rate is less than 1 / DIP of a neighbour's is measured again, up to DIP_CHANCES times."""
 
 LAGGARD, JUDGED_BYTES = 3, 1 << 20
-"""A way of moving data that is so many times slower than the best at this size or a larger one is not tried beyond it."""
+"""A way of moving data that is LAGGARD times slower than the best one, at a size of at least JUDGED_BYTES, is not tried at
+larger sizes."""
 
 UNDONE_NS, UNDONE_FACTOR = 1e6, 4
-"""A call this long cannot take so many times less when it is queued, unless it is not done at all, or waiting itself takes that
-long: beside a load of 20 on two processors, 1.8 ms at least in 25 tries."""
+"""A call longer than UNDONE_NS cannot be UNDONE_FACTOR times faster when it is queued, unless it is not done at all, or waiting
+itself takes that long. Beside a load of 20 on two processors, waiting took at least 1.8 ms in each of 25 tries."""
 
 UNDONE_TRIES, MOST_UNDONE_TRIES = 25, 200
-"""So often must waiting for next to nothing be quick before a library is accused, and so often is that tried."""
+"""How often waiting for next to nothing must be quick before a library is accused, and how often that is tried at most."""
 
 CANARY_CALLS, CANARY_KEEP_WARM_MS = 3, 1.0
 """The canary comes right after a round's blocks, so that a GPU's clocks are up."""
@@ -93,7 +97,7 @@ def peak_rates(
     """The best rates of matrix products and of moving data in a dtype, in queued blocks like those of any operator.
 
     `budget_s` is for each of the two, `most_bytes` what a problem may take with its results; the smallest is always tried.
-    Blocks are completed by `settle`, so that a `wait` that does not wait cannot raise the bar for itself. Raises Mismatch
+    Blocks are completed by `settle`, so that a library whose `wait` does not wait cannot raise its own roof. Raises Mismatch
     where queued calls are not done. `brief`: the largest products first, and working sets in random order, as far as time
     allows: another look at what was measured before.
 
@@ -240,7 +244,7 @@ class Moves:
             except (MemoryError, RuntimeError):
                 if not found and (not brief or size == sizes[-1]):
                     raise
-                if not brief:  # which goes on to larger ones
+                if not brief:  # a brief one goes on to other sizes
                     break
         for _ in range(0 if brief else DIP_CHANCES):
             for size in dips(found):
@@ -281,8 +285,8 @@ def dips(found: Mapping[int, Peak]) -> list[int]:
 
 
 def _is_notch(found: Mapping[int, Peak], size: int) -> bool:
-    """Whether less than half of what was reached at a smaller and at a larger size was reached at this one: no cache's edge,
-    beyond which all sizes are slow."""
+    """Whether the rate at this size is less than half of that at a smaller size and of that at a larger size. That is not a
+    cache's edge, beyond which all sizes are slow."""
     sides = (
         [found[other].rate for other in found if other < size],
         [found[other].rate for other in found if other > size],
@@ -312,15 +316,15 @@ def _waited_ns(subject: Subject) -> list[int]:
 
 
 def _next_to_nothing(framework: Framework, make_subject: MakeSubject, dtype: str) -> Subject:
-    """A call of which all but waiting for it takes next to no time."""
+    """A call that takes next to no time, apart from waiting for it."""
     return make_subject(lambda x: x + 1, [[framework.array(np.zeros(16, np.float32), dtype)]], wait=framework.settle)
 
 
 def _blocks_ns(
     subject: Subject, nothing: Subject, waited_ns: Sequence[float], protocol: Protocol, count: int
 ) -> list[float]:
-    """Nanoseconds per call in some blocks; those of calls that were waited for, where these are long. Raises Mismatch where
-    queued calls are not done."""
+    """Nanoseconds per call in `count` blocks of queued calls; the times of the calls that were waited for, where these are
+    long. Raises Mismatch where queued calls are not done."""
     shortest = min(waited_ns)
     if shortest > LONG_NS:
         return list(waited_ns)

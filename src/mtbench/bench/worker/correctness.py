@@ -1,9 +1,9 @@
 """The correctness gate's measure: an answer against the float64 reference. No number without a passed check.
 
 Three errors, since each hides what the others show. `norm`, ||out - ref|| / ||ref|| over all outputs, tells a lower precision
-from a higher one. `row`, the worst row's root mean square error relative to the row's own root mean square (to a tenth of the
-whole output's where that is larger), sees one token or one head that is wrong in a large batch. `element`, the worst value's
-error relative to that or to the value itself, sees one number.
+from a higher one. `row` finds one wrong token or head in a large batch. It is the worst row's root mean square error, relative
+to the row's own root mean square (or to a tenth of the whole output's where that is larger). `element` finds one wrong number.
+It is the worst value's error, relative to the same or to the value itself, whichever is larger.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from mtbench.plan.accuracy import Errors, Limits
 from mtbench.reference import PART, Draws, array_namespace, round_to, wide
 
 SHORTEST_ROW = 16
-"""A row is the last axis of an output, and those before it as far as it has fewer values: the root mean square of some few is
-close to 0 now and then, by chance."""
+"""The fewest values of a row. A row is the last axis of an output, joined with the axes before it until it has this many: the
+root mean square of only a few values may be close to 0 by chance."""
 
 SMALL_ROW = 0.1
 """A row's error is relative to this part of the whole output's root mean square at least."""
@@ -31,10 +31,10 @@ WRONG_RESULTS = {
     "float16": ("float64", "bfloat16"),
     "bfloat16": ("float64", "float16"),
 }
-"""Dtypes of results that tell of other work than the cell's."""
+"""Dtypes of results that show that other work was done than the cell's."""
 
 SMALLEST_NORMAL = {"float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
-"""A GPU may flush what is smaller to 0, where nothing else may change a value."""
+"""A GPU may flush smaller values to 0, even where no other value may change."""
 
 
 class Mismatch(Exception):
@@ -95,13 +95,14 @@ def reference_of_rows(problem: Operator, shape: Shape, case: Case, rows: NDArray
 def check_independence(
     problem: Operator, shape: Shape, case: Case, rows: NDArray[np.int64], expected: list[Host]
 ) -> None:
-    """Takes one row's reference alone, where it was taken among others. Raises ConfigError where it is another one: an answer
-    may be right then, and the reference is not, since the operator is said to have independent rows and has not."""
+    """Computes the reference of one row alone, and compares it with that of the same row among others. Raises ConfigError where
+    they differ: the operator mixes rows, although it is said to have independent ones, so the reference may be what is
+    wrong."""
     alone = reference_of_rows(problem, shape, case, rows[:1])
     for one, several in zip(alone, expected, strict=True):
         rounding = 1e-9 * np.nanmax(np.abs(several), initial=0)
         if not np.allclose(one, several[:1], rtol=0, atol=rounding, equal_nan=True):
-            raise _mixing(problem, "a row of its output is another one where other rows are left out")
+            raise _mixing(problem, "a row of its output changes when other rows are left out")
 
 
 def _mixing(problem: Operator, why: str) -> ConfigError:
@@ -120,12 +121,12 @@ def reference(problem: Operator, case: Case) -> list[Host]:
 
 
 def check_dtype(found: str, dtype: str, computes_in_dtype: bool = True) -> None:
-    """Raises Mismatch where a result's dtype is not that of its cell: float64 is other work, and what is narrower is less.
-    A wider sum of half-precision values, as losses are, stays. `computes_in_dtype` is False of an operator whose narrower types
-    are its purpose."""
+    """Raises Mismatch where a result's dtype shows that other work was done than the cell's: float64 is other work, and a
+    narrower dtype is less. float32 results of half-precision values, such as losses, are allowed. `computes_in_dtype` is False
+    for an operator that computes in narrower types on purpose."""
     wrong = WRONG_RESULTS[dtype] if computes_in_dtype else ("float64",)
     if found in wrong:
-        raise Mismatch(f"the result is in {found}, and the cell in {dtype}")
+        raise Mismatch(f"the result is in {found}, but the cell in {dtype}")
 
 
 def check_form(outputs: list[Host], shapes: list[tuple[int, ...]]) -> None:

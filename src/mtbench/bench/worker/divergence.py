@@ -1,10 +1,10 @@
-"""How far the logits of rounded weights are from those of the weights before, which no check of a right answer says.
-
-Random weights round as trained ones do, which are nearly normal, too (Dettmers et al. 2023, QLoRA, appendix F): so the relative
-error of the logits stands for both. How likely the next token is does not. A trained model's logits leave some tokens to
-choose from. Those of random weights are nearly equal for the whole vocabulary or, where the output projection is the embedding
-table, make the last token of the input certain: the KL divergence is then next to nothing however coarse the weights are, and
-the likeliest token is the same, or a matter of chance.
+"""How far the logits of quantised weights are from those of the original weights. The correctness check does not say this: its
+reference has the quantised weights, too.  Random weights are rounded like trained ones, which are nearly normal, too (Dettmers
+et al. 2023, QLoRA, appendix F). So the relative error of the logits is recorded for both. The probabilities of tokens mean
+something for trained weights only. A trained model's logits leave some tokens to choose from. Those of random weights are
+nearly equal for the whole vocabulary or, where the output projection is the embedding table, make the last token of the input
+certain. Then the KL divergence is next to nothing however coarse the weights are, and the likeliest token is the same, or a
+matter of chance.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from mtbench.plan.accuracy import Divergence
 
 
 def of(logits: Host, before: Host, trained: bool) -> Divergence:
-    """Of all positions: logits are (..., vocab)."""
+    """The divergence over all positions; logits are (..., vocab)."""
     rows, wanted = (each.reshape(-1, each.shape[-1]) for each in (logits, before))
     error = float(np.linalg.norm(rows - wanted) / np.linalg.norm(wanted))
     if not trained:

@@ -37,7 +37,7 @@ def build(framework: Framework, problem: Operator, variant: str, weights: Simple
 
 
 def compiled(framework: Framework, call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call through the library's compiler. One with state of its own says itself which part of it is to be compiled, and
-    how the library behind it compiles that."""
+    """The call through the library's compiler. A call with state of its own chooses the part of it that is compiled, and the
+    settings for that."""
     own = getattr(call, "compiled", None)
     return framework.compile(call) if own is None else own(framework.compile)

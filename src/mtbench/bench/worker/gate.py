@@ -1,7 +1,6 @@
-"""The correctness gate: every row of every output that is checked has an answer to be held against.
-
-A reference of a whole batch may cost more than measuring does, so that it is computed of some rows alone where rows are
-independent. They are drawn at random, anew in each restart. The others are not left unseen:
+"""The correctness gate: every row of every output that is checked is compared with an answer.  A reference of a whole batch may
+cost more than measuring does. So where rows are independent, it is computed for some rows only, which are drawn at random, anew
+in each restart. The other rows are checked, too:
 
 - Each row of the timed inputs without a reference is computed once more, untimed, in another place of the batch.
 - Other inputs fill the batch with repetitions of the rows that have a reference, in random order, and every row is compared.
@@ -22,11 +21,11 @@ from mtbench.plan.accuracy import Divergence, Errors, Limits
 from mtbench.reference import Draws, is_large, parts, round_to
 
 OTHER_PLACE = 2
-"""Two right answers differ by no more than so many times what each may be off."""
+"""Two right answers may differ by this many times the error that each may have."""
 
 TELLING = 2
-"""Right answers to telling inputs are off by up to 1.2 times the tolerances (attention by its definition, in bfloat16),
-wrong ones by 8 to 80 times."""
+"""How many times the usual tolerances telling inputs have. Right answers were off by up to 1.2 times the tolerances (attention
+by its definition, in bfloat16), wrong ones by 8 to 80 times."""
 
 Call = Callable[..., Any]
 
@@ -65,8 +64,8 @@ class Gate:
         return reference_rows(self.problem, self.shape)
 
     def hold(self, call: Call) -> None:
-        """A call that rounds its weights in its own way, as one that quantises them, says to which: its reference is computed
-        with its `own_weights` beside those that it was given."""
+        """Takes the weights of a call that rounds them in its own way, such as one that quantises them (`own_weights`). Its
+        reference is computed with these, besides those that it was given."""
         self.own_weights = getattr(call, "own_weights", {})
 
     def _held(self, case: Case) -> Case:
@@ -86,7 +85,7 @@ class Gate:
     def first(self, run: Call, out: Any, case: Case) -> Errors:
         """Checks the first output of the timed inputs, and one of the rows in other places. `run` completes a call.
 
-        Raises Mismatch; so do the others.
+        Raises Mismatch, as the other checks do.
         """
         given, case = case, self._held(case)
         self.expected = self._expect(case, self.rows)
@@ -130,8 +129,8 @@ class Gate:
         return errors
 
     def other(self, telling: bool = False) -> tuple[Case, "Others"] | None:
-        """Inputs that the call has not seen, and what their outputs are checked with. `telling` gives those in which a
-        mistake shows that is too small elsewhere; None where the operator has none."""
+        """Inputs that the call has not seen, and the check of their outputs. With `telling`, the operator's telling inputs,
+        which show mistakes that are too small elsewhere; None where it has none."""
         rng = Draws([self.seed, 3 + telling], self.dtype)
         problem, shape, dtype = self.problem, self.shape, self.dtype
         drawn = problem.telling_inputs(rng, shape, dtype) if telling else problem.inputs(rng, shape)
@@ -202,7 +201,7 @@ class Gate:
 
 
 class Unchecked(Gate):
-    """For what cannot be checked (`Framework.unverified`): it draws the inputs, and holds nothing against anything."""
+    """The gate of what cannot be checked (`Framework.unverified`): it draws the inputs, and checks nothing."""
 
     def _rows_with_reference(self) -> int:
         return 0
@@ -233,7 +232,8 @@ class Others:
 
 
 def _repeated(expected: Host, source: NDArray[np.int64]) -> Host:
-    """The rows of a whole batch by which of these they are; of a large one in float32, as its outputs are."""
+    """The expected rows of a whole batch; `source` has the number of each one's row in `expected`. They are float32 for a large
+    batch, as its outputs are."""
     large = is_large((len(source), *expected.shape[1:])) and np.issubdtype(expected.dtype, np.floating)
     return (expected.astype(np.float32) if large else expected)[source]
 

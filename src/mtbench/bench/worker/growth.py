@@ -14,7 +14,7 @@ from statistics import median
 from mtbench.frameworks.base import Framework
 
 WINDOWS, SKIPPED = 12, 2
-"""Readings are taken behind so many equal parts of the calls; the first ones are not used."""
+"""Readings are taken after each of WINDOWS equal parts of the calls; the first SKIPPED are not used."""
 
 LIMIT_NS = 30e9
 """After this there are no more calls."""
@@ -26,7 +26,7 @@ NOTABLE_BYTES = 1 << 20
 def check(
     framework: Framework, run: Callable[[], object], calls: int, clock: Callable[[], int]
 ) -> tuple[float, list[str]]:
-    """Bytes per call, of the process or of the device, whichever grows faster; and a warning where that is no accident."""
+    """Bytes per call, of the process or of the device, whichever grows faster; and a warning where the growth is notable."""
     readings: list[tuple[int, int, int]] = []
     done, started = 0, clock()
     for _ in range(WINDOWS):

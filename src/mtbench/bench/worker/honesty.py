@@ -11,7 +11,7 @@ def check(
     framework: Framework, subject: Subject, gate: Gate, call_ns: float, queued_calls: int, queued_ns: float
 ) -> tuple[Errors, list[str]]:
     """The errors on other inputs, and warnings. Raises Mismatch. `call_ns` is the shortest median that was measured,
-    `queued_ns` the time of a call as the number of queued calls was found."""
+    `queued_ns` the time of a call when the number of queued calls was chosen."""
     warnings = integrity.check_complete(framework, subject, call_ns)
     if not gate.problem.updates_inputs:
         integrity.check_fresh(framework, subject)

@@ -19,19 +19,19 @@ from mtbench.frameworks.base import Framework
 TRIES = 5
 
 PATIENCE = 25
-"""So often must a quiet machine find work left behind, before a call is accused. What else the machine does interferes with
-some tries, and on a busy one with most."""
+"""How many undisturbed tries must find work left behind before a call is accused. Other work on the machine disturbs some
+tries, and on a busy machine most."""
 
 MOST_TRIES = 8 * PATIENCE
-"""After so many tries on a machine that is too busy to tell, the call gets the benefit of the doubt, and a warning."""
+"""After this many tries on a machine that is too busy to tell, the call gets the benefit of the doubt, and a warning."""
 
 FIRST_LOOKS = 10
-"""So often is it measured what completing nothing takes, before that excuses anything: noise only adds to it, too."""
+"""How often the time of completing nothing is measured before it may excuse a call: noise only adds to it, too."""
 
 LEFT_FRACTION = 0.1
 LEFT_NS = 50_000
-"""After `wait`, completing everything may take this fraction of a call or this long more than it takes when nothing is
-left, the larger. A second cudaDeviceSynchronize costs 2 µs; waking a thread on a loaded machine costs tens."""
+"""After `wait`, completing everything may take this fraction of a call, or this long, whichever is larger, more than it takes
+when nothing is left. A second cudaDeviceSynchronize costs 2 µs; waking a thread on a loaded machine costs tens."""
 
 BUSY_PAUSE_S = 0.01
 BUSY_FRACTION = 0.2
@@ -40,25 +40,26 @@ BUSY_TRIES = 3
 On a busy machine that may be nothing for one pause, but not for some in a row."""
 
 LINEAR = (1.9, 2.1)
-"""Twice as many queued calls must take between these times as long."""
+"""Twice as many queued calls must take between 1.9 and 2.1 times as long."""
 
 LINEAR_LIMIT_NS = 200e6
 """Above this a throughput block is not repeated to check its linearity: a call that long hides nothing in a queue."""
 
 LINEAR_TRIES_NS = 1e9
-"""After so long there are no more tries. Calls of 7 µs became 400 times slower while they were checked, where a library shared
-two processors with its own waiting threads; five tries of as many calls as before then took 8 s."""
+"""After this long there are no more tries. Where a library shared two processors with its own waiting threads, calls of 7 µs
+became 400 times slower during the check, and five tries took 8 s."""
 
 SUSPECT_FACTOR, IMPOSSIBLE_FACTOR = 1.1, 2.0
 """A rate above the first times the best that was measured on this machine is a warning, since that was a measurement
 too; above the second it is not believed."""
 
 BEYOND_DOUBT_FACTOR = 20.0
-"""The second one for a peak that is not sure. Beside a load of 20 on two processors, a library's products reached a third of
-what they do alone, in each of 16 measurements, and honest work 2.1 times that; another's once an eighth."""
+"""IMPOSSIBLE_FACTOR for a peak that is not sure. Beside a load of 20 on two processors, one library's products reached a third
+of their usual rate in each of 16 measurements, and honest work reached 2.1 times that. Another library's products once reached
+an eighth."""
 
 PEAK_CHANCES = 3
-"""So often are peaks measured again before a result is called impossible: while something else takes the machine, all of them
+"""How often peaks are measured again before a result is called impossible: while something else uses the machine, all of them
 are too low."""
 
 
@@ -74,7 +75,8 @@ def wanted_s() -> float:
 
 
 def computed_s() -> float:
-    """What the other threads of this process have computed. Not this one, which looks at them again and again."""
+    """Processor time of the other threads of this process, in seconds. This thread does not count, since it looks at them again
+    and again."""
     return time.process_time() - time.thread_time()
 
 
@@ -83,9 +85,9 @@ def busy_share(
 ) -> float:
     """How much of a pause this process computes while this thread sleeps; 1 is one processor all the time.
 
-    On a busy machine a thread at work may get no processor in a pause. So there are further ones until none waits for a
-    processor, or the process has computed in any of them; all that it computes counts as of one. A thread that spins a little
-    after a call, as those of BLAS do, ends that as soon as it gets a processor.
+    On a busy machine a thread at work may get no processor in a pause. So there are further pauses until no thread waits for a
+    processor, or the process has computed; all that it computes counts as in one pause. A thread that spins a little after a
+    call, as those of BLAS do, ends that as soon as it gets a processor.
     """
     before, wanted, share = computed_s(), wanted_s(), 0.0
     for _ in range(PATIENCE):
@@ -109,8 +111,8 @@ def check_complete(
 
 
 def _check_nothing_left(framework: Framework, subject: Subject, allowed_ns: float) -> list[str]:
-    """Completes everything after a call, and once more, when nothing is left. Both take equally long after an honest call,
-    also while the machine is busy: that one is quick now and then and the other never, is no honest call."""
+    """Completes everything after a call, and then once more, when nothing is left. After an honest call both take equally long,
+    also while the machine is busy. Raises Mismatch where the second is quick again and again and the first never is."""
 
     def settle(out: object) -> int:
         start = subject.clock()
@@ -152,8 +154,8 @@ def _check_idle(subject: Subject, busy_share: Callable[[float], float]) -> None:
 def check_fresh(framework: Framework, subject: Subject) -> None:
     """Raises Mismatch where a call returns the array that an earlier call returned, or an input.
 
-    Where outputs are static, a result is valid until the next call, which must not be asked after the earlier one: that the
-    new one was computed is then seen by other inputs alone.
+    Where outputs are static, a result is valid only until the next call, so the second output may lie where the first was. Only
+    other inputs then show that it was computed.
     """
     first, second = framework.leaves(subject.run()), framework.leaves(subject.run())
     earlier = [*([] if framework.static_outputs else first), *(array for inputs in subject.inputs for array in inputs)]
@@ -188,8 +190,8 @@ def excess(work: float, call_ns: float, peak: float | None) -> float:
 
 
 def check_rate(work: float, call_ns: float, peak: float | None, unit: str, sure: bool = True) -> list[str]:
-    """A warning where `work` in that time exceeds what this machine was measured to reach; Mismatch where by far: by more where
-    the peak is not `sure`."""
+    """A warning where `work` in that time exceeds what this machine was measured to reach; Raises Mismatch where it exceeds
+    that by far; for a peak that is not `sure`, the limit is higher."""
     if peak is None or excess(work, call_ns, peak) <= SUSPECT_FACTOR:
         return []
     rate = work / (call_ns * 1e-9)
@@ -213,9 +215,9 @@ class RateCheck:
     def check(
         self, dtype: str, flops: float, bytes_moved: float, call_ns: float, roofs: Roofs, busy: bool = False
     ) -> tuple[Rates | None, list[str]]:
-        """The rates as measured anew where the call exceeded `roofs`, else None, and warnings; Mismatch as of `check_rate`.
-        What is measured on a `busy` machine is not sure. That the library's own products seem not to be done, as such a
-        machine makes it look, is no fault of the call's."""
+        """The rates as measured anew where the call exceeded `roofs`, else None, and warnings. Raises Mismatch as `check_rate`
+        does. What is measured on a `busy` machine is not sure. Such a machine may make it look as if the library's own products
+        were not done; the call is not to blame for that."""
 
         def exceeded() -> float:
             of_flops = excess(flops, call_ns, roofs.flops_per_s)

@@ -39,7 +39,7 @@ def _in_float64(framework: Framework, values: Host) -> Any:
     array = framework.array(values, DTYPE)
     if np.issubdtype(values.dtype, np.floating) and "float64" not in str(array.dtype):
         raise Unsupported(
-            f"{framework.library} computes in no float64 here, which a reference is in; take torch's form."
+            f"{framework.library} does not compute in float64 here, as a reference must; use torch as reference_library."
         )
     return array
 

@@ -1,5 +1,5 @@
-"""Ends a worker with its controller, even in a call that hangs: one that waits for a request sees its pipe closed, one that
-computes would go on for ever, on a processor that nobody knows is taken."""
+"""Ends a worker when its controller ends, even in a call that hangs. A worker that waits for a request sees its pipe closed.
+One that computes would go on for ever, and nobody would know what takes the processor."""
 
 import ctypes
 import os
@@ -37,8 +37,8 @@ def _told_by_linux() -> bool:
 
 
 def _wait(parent: int) -> None:
-    """Waits for the parent's end in the kernel, where there is a kqueue (macOS), and else looks now and then. It needs the GIL
-    in the end, so a call that never gives it back is beyond it."""
+    """Waits for the parent's end in the kernel, where there is a kqueue (macOS), and else looks now and then. To end the
+    process it needs the GIL, so it cannot end a call that never releases that."""
     system: Any = select  # of which mypy sees this machine's part
     if hasattr(system, "kqueue"):
         queue = system.kqueue()

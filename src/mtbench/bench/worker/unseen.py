@@ -17,20 +17,21 @@ from mtbench.frameworks.base import Framework
 from mtbench.plan.accuracy import Errors
 
 FEWEST_TRIES, MOST_TRIES = 3, 25
-"""So often both are timed: until the unseen inputs were as quick once as the seen ones, and no longer than it takes."""
+"""How often both are timed, at least and at most: until unseen inputs have once been about as quick as seen ones."""
 
 MOST_TRIES_NS = 2e9
-"""After tries that would take this long on a quiet machine there are no more: a call that takes long differs by much where it
-cheats. What other programs take does not count, since it is what the tries are for."""
+"""There are no more tries than would take this long on a quiet machine: a long call that cheats differs by much. Time that
+other programs take does not count, since the tries are there because of it."""
 
 SUSPECT_FACTOR, IMPOSSIBLE_FACTOR = 1.5, 3.0
 """Calls on unseen inputs took from 1.00 to 1.15 times as long as on seen ones, those of a call that keeps its answers 99 and
-332 times. Above the first factor is a warning, above the second it is no honest call."""
+332 times. Above the first factor there is a warning; above the second the call is not honest."""
 
 OFTEN = 0.75
-"""Of the tries in which unseen inputs take longer than seen ones right before, before a call is accused. A cheat's do in nearly
-all. Beside a load of 15 to 24 on two processors, where hardly any call goes through undisturbed, the shortest of some 20 honest
-calls on unseen inputs was 3 to 24 times as long as of those on seen ones in one job of six."""
+"""A call is accused only if unseen inputs took longer than the seen ones right before in this part of the tries; those of a
+cheat do in nearly all. The shortest times are not enough: beside a load of 15 to 24 on two processors, where hardly any call
+runs undisturbed, the shortest of some 20 honest calls on unseen inputs took 3 to 24 times as long as on seen ones in one job of
+six."""
 
 ALIVE = 4
 """Outputs that are held at a time: more than a ring of some buffers has."""
@@ -80,8 +81,8 @@ def overwritten(framework: Framework, subject: Subject, values: list[Any]) -> li
 def check_times(framework: Framework, subject: Subject, seen: list[Any], case: Case, gate: Gate) -> list[str]:
     """Raises Mismatch where a call on values that it has not seen takes far longer than one on `seen`, those that were timed.
 
-    Both are put into the same arrays before, so that both come after the same pause and find caches alike. Arrays that never
-    change still hold what was seen."""
+    Both are put into the same arrays before, so that both come after the same pause and find caches alike. Where a library's
+    arrays never change, the original ones still hold the seen values."""
     subject.run_with(*overwritten(framework, subject, seen))
     rng = np.random.default_rng([gate.seed, 5])
     seen_ns: list[int] = []

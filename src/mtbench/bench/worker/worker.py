@@ -43,13 +43,15 @@ PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 """Time for the best product, and again for moving data. On a GPU every block comes after untimed calls."""
 
 PEAK_MEMORY_PARTS = 8
-"""Peak rates are measured in no more than this part of what is free: they must not push a small machine into swap."""
+"""Peak rates are measured in no more than 1 / PEAK_MEMORY_PARTS of what is free: they must not push a small machine into
+swap."""
 
 PEAK_SECOND_FACTOR = 2.0
-"""So much longer where a result seems to exceed the peaks, and they are measured again."""
+"""How many times as long the peaks are measured where a result seems to exceed them."""
 
 PEAK_BRIEF_FACTOR = 0.3
-"""At least so much shorter at the end of a restart, where the best of all measurements counts."""
+"""At the end of a restart they are measured for no more than this part of the time, since the best of all measurements
+counts."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Worker:
         chosen.check_own(request.settings)
         if request.compiler_cache is not None:
             chosen.keep_compiled_in(Path(request.compiler_cache))
-        with blocks.collector_off():  # it took 0.1 s of an import
+        with blocks.collector_off():  # collections took 0.1 s of an import
             self.framework = chosen(request.settings)
             self.description = self.framework.describe()
         self.tick_ns = blocks.clock_tick_ns(time.perf_counter_ns, time.get_clock_info("perf_counter").resolution * 1e9)
@@ -141,7 +143,7 @@ class Worker:
             call = compiled(framework, call)
 
         subject = self._subject(call, self._input_sets(case, dtype))
-        if not problem.updates_inputs:  # whose result is an input, which all calls write the same into
+        if not problem.updates_inputs:  # else its result is an input, into which all calls write the same
             subject.keep = self._copy
         first_call_ns = blocks.first_call(subject)
         errors = gate.first(subject.run_with, subject.last, case)
@@ -197,7 +199,7 @@ class Worker:
 
     @contextmanager
     def _noting_compilations(self) -> Iterator[None]:
-        """Notes whether the library compiles anything: in a block, since the canary beside it may well be compiled."""
+        """Notes whether the library compiles anything in a block. Between blocks it may, for the canary, say."""
         before = self.framework.compilations()
         yield
         self._ready().recompiled |= self.framework.compilations() != before

@@ -50,8 +50,8 @@ def turned(lengths: Sequence[int] = LENGTHS) -> list[Record]:
 def test_queued_calls_with_another_winner_are_told() -> None:
     (one,) = answered(turned()).of(QUEUED)
     assert str(one) == (
-        "Plain shapes, softmax, float32: queued calls turn it round: torch is 2.0x faster than mlx (sure); calls waited for "
-        "have mlx first."
+        "Plain shapes, softmax, float32: with queued calls it is the other way round: torch is 2.0x faster than mlx (sure); "
+        "with calls that are waited for, the fastest is mlx."
     )
     assert one.certainty == "sure"
 

@@ -98,7 +98,7 @@ def test_what_cannot_tell_is_left_out_with_the_reason(tmp_path: Path) -> None:
     }
     assert next(found.lines("nowhere")).startswith("Earlier records left out: ")
     assert list(found.lines("nowhere"))[-1] == (
-        "The earlier sweeps say nothing of this machine, only of 2 others. Intervals do without."
+        "The earlier sweeps say nothing of this machine, only of 2 others. Intervals do not use them."
     )
 
 
@@ -127,7 +127,7 @@ def test_too_few_jobs_are_said_to_be_too_few(tmp_path: Path) -> None:
     found = learnt([written(tmp_path, sweeps(1, cells=3))])
     assert found.useful == ()
     assert list(found.lines(found.of[0].machine_id)) == [
-        "6 jobs of 1 earlier sweep (cpu) are too few to learn from: 10 are needed. Intervals do without."
+        "6 jobs of 1 earlier sweep (cpu) are too few to learn from: 10 are needed. Intervals do not use them."
     ]
 
 

@@ -37,7 +37,7 @@ def test_an_arm_is_estimated_from_its_samples() -> None:
     assert (found.latency_ns, found.latency_low_ns, found.latency_high_ns) == pytest.approx((101, 92.7, 110), rel=2e-3)
     assert found.throughput_ns == pytest.approx(50.5, rel=1e-4)
     assert (found.restart_spread, found.converged, found.outliers, found.latency_p99_ns) == (0.0, True, 0, None)
-    assert found.warnings == ["overhead_bound: the cheapest call of this library takes 40 % of this"]
+    assert found.warnings == ["overhead_bound: the cheapest call of this library takes 40 % of this time"]
     assert not estimate(latency, [[50.0] * 10] * 2, target=0.001).converged
 
 

@@ -4,4 +4,4 @@ CONTENDERS = ("framework", "operator.variant", "device", "matmul_precision")
 """What competes where a sweep names nothing else, and in all records that do not say."""
 
 PARAMS = "operator.params."
-"""How the axes begin that are an operator's parameters."""
+"""The beginning of the axes that are an operator's parameters."""

@@ -55,7 +55,7 @@ class Held:
         return to_json(json.loads(self.params) | json.loads(self.settings))
 
     def parameters(self) -> dict[str, Any]:
-        """The same as they are told to people."""
+        """Parameters and settings as people read them."""
         return named(json.loads(self.fixed), self.model)
 
     def title(self, parameters: Sequence[str] = ()) -> str:
@@ -74,7 +74,7 @@ def contended(row: Row) -> tuple[str, ...]:
 
 
 def as_usual(row: Row) -> bool:
-    """Whether what competes is what competes in a sweep that says nothing of it."""
+    """Whether the axes that compete are the usual ones, of a sweep that names none."""
     return set(row["contenders"] or CONTENDERS) == set(CONTENDERS)
 
 
@@ -135,12 +135,13 @@ def names_that_differ(sets: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def named(params: dict[str, Any], model: str | None) -> dict[str, Any]:
-    """Parameters as they are told to people: the model that they are from stands first, and for its whole configuration."""
+    """Parameters as people read them: the model that they are from comes first, and stands for its whole configuration."""
     return params if model is None else {"model": model} | {n: value for n, value in params.items() if n != "config"}
 
 
 def value(row: Row, axis: str) -> Any:
-    """What a record has on an axis, by the name of its setting; None where it has none. Raises KeyError for no axis."""
+    """What a record has on an axis, by the name of its setting; None where it has none. Raises KeyError where there is no such
+    axis."""
     if axis == "framework":
         framework = row["framework"] if row["mode"] == "eager" else f"{row['framework']}_{row['mode']}"
         return " ".join([framework, *([row["setup"]] if row["setup"] else [])])

@@ -10,13 +10,13 @@ from mtbench.results.verdicts import Comparison
 SURE, LIKELY, OPEN = "sure", "likely", "open"
 
 LEVELS = (SURE, LIKELY, OPEN)
-"""sure: a verdict from restarts enough to tell how much they differ. likely: a verdict from fewer, or the interval excludes 1,
-and yet there is no verdict. open: it could be either."""
+"""sure: a verdict from enough restarts to tell how much they differ. likely: a verdict from fewer restarts, or no verdict but
+an interval that excludes 1. open: it could be either."""
 
 
 LONE_ROUND = 5.0
-"""What a single round must show to be called likely: on a busy machine one of two arms was 2.3 times as long as the other, and
-as long in the next run, minutes later."""
+"""The ratio that a single round must show to be called likely. On a busy machine one of two arms took 2.3 times as long as the
+other, and minutes later, in the next run, as long."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Certainty:
 
 def equal(one: Comparison) -> bool:
     """Whether the two are equally fast for all that matters: the verdict says so, or the whole interval lies within the least
-    difference that matters, though beside 1."""
+    difference that matters, even if it does not hold 1."""
     if one.verdict == "equivalent":
         return True
     if not one.interleaved or one.bounds is None or one.confidence < 1 - ALPHA or one.threshold is None:

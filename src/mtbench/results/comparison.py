@@ -48,9 +48,10 @@ def compare(
 ) -> Comparison | None:
     """B's times against A's over the rounds that both have; None where there is no such round.
 
-    The ratio is that of the middle restart, each represented by the median of its rounds' ratios and counting alike, however
-    many rounds it has. Its bounds are those of `inference.around`: what differs between restarts is in them, estimated from
-    three restarts on and assumed below (`spread_assumed`). Of one restart with fewer than six rounds nothing is concluded.
+    Each restart is represented by the median of its rounds' ratios, and counts alike however many rounds it has. The ratio is
+    that of the middle restart. Its bounds are those of `inference.around`. They include how much restarts differ: estimated
+    from three restarts on, assumed for fewer (`spread_assumed`). From one restart with fewer than six rounds nothing is
+    concluded.
 
     `least` is the difference that matters, by default that of `threshold`. `tick_ns` is the tick of the clock where blocks
     are medians of single calls: no bound is nearer than half a tick of each arm. `prior` is what earlier sweeps of this machine
@@ -67,8 +68,8 @@ def compare_all(
     least: float | None = None,
     priors: Sequence[Prior | None] | None = None,
 ) -> list[Comparison | None]:
-    """`compare` of many pairs at once, each with the tick of its clock, and its prior if there are any: those with as many
-    rounds and one prior are arrays together."""
+    """`compare` of many pairs at once, each with the tick of its clock, and its prior if there are any. Pairs with the same
+    rounds and prior are computed as arrays."""
     alike: dict[tuple[Rounds, Prior | None], list[int]] = {}
     for index, (a, b, _) in enumerate(pairs):
         rounds = samples.in_common(a, b)
@@ -131,7 +132,7 @@ def _judged_alone(
 
 
 def detectable_effect(half_width: float) -> float:
-    """The relative difference that is found four times in five, where an interval reaches so far (logarithms) to either side.
+    """The relative difference that is found four times in five, for an interval of this half width (in logarithms).
 
     The interval reaches z_{1-alpha/2} standard errors, and a difference of z_{1-alpha/2} + z_{0.8} of them is found that often.
     """
@@ -281,10 +282,9 @@ def newest(pairs: Iterable[tuple[Hashable, Sequence[Timing], Sequence[Timing]]])
 
 
 def between_sessions(timing: Timing) -> Interval | None:
-    """A median's bounds as far as another session of the same thing may be from it; None where nothing bounds it.
-
-    From two restarts on a record's interval holds what differs between restarts, and another session has other ones. Of a
-    single restart each bound is moved out by UNKNOWN_SPREAD. What no restart can know, such as a warmer room, is not in it.
+    """Bounds that also hold for the median of another session of the same; None where nothing bounds it.  From two restarts on,
+    a record's interval includes how much restarts differ, and another session is other restarts. With a single restart, each
+    bound is moved out by UNKNOWN_SPREAD. What no restart shows, such as a warmer room, is not included.
     """
     if timing.interval is None or timing.restarts > 1:
         return timing.interval
@@ -310,5 +310,5 @@ def judged(found: Iterable[tuple[Hashable, Comparison]]) -> list[Comparison]:
 
 
 def geometric_mean(ratios: Sequence[float]) -> float | None:
-    """Of ratios over cells; None where there is none."""
+    """The geometric mean of ratios over cells; None where there are none."""
     return math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else None

@@ -58,7 +58,7 @@ class Learnt:
         if not here:
             others = len({one.machine_id for one in self.of})
             of_others = f", only of {others} {plural(others, 'other')}" if others else ""
-            yield f"The earlier sweeps say nothing of this machine{of_others}. Intervals do without."
+            yield f"The earlier sweeps say nothing of this machine{of_others}. Intervals do not use them."
 
 
 def told(one: Earlier) -> str:
@@ -67,10 +67,10 @@ def told(one: Earlier) -> str:
         f"{one.jobs:,} {plural(one.jobs, 'job')} of {one.sweeps:,} earlier {plural(one.sweeps, 'sweep')} ({one.device})"
     )
     if one.time is None:
-        return f"{source} are too few to learn from: {FEWEST_VARIANCES} are needed. Intervals do without."
+        return f"{source} are too few to learn from: {FEWEST_VARIANCES} are needed. Intervals do not use them."
     ratios = "" if one.ratio is None else f"; their ratios {_spread(one.ratio)}"
     spread = f"restarts differ by {_spread(one.time)}{ratios}"
-    return f"Intervals use the spread of {source}: {spread}. Those of a job that something disturbs do without."
+    return f"Intervals use the spread of {source}: {spread}. Intervals of disturbed jobs do not."
 
 
 def _spread(prior: Prior) -> str:
@@ -81,9 +81,9 @@ def learnt(sources: Sequence[Path]) -> Learnt:
     """What the records below these folders, or in these merged files, say of the spread between restarts.
 
     Used are right answers of two restarts or more, measured on a quiet machine by the version of the library that was
-    measured there last. Latency and throughput count alike: their spreads are (0.050 and 0.046 in 57 jobs on a shared machine).
-    A ratio is that of two neighbours of a cell, so that no arm is in more than two. Raises ConfigError where a source does not
-    exist, or none holds a record.
+    measured there last. Latency and throughput count alike, since their spreads are alike (0.050 and 0.046 in 57 jobs on a
+    shared machine). A ratio is that of two neighbours of a cell, so that no arm is in more than two. Raises ConfigError where a
+    source does not exist, or none holds a record.
     """
     frame, problems = _read(files_of(sources))
     if not frame.height:

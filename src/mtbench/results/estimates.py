@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mtbench.results.stats import Interval
 
 RESTARTS_APART = 0.2
-"""Restarts differ by some per cent, on a shared machine by ten; more is something else that ran beside one. From three
-restarts on the interval holds it."""
+"""Restarts differ by some per cent, on a shared machine by ten; if they differ by more, something else ran beside one of them.
+From three restarts on, the interval includes it."""
 
 OVERHEAD_FRACTION = 0.1
 """A median of which the library's cheapest call takes more than this says little about the operator."""
@@ -50,11 +50,10 @@ def estimate(
     tick_ns: float | None = None,
     prior: "Prior | None" = None,
 ) -> Estimates:
-    """What samples, [restart][round][call] and [restart][round], come to.
-
-    `target` is the half width, relative to the median, from which on a job has converged; `floor_ns` the library's
-    cheapest call; `tick_ns` the step of the clock in one latency sample; `prior` what earlier sweeps say of the spread
-    between restarts. Raises ValueError where there is no sample.
+    """The estimates from samples, [restart][round][call] and [restart][round].  `target` is the half width of the interval,
+    relative to the median, at which a job has converged; `floor_ns` the library's cheapest call; `tick_ns` the step of the
+    clock in one latency sample; `prior` what earlier sweeps say of the spread between restarts. Raises ValueError where there
+    is no sample.
     """
     from mtbench.results import stats
     from mtbench.results.inference import FEWEST_RESTARTS
@@ -76,7 +75,7 @@ def estimate(
         warnings.append(f"not converged, ±{percent(half_width)}")
     if floor_ns is not None and floor_ns > OVERHEAD_FRACTION * latency.estimate:
         share = percent(floor_ns / latency.estimate)
-        warnings.append(f"overhead_bound: the cheapest call of this library takes {share} of this")
+        warnings.append(f"overhead_bound: the cheapest call of this library takes {share} of this time")
     return Estimates(
         latency_ns=latency.estimate,
         latency_low_ns=latency.low,

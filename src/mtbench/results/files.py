@@ -17,12 +17,12 @@ FILE_NAME = "record.parquet"
 
 
 def load() -> None:
-    """Imports what writing the first record would, which takes a moment, at a time when nobody waits."""
+    """Imports what writing the first record needs, which takes a moment, at a time when nobody waits for it."""
     import polars  # noqa: F401
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; there is none of a name that cannot be one, such as one that is too long."""
+    """Whether there is such a file or folder. A name that none can have, such as one that is too long, is no error."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -62,10 +62,9 @@ def find(sources: Iterable[Path]) -> list[Path]:
 def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
     """Rows as Parquet, in memory, so that what the file system says is an OSError, and not Polars's error.
 
-    Of a hundred columns of one value, statistics would be a quarter of the file.
-
-    Polars takes a Ctrl-C for itself, whoever handles it, and raises KeyboardInterrupt: it is handed on, and where the handler
-    holds it back, this goes on."""
+    Without statistics, which would be a quarter of a file of a hundred columns with one value each.  Polars catches Ctrl-C
+    itself, whatever handler there is, and raises KeyboardInterrupt. The signal is then raised again for that handler; if it
+    holds the signal back, writing goes on."""
     import polars as pl
 
     while True:
@@ -84,9 +83,9 @@ def scan(
 ) -> "tuple[pl.DataFrame, list[str]]":
     """The rows of Parquet files in the columns of a schema and `path`, and a line for each file that cannot be read.
 
-    Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others. Of many files
-    that are as they were, the rows are those that were read before (`kept`). `numbers` are the rows to read of a single file,
-    in order, counted from 0.
+    Columns that a file lacks are null, others that it has are left out. A broken file does not cost the others. Where many
+    files have not changed, their rows come from the cache (`kept`). `numbers` are the rows to read of a single file, in order,
+    counted from 0.
     """
     import polars as pl
 
@@ -117,7 +116,7 @@ def scan(
         first, last = numbers[0], numbers[-1]
         return found.slice(first, last - first + 1).collect()[[number - first for number in numbers]]
 
-    # Of flipped bytes Polars may also panic, which is no PolarsError.
+    # Where bytes were flipped, Polars may also panic, which is no PolarsError.
     broken = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
     def read_what_can_be(sources: list[Path]) -> list[pl.DataFrame]:

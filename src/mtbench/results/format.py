@@ -18,10 +18,10 @@ _RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 CONFIDENCE = 0.95
-"""Of every interval that does not name its own."""
+"""The confidence of every interval that does not name its own."""
 
 MANY = 1 << 16
-"""Texts that are kept: a report says the same time of a job in its matrix, its chart, its row and on its own page."""
+"""How many texts are cached: a report shows the same time of a job in its matrix, its chart, its row and on its own page."""
 
 NOTHING = "–"
 """What stands where nothing was measured."""
@@ -30,7 +30,7 @@ RATIO_DIGITS = 4
 """Significant digits of a ratio: 1 % is what is looked for."""
 
 OPEN_BOUND = 100
-"""A bound of a ratio that is so many times away from it says no more than that there is none."""
+"""A bound that is more than this many times away from the ratio is shown as open."""
 
 
 @lru_cache(MANY)
@@ -61,8 +61,8 @@ def interval(ns: float | None, low_ns: float | None, high_ns: float | None, conf
 
 
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`. As many as are needed for a bound
-    that is not 1 not to look like it: `1.0012x [1.0004, 1.0021]`."""
+    """A ratio with its bounds to the same decimals: `1.324x [1.301, 1.349]`, or `0.951x`. There are so many decimals that a
+    bound that is not 1 does not look like 1: `1.0012x [1.0004, 1.0021]`."""
     decimals = max(0, _decimals(value) - (value < 1) + RATIO_DIGITS - 3)
     return _factor(value, low, high, decimals, decimals)
 
@@ -105,7 +105,7 @@ def span(seconds: float) -> str:
 
 @lru_cache(MANY)
 def percent(fraction: float | None, digits: int = 2) -> str:
-    """A fraction in per cent, to so many significant digits or whole per cents: `104 %`, `7.1 %`, `0.032 %`."""
+    """A fraction in per cent, to `digits` significant digits or whole per cents: `104 %`, `7.1 %`, `0.032 %`."""
     if fraction is None:
         return NOTHING
     value = 100 * fraction
@@ -117,7 +117,7 @@ def percent(fraction: float | None, digits: int = 2) -> str:
 
 
 def deviation(ratio: float, low: float, high: float) -> str:
-    """How far a ratio and its bounds are from 1: `+0.49 % [+0.42 %, +0.60 %]`. A bound that is not 1 does not look like it."""
+    """How far a ratio and its bounds are from 1: `+0.49 % [+0.42 %, +0.60 %]`. A bound that is not 0 does not look like 0."""
     value, below, above = (100 * (one - 1) for one in (ratio, low, high))
     decimals = 2 if below <= 0 <= above else _decimals_beside(min(below, above, key=abs), 0, 2)
     return f"{value:+.{decimals}f} % [{below:+.{decimals}f} %, {above:+.{decimals}f} %]"
@@ -166,7 +166,7 @@ def significant(value: float) -> str:
 
 
 def rounded(values: "NDArray[np.float64]", digits: int) -> "NDArray[np.float64]":
-    """Numbers above 0 to so many significant digits, as `float(f"{value:.5g}")` would have each."""
+    """Numbers above 0 to `digits` significant digits, as `float(f"{value:.5g}")` would have each."""
     import numpy as np
 
     power = digits - 1 - np.floor(np.log10(values)).astype(int)
@@ -188,7 +188,7 @@ def clock(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A noun as it stands behind a count."""
+    """A noun as it is written after a count."""
     return noun if count == 1 else f"{noun}s"
 
 
@@ -229,7 +229,7 @@ def _exponent(value: float, digits: int) -> int:
 
 
 def _decimals_beside(value: float, other: float, least: int) -> int:
-    """Decimals, at least so many, with which a value is not written as another one that it is not."""
+    """How many decimals, at least `least`, keep a value that is not `other` from being written like it."""
     while abs(value - other) < 10.0**-least and float(f"{value:.{least}f}") == other:
         least += 1
     return least

@@ -1,7 +1,7 @@
 """How a time changed over the versions of a library and over dates, on one machine: levels, and the steps between them.
 
-Sessions are never interleaved, so all of this is descriptive. What changed with a version is told; what changed unseen, such
-as the room's warmth, nobody knows.
+Sessions are never interleaved, so all of this is descriptive. What changed with a version is told. What changed unseen, such as
+the room's warmth, is not known.
 
 Source of the method: the L1 Potts functional, the sum of the points' distances to the medians of their levels and a penalty for
 each step, whose least value is found exactly by dynamic programming (F. Friedrich, A. Kempe, V. Liebscher and G. Winkler,
@@ -47,7 +47,7 @@ class Moment:
 
     @property
     def interval(self) -> Interval:
-        """The time with its bounds as far as another session may be from it; with UNKNOWN_SPREAD where it has none."""
+        """The time with the bounds of `between_sessions`, or with UNKNOWN_SPREAD where it has none."""
         known = between_sessions(self.timing)
         ns = self.timing.ns
         return known or Interval(ns, ns / (1 + UNKNOWN_SPREAD), ns * (1 + UNKNOWN_SPREAD), 0.0)

@@ -23,16 +23,17 @@ Numbers = Floats | float
 
 
 ASSUMED_DEVIATION = 0.05
-"""Of a process's speed between restarts, where too few were measured to tell. Ten starts of one program lay within 5 to 12 % on
-a shared machine, which is 3.1 standard deviations of ten normal values: at most 4 % each."""
+"""The assumed standard deviation of a process's speed between restarts, where too few were measured to tell. Ten starts of one
+program lay within 5 to 12 % on a shared machine, which is 3.1 standard deviations of ten normal values: at most 4 % each."""
 
 ASSUMED = Prior(ASSUMED_DEVIATION**2, 3)
-"""In place of an estimate, for one arm. Three degrees of freedom leave room for more: with two restarts that differ by 10 %,
-7 % of all tables held a false verdict, and with six degrees of freedom 27 %, for intervals that were a tenth narrower."""
+"""The prior in place of an estimate, for one arm. Three degrees of freedom leave room for larger spreads: with two restarts
+that differ by 10 %, 7 % of all tables held a false verdict, and with six degrees of freedom 27 %, for intervals that were a
+tenth narrower."""
 
 FEWEST_RESTARTS = 3
-"""From so many restarts on their own variance is enough. Student's interval over two, with one degree of freedom, is 9 standard
-deviations wide to either side, and two processes that happen to be slow alike make it as narrow as one likes."""
+"""From this many restarts on, their own variance is enough. Student's interval over two, with one degree of freedom, is 9
+standard deviations wide to either side, and two processes that happen to be slow alike make it as narrow as one likes."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def over_restarts(
 def over_blocks(
     values: Floats, sizes: Sequence[int], *, arms: int, confidence: float, prior: Prior | None = None
 ) -> Bounds:
-    """The same for many times or ratios at once: `values` (..., blocks) are logarithms, restart after restart, of which each
-    has so many blocks as `sizes` says."""
+    """The same for many times or ratios at once: `values` (..., blocks) are logarithms, restart after restart; `sizes` has the
+    number of blocks of each."""
     medians = restart_medians(values, sizes)
     low, high, variance = within(values - np.repeat(medians, sizes, axis=-1), len(sizes), confidence)
     return around(medians, low, high, variance, arms=arms, confidence=confidence, prior=prior)

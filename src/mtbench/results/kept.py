@@ -22,7 +22,7 @@ SETTLED_S = 2.0
 """A file that changed so shortly before it was read may change again within one tick of the file system's clock."""
 
 MOST_BYTES = 1 << 30
-"""Of all that is kept; what was not used for longest goes first."""
+"""The most bytes that are kept; the files that were not used for longest are removed first."""
 
 
 _NO_CACHE = (OSError, RuntimeError)
@@ -45,7 +45,7 @@ def load(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]
 
 
 def keep(rows: "pl.DataFrame", files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> None:
-    """Keeps the rows of these files, where these are many, and none has just been written. What cannot be kept is not."""
+    """Keeps the rows of these files, where these are many, and none has just been written. That it cannot is no error."""
     newest = max((known.st_mtime for _, known in files), default=0.0)
     if len(files) < FEWEST or newest > time.time() - SETTLED_S:
         return

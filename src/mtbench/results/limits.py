@@ -1,7 +1,7 @@
 """How near to the limit: the roofs of a machine, recomputed where records of several sweeps meet.
 
-A roof is the best rate that any library reached on a machine's device with a dtype and precision. A sweep knows what was kept
-of earlier ones; records that were measured before a better rate was are held against that one here.
+A roof is the best rate that any library reached on a machine's device with a dtype and precision. A sweep knows the rates that
+earlier ones kept. Records that were measured before a better rate was found are compared with that one here.
 """
 
 import math
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 ALIKE = ("machine_id", "device", "device_index", "dtype", "matmul_precision")
-"""The columns of what shares its roofs."""
+"""Records that agree in these columns share their roofs."""
 
 ROUNDING = 1e-9
-"""Numbers that are equal lie no further apart."""
+"""Equal numbers lie no further apart, relative to each other."""
 
 UNSURE = "roof unsure"
-"""How the warning begins of a record whose limit may be too near."""
+"""The beginning of the warning that a record's limit may be too near."""
 
 ROOF_UNSURE = (
     f"{UNSURE}: the machine was busy whenever its peak rates were measured, so that the limit may be farther away"
 )
 
 AGREEMENT = 0.1
-"""A peak is sure where another sure measurement lies no further below it, or the second best block of its own: what else the
-machine does makes them differ."""
+"""A peak is sure if another sure measurement, or the second best block of its own, lies no further below it than this: other
+work on the machine would make them differ."""
 
 FLOPS, BYTES = ("peak_flops_per_s", "peak_flops_set_by"), ("peak_bytes_per_s", "peak_bytes_set_by")
 
@@ -54,7 +54,7 @@ def reached(
 
 
 def per_second(amount: float, ns: float) -> float:
-    """The rate of what takes so many nanoseconds."""
+    """The rate per second of an amount that takes `ns` nanoseconds."""
     return amount / ns * 1e9
 
 
@@ -95,11 +95,10 @@ def _bound_by_products(row: Row) -> bool:
 
 
 def merged(records: "pl.DataFrame") -> "pl.DataFrame":
-    """The records, each held against the best roofs that any of them knows of its machine, device, dtype and precision.
-
-    The memory roof of a call is that of any call that moves as many bytes or more: see `Rates.at`, by which each of these is
-    the best rate of a working set of at least half as many. The warning `roof unsure` is that of the roof that counts now; a
-    record's own says so of both its roofs.
+    """The records, each compared with the best roofs that any of them knows of its machine, device, dtype and precision.  The
+    memory roof of a call is the best one of all calls that move as many bytes or more. By `Rates.at`, each of those is the best
+    rate of a working set of at least half as many bytes. The warning `roof unsure` is about the roof that counts now; a
+    record's own warning is taken for both its roofs.
     """
     import polars as pl
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the search for cycles: what is made of ten thousand records stays until the end, and looking through it again and
-    again takes a seventh of a report's time. Reference counts free the rest as ever."""
+    """Turns the search for reference cycles off. What is made of ten thousand records stays until the end, and looking through
+    it again and again takes a seventh of a report's time. Reference counting frees the rest as usual."""
     was_on = gc.isenabled()
     gc.disable()
     try:

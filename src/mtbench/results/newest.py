@@ -10,7 +10,7 @@ MOST = 20_000
 """Records in one report. A page of a hundred megabytes answers nobody."""
 
 MAY_HOLD_MANY_BYTES = 1 << 20
-"""A file of one record is smaller, but for a few."""
+"""Nearly all files of one record are smaller."""
 
 VISIT = ("machine_id", "sweep_id", "cell_id")
 """What the arms of a cell share that were measured together."""

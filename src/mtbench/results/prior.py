@@ -40,7 +40,7 @@ LIBRARY = ("framework", "requirement", "library_version", "device_kind")
 DISTURBED = (
     "contended", "drifted", "the machine slept", "swapped while", "measured under thermal", "measured while heat",
 )  # fmt: skip
-"""How the warnings begin of a job that had no quiet machine: it says nothing of others, and others say nothing of it."""
+"""The beginnings of the warnings of a job whose machine was not quiet. Other jobs learn nothing from it, nor it from them."""
 
 TIME, RATIO = ("earlier_spread", "earlier_df"), ("earlier_ratio_spread", "earlier_ratio_df")
 """The columns of a record that hold a prior: standard deviation and degrees of freedom."""

@@ -23,7 +23,7 @@ NETWORK_ADDRESS = "an address of the network"
 """The one thing in FOREIGN that a version may look like."""
 
 NAMED_ADDRESS = re.compile(r"(?<![\w+.-])(?!(?:git\+)?ssh://)[\w+.-]+://[^/\s@]+@")
-"""An address with a user's name, or a name and a password; by ssh, where the name is everybody's `git`, there is none."""
+"""An address with a user's name, or a name and a password. Addresses of ssh do not count: their name is everybody's `git`."""
 
 ADDRESS = re.compile(r"\b[\w+.-]+://[^\s'\"<>]+")
 
@@ -39,7 +39,7 @@ FOREIGN: dict[str, re.Pattern[str]] = {
     ),
     "a name in an address": re.compile(r"\b[a-z]+://[^/\s:@]+:[^/\s@]+@"),
 }
-"""What is private on whichever machine it was written, by what it is."""
+"""Patterns of what is private whichever machine wrote it, by what it is."""
 
 SECRET_NAMES = re.compile(r"(?:^|_)(?:key|token|secret|password|passwd|credentials?)(?:_|$)|api_?key", re.IGNORECASE)
 """Names of environment variables whose values are secrets: OPENAI_API_KEY, HF_TOKEN."""
@@ -76,7 +76,7 @@ class Private:
         return text
 
     def seen(self, text: str) -> str | None:
-        """What of this machine's, or of any, a text tells; None where it tells nothing."""
+        """What a text gives away that is private on this machine or on any; None where it gives nothing away."""
         for name in self.names:
             if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text, re.IGNORECASE):
                 return "the name of the user or the host"
@@ -106,7 +106,7 @@ def without_addresses(text: str, requirement: str) -> str:
 
 
 def seen(text: str) -> str | None:
-    """What a text tells that is private on any machine; None where it tells nothing."""
+    """What a text gives away that is private on any machine; None where it gives nothing away."""
     return next((what for what, pattern in FOREIGN.items() if pattern.search(text)), None)
 
 

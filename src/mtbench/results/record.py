@@ -94,7 +94,7 @@ class Record:
         "rounding error", "of quantised weights: norm(logits - 16-bit logits) / norm(16-bit logits)", "error", None
     )
     rounding_positions: int | None = column(
-        "positions", "how many positions rounding_error and the two columns below it are of", default=None
+        "positions", "number of positions that rounding_error and the next two columns are computed from", default=None
     )
     kl_divergence_nats: float | None = column(
         "KL divergence", "of a quantised checkpoint: KL(16-bit || quantised) of the next token, mean, in nats", "", None
@@ -306,8 +306,8 @@ def schema() -> "dict[str, pl.DataType | type[pl.DataType]]":
 
 
 def write(record: Record, folder: Path) -> Path:
-    """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half.
-    Raises OSError where that cannot be."""
+    """Writes a record into a folder, which is made if need be; a reader sees the old file or the new one, never half. Raises
+    OSError where it cannot be written."""
     types = schema()
     write_atomically(folder / FILE_NAME, parquet({name: [getattr(record, name)] for name in types}, types))
     return folder / FILE_NAME
@@ -316,9 +316,9 @@ def write(record: Record, folder: Path) -> Path:
 def read(files: Iterable[Path], numbers: Sequence[int] | None = None) -> "tuple[pl.DataFrame, list[str]]":
     """All records as one frame with a `path` column, and a line for each file that cannot be read or holds what is no record.
 
-    A file may hold many records; of a single one only the rows of these `numbers` are read. Those of an older schema get
-    nulls in the columns that they lack, and today's names for yesterday's; columns that this version does not know are left
-    out. A broken file, or another program's, does not cost the others: see `mtbench.results.soundness`.
+    A file may hold many records; of a single one only the rows of these `numbers` are read. Records of an older schema get
+    nulls in the columns that they lack, and today's names of columns; columns that this version does not know are left out. A
+    broken file, or another program's, does not cost the others: see `mtbench.results.soundness`.
     """
     import polars as pl
 

@@ -3,7 +3,7 @@
 import re
 
 NAMES = re.compile(r"libblas|libcblas|netlib|reference", re.IGNORECASE)
-"""The names under which it stands on Linux: Debian's libblas.so.3, and what MLX's wheel brings along."""
+"""The names that its files have on Linux: Debian's libblas.so.3, and those in MLX's wheel."""
 
 OPENBLAS = "libopenblas.so.0"
 

@@ -55,8 +55,8 @@ class BlockArray(Blocks):
 
 @lru_cache(maxsize=4096)
 def shared(rounds: Rounds) -> Rounds:
-    """These rounds as one and the same object for all that have them: thousands of jobs are then put together without a look at
-    each round."""
+    """One and the same object for all that have these rounds, so that thousands of jobs are put together without a look at each
+    round."""
     return rounds
 
 
@@ -84,7 +84,7 @@ def tick_of(row: Mapping[str, Any]) -> float | None:
 
 
 def block_statistic(calls: Sequence[float], tick_ns: float | None = None) -> float:
-    """What one block comes to: the median of its calls, or what `ticks.block_ns` says where the clock's tick is known."""
+    """The statistic of one block: the median of its calls, or that of `ticks.block_ns` where the clock's tick is known."""
     if tick_ns is None:
         return median(calls)
     from mtbench.results.ticks import block_ns

@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 FILE_NAME = "selftest.json"
 
 MET, MISSED, NOT_SHOWN, REPORTED, NOT_POSSIBLE = "met", "missed", "not shown", "reported", "n/a"
-"""The verdicts. not shown: the goal lies within what so few trials leave open; how few is said behind it ("with n=20").
+"""The verdicts. not shown: there were too few trials to tell whether the goal is met; how few is said after it ("with n=20").
 reported: there is no goal on this kind of machine. n/a: it cannot be measured here."""
 
 
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether no goal was missed. What so few trials could not show is no failure; it is said beside the others."""
+        """Whether no goal was missed. A goal that too few trials left open is no failure; the summary counts it."""
         return all(row.status != MISSED for row in self.rows)
 
     @property

@@ -22,9 +22,9 @@ class SignedRank:
 def signed_rank(differences: NDArray[Any], confidence: float) -> SignedRank:
     """Wilcoxon's statistic is the number of Walsh averages above 0, which gives interval and test one distribution.
 
-    Averages that are 0 count against a difference, whichever way it points. Without ties that changes nothing; where a
-    coarse clock makes ties, the test is a little shy, while dropping the ties, as is often done, would make six ticks
-    one way and eighteen times no difference significant.
+    Averages that are 0 count against a difference, whichever way it points. Without ties that changes nothing; where a coarse
+    clock makes ties, the test is a little conservative, while dropping the ties, as is often done, would make six ticks one way
+    and eighteen times no difference significant.
     """
     n = len(differences)
     first, second = np.triu_indices(n)

@@ -19,7 +19,7 @@ NEEDED = ("status", "params", "batch_size", "seq_len", *NAMES)
 """Without these a row belongs nowhere. An older schema may lack any other."""
 
 LONGEST_NAME, LONGEST_TEXT, LONGEST_JSON = 1_000, 20_000, 10_000_000
-"""Characters. Longer reasons and warnings are cut; a longer name, or longer JSON, is of no record."""
+"""In characters. Longer reasons and warnings are cut; a row with a longer name, or longer JSON, is not a record."""
 
 MOST_WARNINGS = 100
 

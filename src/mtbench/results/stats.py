@@ -2,8 +2,8 @@
 
 What goes in are block statistics, one value per block, never single calls: successive calls are autocorrelated (0.7 to
 0.8), and an interval from them is far too narrow. What is compared is paired by rounds, so that whatever slows the
-machine down slows both arms down. What restarts of the workers add to it is in `inference`. SciPy is imported inside
-functions, because it takes half a second; scipy.stats, which takes three times as long, nowhere that a sweep comes by.
+machine down slows both arms down. What restarts of the workers add to it is in `inference`. SciPy is imported inside functions,
+because it takes half a second. scipy.stats, which takes three times as long, is never imported in a sweep.
 
 Sources, by the names that docstrings use:
 - Conover: W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999.
@@ -26,7 +26,7 @@ from mtbench.results.verdicts import Comparison
 
 
 def load() -> None:
-    """Imports what these functions import when they are first used, which takes a moment, at a time when nobody waits."""
+    """Imports what these functions need, which takes a moment, at a time when nobody waits for it."""
     import scipy.special  # noqa: F401
 
 
@@ -35,8 +35,8 @@ class Interval:
     """An estimate with its bounds.
 
     `confidence` is the one achieved: at least what was asked for where the sample is large enough, and what the bounds
-    are really worth where it is not. It is 0 for a single value, which bounds nothing. `within_run`: it is about one
-    run of the processes alone, and another run may well lie outside.
+    are really worth where it is not. It is 0 for a single value, which bounds nothing. `within_run`: it is about one run of the
+    processes only, and another run may well lie outside.
     """
 
     estimate: float

@@ -8,18 +8,17 @@ import numpy as np
 from mtbench.results.inference import Floats
 
 COARSE = 0.002
-"""The part of a call from which on a tick shows: the least difference that matters is 1 %."""
+"""A tick that is a larger part of a call than this shows: the least difference that matters is 1 %."""
 
 
 def block_ns(calls_ns: Sequence[float], tick_ns: float | None = None) -> float:
     """The time of a call in this block, nanoseconds: its median, or on a coarse clock the mean of the calls near it.
 
     Where a tick is more than COARSE of a call, a median falls on a tick: 562 and 564.5 ns on a clock of 41.67 ns become 542
-    or 583. A mean does not, for a call that begins at no particular moment between two ticks is given one tick more as often
-    as it overlaps one more: on average its reading is its duration. Calls that something disturbed are left out: those
-    further from the median than a tick and three standard deviations (by the median absolute deviation). In the simulation
-    (`docs/truth.md`) 200 calls came to 0.03 to 0.04 ticks of the truth, against 0.29 by the median, and 1.5 by a plain mean
-    with one call in 20 disturbed.
+    or 583. A mean does not: calls begin at random moments between two ticks, so on average their readings are their duration.
+    Calls that something disturbed are left out: those further from the median than a tick and three standard deviations (by the
+    median absolute deviation). In the simulation (`docs/truth.md`) 200 calls came to 0.03 to 0.04 ticks of the truth, against
+    0.29 by the median, and 1.5 by a plain mean with one call in 20 disturbed.
 
     Raises ValueError for no calls.
     """

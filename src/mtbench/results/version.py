@@ -1,3 +1,3 @@
-"""The version of mtbench, which records and plans bear."""
+"""The version of mtbench, which records and plans contain."""
 
 __version__ = "0.1.0"

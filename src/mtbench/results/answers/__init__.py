@@ -72,8 +72,8 @@ def answers(
 ) -> Answers:
     """What these records answer. `folders` has the folder of each sweep, for the command that would settle what is open.
 
-    `measured` are the records in the metric that is asked for, `beside` those in throughput where that is latency: what these
-    answer otherwise is told.
+    `measured` are the records in the metric that is asked for. Where that is latency, `beside` are the records in throughput;
+    answers that they give differently are added.
     """
     rounds = contests.rounds(measured)
     told = contests.told_params(one.group for one in rounds)
@@ -118,8 +118,8 @@ def answers(
 
 
 def _headline(rounds: Sequence[Round], found: Sequence[Answer], several: bool) -> list[str]:
-    """For each machine and regime: its answers where they are few, else how many fell to whom. Of a model with weights of
-    several numbers of bits, the answer at any."""
+    """For each machine and regime: its answers where they are few, else how many cells each library won. For a model whose
+    weights were measured at several numbers of bits, the answer at any bits."""
     lines = []
     at_any_bits = [one for one in found if one.question == BITS]
     covered = {one.group for one in at_any_bits}

@@ -18,7 +18,7 @@ HOT = ("measured under thermal", "measured while heat", "measured while the GPU'
 
 @dataclass(frozen=True)
 class Caveat:
-    """What is to be known, and what to do about it."""
+    """What a reader should know, and what to do about it."""
 
     text: str
     remedy: str
@@ -28,7 +28,7 @@ class Caveat:
 
 
 def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
-    """All that limits what these records say, what weighs most first; `folder` is where they are."""
+    """All that limits what these records say, the most important first; `folder` is where they are."""
     timed = [row for row in rows if row["status"] == "ok" and row["latency_ns"] is not None]
     found = [
         _failed(rows, folder),
@@ -85,7 +85,7 @@ def _mlx_sums_in_half(row: Row) -> bool:
 
 
 def _unverified(rows: Sequence[Row]) -> Caveat | None:
-    """Of servers and of others' figures alike."""
+    """For records of servers and for other tools' figures alike."""
     unverified = [row for row in rows if row["status"] == "unverified"]
     if not unverified:
         return None
@@ -124,7 +124,10 @@ def _contended(timed: Sequence[Row]) -> Caveat | None:
 
 def _hot(timed: Sequence[Row]) -> Caveat | None:
     return _warned(
-        timed, HOT, "ran on a machine that was hot or held back", "protocol=gentle rests as long as it measures."
+        timed,
+        HOT,
+        "ran on a machine that was hot or held back",
+        "With protocol=gentle, a sweep rests as long as it measures.",
     )
 
 
@@ -150,7 +153,7 @@ def _informed(timed: Sequence[Row]) -> Caveat | None:
         return None
     return Caveat(
         f"{_jobs(len(informed), len(timed))} got intervals with the spread of earlier sweeps of this machine.",
-        "The p values of verdicts are without.",
+        "The p values of verdicts do not use it.",
     )
 
 

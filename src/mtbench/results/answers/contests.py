@@ -1,7 +1,7 @@
 """Who ran against whom: every arm of a cell beside the fastest one, within one machine, regime, operator and dtype.
 
-A contest holds what is alike for all its arms, whatever competed in the sweep: a record's own operator, parameters and dtype.
-So float32 and bfloat16 never mix, and neither do decode and prefill, nor two machines.
+All arms of a contest have the same operator, parameters and dtype, whatever competed in the sweep. So float32 and bfloat16
+never mix, and neither do decode and prefill, nor two machines.
 """
 
 import json
@@ -30,7 +30,7 @@ Identity = tuple[str, str | None, str]
 """An arm, its library's version, and in what else its forms differ."""
 
 USUAL = "torch"
-"""The library that others are set against where several would do."""
+"""The library that others are compared with where several would do."""
 
 PHASE = ("phase",)
 """Parameters that the regime says already."""
@@ -85,7 +85,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Form:
-    """One arm in one cell: what it is called, whose it is, and its latencies, oldest first."""
+    """One arm in one cell: its name, its library, and its latencies, oldest first."""
 
     name: str
     library: str
@@ -150,7 +150,7 @@ class Contest:
 
     @property
     def hinge(self) -> Rival | None:
-        """The rival on which it hinges who is fastest: the closest one of those of which it is open, else the closest."""
+        """The rival that decides who is fastest: the closest of those against whom that is open, else the closest."""
         return next((one for one in self.rivals if one.certainty.level == OPEN), next(iter(self.rivals), None))
 
     def _rival(self, forms: Sequence[Form]) -> Rival:
@@ -172,13 +172,14 @@ def rounds(
     group_by: Callable[[Row], Group] | None = None,
     form_by: Callable[[Row], str] | None = None,
 ) -> list[Round]:
-    """Every group with its contests, smaller shapes first, in a readable order; `group_by` says where a record belongs, which
-    is `group_of` by default, and `form_by` what such groups do not hold equal, in which two forms of one arm differ.
-
-    Verdicts of a group hold together: all that are set against the winners of its contests are one family (Holm). Who wins
-    is read from the same data, which this family allows for: a false winner must beat the true one, and that pair is in it.
+    """Every group with its contests, smaller shapes first, in a readable order; `group_by` gives a record's group, by default
+    `group_of`. `form_by` says in what two forms of one arm differ, where such a group does not hold that equal.  All
+    comparisons with the winners of a group's contests are one family (Holm). The winner is chosen by the same data. The family
+    allows for that: a false winner must beat the true one, and that pair is in it.
     """
-    measured = [one for one in measured if one.row["status"] != "unverified"]  # of others' figures nothing is concluded
+    measured = [
+        one for one in measured if one.row["status"] != "unverified"
+    ]  # nothing is concluded from others' figures
     names = form_names([one.row for one in measured], form_by)
     groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
     failed: dict[Group, list[Row]] = {}
@@ -216,8 +217,8 @@ def _kept_params(params: str, model: str | None) -> str:
 
 
 def told_params(groups: Iterable[Group]) -> dict[str, list[str]]:
-    """For each operator, the parameters in which its groups differ, which tells them apart, and always that weights are
-    quantised: `bfloat16` alone would be taken for theirs."""
+    """For each operator, the parameters in which its groups differ, and always the type of quantised weights: without it,
+    `bfloat16` would be taken for their type."""
     found: dict[str, list[dict[str, Any]]] = {}
     for group in groups:
         found.setdefault(group.operator, []).append(json.loads(group.params))
@@ -258,7 +259,7 @@ def _age(one: Measured) -> tuple[bool, Any]:
 def _contests(
     groups: Mapping[Group, Mapping[Shape, Mapping[str, Sequence[Measured]]]],
 ) -> dict[Group, list[Contest]]:
-    """The contests of every group; all that are set against winners are compared at once, since each alone takes long."""
+    """The contests of every group. All comparisons with winners are made at once, since one by one they take long."""
     drawn: list[tuple[Group, Shape, Form, list[Form]]] = []
     for group, shapes in groups.items():
         for shape, by_name in sorted(shapes.items(), key=lambda each: (each[0][:2], each[0][2] or 0)):

@@ -1,7 +1,7 @@
 """Where another measure has another winner than latency: calls that are queued, or energy.
 
-Who waits for each call and who queues many may need another library, and the fastest is not always the one that needs least
-energy. Only what differs is told.
+Whoever queues many calls may need another library than whoever waits for each, and the fastest is not always the one that needs
+least energy. Only differences are told.
 """
 
 from mtbench.results.answers.contests import Form, Round, Shape
@@ -13,8 +13,8 @@ from mtbench.results.format import times
 
 
 def queued(single: Round, many: Round) -> tuple[str, str] | None:
-    """Who is fastest in queued calls where that is another library than in single ones, and how sure both are together, one of
-    LEVELS. None where they agree, or where it is open."""
+    """Who is fastest in queued calls where that is another library than in single ones, and the level (LEVELS) of the less sure
+    of the two. None where they agree, or where one is open."""
     waited, queues = (
         {
             contest.shape: contest.hinge
@@ -34,14 +34,15 @@ def queued(single: Round, many: Round) -> tuple[str, str] | None:
     first = and_(sorted({waited[shape].winner.library for shape in turned}))
     level = together([one[shape].certainty for shape in turned for one in (waited, queues)])
     return (
-        f"queued calls turn it round: {'; '.join(clauses_of(turned, shapes))}; calls waited for have {first} first.",
+        f"with queued calls it is the other way round: {'; '.join(clauses_of(turned, shapes))}; with calls that are waited "
+        f"for, the fastest is {first}.",
         level,
     )
 
 
 def energy(one: Round) -> tuple[str, str] | None:
-    """Which library needs less energy for a call than the fastest one, where that is recorded. It is open how sure that is: a
-    record has one energy, without an interval. Differences that small noise makes are not told."""
+    """Which library needs less energy for a call than the fastest one, where that is recorded. The level is always open: a
+    record has one energy, without an interval. Differences as small as noise are not told."""
     less: dict[Shape, tuple[Form, Form, float]] = {}
     for contest in one.contests:
         known = [form for form in contest.forms if form.library in contest.chosen_from and _joule(form) > 0]

@@ -17,7 +17,7 @@ from mtbench.results.certainty import Certainty, certainty
 from mtbench.results.verdicts import Comparison
 
 FULL = "float32"
-"""The precision that others are set against."""
+"""The precision that others are compared with."""
 
 QUANTISED, PLAIN_PRODUCT = "quantized_linear", "linear"
 
@@ -39,8 +39,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Change:
-    """The same change in all shapes of a group: compiling a library, or another precision of it. `what` is `compiled`, a
-    dtype or a number of bits; `than` what it is set against."""
+    """The same change in all shapes of a group: compiling a library, or another precision of it. `what` is `compiled`, a dtype
+    or a number of bits; `than` what that is compared with."""
 
     group: Group
     library: str
@@ -54,7 +54,7 @@ Pairs = list[tuple[Shape, Form, Form]]
 
 @dataclass(frozen=True)
 class _Asked:
-    """A change before its forms are compared: all are compared at once, since each alone takes long."""
+    """A change before its forms are compared. All changes are compared at once, since one by one they take long."""
 
     group: Group
     library: str
@@ -81,8 +81,8 @@ def compiling(rounds: Iterable[Round]) -> list[Change]:
 
 
 def precisions(rounds: Sequence[Round]) -> list[Change]:
-    """Each library's fastest form in another dtype than float32, against its fastest one in float32; and of quantised weights
-    against plain ones of the same dtype."""
+    """Each library's fastest form in another dtype than float32, against its fastest one in float32; and likewise with
+    quantised weights, against plain ones of the same dtype."""
     by_work: dict[Group, dict[str, Round]] = {}
     for one in rounds:
         by_work.setdefault(replace(one.group, dtype=""), {})[one.group.dtype] = one
@@ -122,7 +122,8 @@ def _weights(rounds: Sequence[Round]) -> Iterator[_Asked]:
 
 
 def _product(group: Group) -> Group:
-    """A product by its sizes alone; a bias in place is a small part of it, and is not there in the quantised one."""
+    """The group of a product, with no parameters but its sizes. A bias is a small part of it, and the quantised product has
+    none."""
     params = {name: value for name, value in json.loads(group.params).items() if name in ("embed_dim", "out_dim")}
     return replace(group, operator=PLAIN_PRODUCT, params=to_json(params))
 
@@ -154,8 +155,8 @@ def _answered(asked: Sequence[_Asked]) -> list[Change]:
 
 @dataclass(frozen=True)
 class Distance:
-    """How near a contest's winner comes to what this machine can do: a fraction, and the libraries that set the roof. It may be
-    smaller where that is not `sure`."""
+    """How near a contest's winner comes to what this machine can do: a fraction, and the libraries that set the roof. The
+    fraction may be smaller where the roof is not `sure`."""
 
     group: Group
     contest: Contest
@@ -165,7 +166,7 @@ class Distance:
 
 
 def distances(rounds: Iterable[Round]) -> list[Distance]:
-    """Of the winner of each contest whose limit is known."""
+    """The distances of the winners whose limit is known."""
     return [
         Distance(one.group, contest, row["limit_fraction"], limits.set_by(row), limits.sure(row))
         for one in rounds
@@ -213,7 +214,7 @@ def settling(rows: Sequence[Row], open_cells: dict[str, set[str]], folders: dict
 
 
 def _visit_seconds(rows: Iterable[Row]) -> dict[str, float]:
-    """How long a visit to each cell took: from the reading of the machine before its own to its own, the median visit."""
+    """How long the median visit to each cell took, in seconds: from the previous reading of the machine to the visit's own."""
     readings: set[tuple[datetime, str]] = set()
     starts: list[datetime] = []
     for row in rows:

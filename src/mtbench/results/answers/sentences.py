@@ -17,7 +17,7 @@ from mtbench.results.format import duration, one_line, percent, plural, span, ti
 from mtbench.results.verdicts import Comparison
 
 MANY = 3
-"""From more arms without a time on, a sentence counts them; table and caveats name them."""
+"""If more arms than this have no time, a sentence counts them; the table and the caveats name them."""
 
 
 def title(group: Group, told: Sequence[str] = (), machine: bool = False, dtype: bool = True) -> str:

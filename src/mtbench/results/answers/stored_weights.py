@@ -9,7 +9,8 @@ from mtbench.results.answers.contests import Group, Row
 from mtbench.results.format import percent, plural
 
 PARAMETERS, UNROUNDED = ("weight_dtype", "group_size"), "bf16"
-"""Parameters of whole models that say how their weights are stored, and the value for those of the dtype, beside none."""
+"""Parameters of whole models that say how their weights are stored, and the value that stands for unrounded ones, as None
+does."""
 
 
 def told(row: Row) -> bool:
@@ -26,14 +27,14 @@ def stored(row: Row) -> str:
 
 
 def in_any_way(group: Group) -> Group:
-    """The work itself, however its weights are stored."""
+    """The group without the parameters that say how weights are stored."""
     params = {name: value for name, value in json.loads(group.params).items() if name not in PARAMETERS}
     return replace(group, params=to_json(params))
 
 
 def cost(rows: Sequence[Row], whose: str = "its") -> str:
-    """`its logits are off by up to 14 % (KL 0.02 nats, top-1 agrees at 91 % of 128 positions)`, of the farthest record; nothing
-    of weights that were not rounded."""
+    """`its logits are off by up to 14 % (KL 0.02 nats, top-1 agrees at 91 % of 128 positions)`, for the record that is farthest
+    off; empty where no weights were rounded."""
     known = [row for row in rows if row.get("rounding_error") is not None]
     if not known:
         return ""

@@ -9,7 +9,7 @@ NAMED_SHAPES = 3
 
 
 def listed(some: Sequence[Shape], of: Sequence[Shape]) -> str:
-    """Shapes in words, of which only what differs among all is said."""
+    """Shapes in words, which say only what differs among all shapes."""
     if len(some) > NAMED_SHAPES:
         return f"{len(some)} of {len(of)} shapes"
     return and_([shape_words(shape, of) for shape in some])
@@ -23,7 +23,7 @@ def shape_words(shape: Shape, of: Sequence[Shape] = ()) -> str:
 
 
 def from_to(low: str, high: str) -> str:
-    """`1.2x to 3.4x`, or the one of two that are alike."""
+    """`1.2x to 3.4x`, or `1.2x` where both are alike."""
     return low if low == high else f"{low} to {high}"
 
 

@@ -174,6 +174,17 @@ def test_numpy_is_no_reference_where_there_is_another() -> None:
     assert said(records[:2]) == ["Plain shapes, softmax, float32: numpy is 2.0x faster [2.0, 2.0] than torch (sure)."]
 
 
+def test_numpy_is_in_no_answer_beside_two_forms_of_one_library() -> None:
+    """The two forms are compared, also where numpy is faster than both, and also where nothing is decided."""
+    one = [timed("numpy", 5e4), timed("torch", 1e5), timed("torch_compiled", 2e5)]
+    assert said(one) == ["Plain shapes, softmax, float32: torch is 2.0x faster [2.0, 2.0] than torch_compiled (sure)."]
+    lengths = (16, 32)
+    eager = [timed("torch", 1e5, 0.01, noise=1, seq_len=seq) for seq in lengths]
+    compiled = [timed("torch_compiled", 1.03e5, 0.01, noise=2, seq_len=seq) for seq in lengths]
+    (text,) = said([*(timed("numpy", 5e4, seq_len=seq) for seq in lengths), *eager, *compiled])
+    assert text.startswith("Plain shapes, softmax, float32: open between torch and torch_compiled at ")
+
+
 def test_two_machines_are_never_set_against_each_other() -> None:
     epyc = {"machine_id": "other", "machine": to_json({"chip": "AMD EPYC"}), "sweep_id": "there"}
     records = [timed("mlx", 1e5), timed("torch", 2e5), timed("torch", 1e4, **epyc), timed("mlx", 9e4, **epyc)]

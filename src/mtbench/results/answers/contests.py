@@ -143,7 +143,7 @@ class Contest:
         """The winner against each other library, closest first; against its own other forms where there is no other."""
         others = [one for one in self.chosen_from if one != self.winner.library]
         if not others:
-            own = [form for form in self.forms if form is not self.winner]
+            own = [form for form in _chosen_from(self.forms) if form is not self.winner]
             return [self._rival([form]) for form in own[:1]]
         found = [self._rival([form for form in self.forms if form.library == one]) for one in others]
         return sorted(found, key=lambda rival: rival.comparison.ratio)

@@ -119,7 +119,8 @@ def _undecided(
         {rival.winner.library for rival in rivals.values()} | {rival.form.library for rival in rivals.values()}
     )
     if len(names) == 1:
-        names = sorted({form.name for contest in one.contests for form in contest.forms})
+        forms = (form for contest in one.contests for form in contest.forms if form.library == names[0])
+        names = sorted({form.name for form in forms})
     who = and_(names)
     lost = _lost(one)
     if not unclear:

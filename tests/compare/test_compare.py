@@ -229,7 +229,7 @@ def test_the_threshold_decides_what_counts_as_equal(
     code, out, _ = run(*selections, "--threshold", "5%", capsys=capsys)
     assert code == 0
     assert "1 inconclusive" in out  # surely different, and surely by less than matters
-    assert "a difference matters from 5 %" in out
+    assert "the least difference that matters is 5 %" in out
     here.add("jax", restarts=(1, 0.98, 1.02))
     selections = f"{here.folder}:torch", f"{here.folder}:jax"
     assert compare(*selections).rows[0].outcome == "inconclusive"

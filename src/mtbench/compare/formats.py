@@ -133,7 +133,7 @@ def heading(table: Table) -> list[str]:
     what = {"latency": "latency", "throughput": "time per queued call", "device": "device time"}[table.metric]
     least = sorted({one.threshold for row in table.rows if (one := row.comparison) and one.threshold is not None})
     ends = dict.fromkeys(map(percent, (least[0], least[-1]))) if least else ()
-    within = f"; a difference matters from {' to '.join(ends)}" if ends else ""
+    within = f"; the least difference that matters is {' to '.join(ends)}" if ends else ""
     return [f"A: {table.a.text}", f"B: {table.b.text}", f"{what}; above 1x, B is the slower one{within}"]
 
 

@@ -48,7 +48,7 @@ def samples(colour: str = "#0e6cb0") -> Spec:
 
 
 def machine() -> Spec:
-    """What the machine told of itself while the job's cell was measured, a panel for each unit.
+    """What the machine reported while the job's cell was measured, a panel for each unit.
 
     Rows of `readings`: at (ISO 8601), panel, series and value.
     """

@@ -77,7 +77,7 @@ def draw(view: MachineView) -> tuple[str, Spec] | None:
     panels = [panel for panel in PANELS if panel in set(rows["panel"])]
     if not panels:
         return None
-    subtitle = f"Heat over time, after each visit to a cell, as the system tells it. {view.where}"
+    subtitle = f"Heat over time, after each visit to a cell, as the system reports it. {view.where}"
     spec = {
         "title": {"text": "Heat", "subtitle": subtitle},
         "data": {"name": "heat"},

@@ -201,7 +201,7 @@ def test_what_the_machine_does_not_tell_is_said_once(misbehaving, brief, control
     machine = Machine(COOL, not_read=["power_mode: TimeoutExpired"])
     control(jobs, brief, told, watch=machine).run(tmp_path)
     assert [line for line in told.lines if "power_mode" in line] == [
-        "this machine does not tell power_mode: TimeoutExpired"
+        "could not read this machine's power_mode: TimeoutExpired"
     ]
 
 

@@ -82,7 +82,7 @@ def test_a_sweep_and_its_report(mac):
         assert (reading["power_mode"], reading["low_power_mode"]) == ("automatic", False)
         assert json.loads(row["machine"])["os_version"] == "26.2"
     # its sensors' libraries are not here, which ends nothing and is said once
-    assert (sweep.stdout + sweep.stderr).count("does not tell sensors") == 1
+    assert (sweep.stdout + sweep.stderr).count("could not read this machine's sensors") == 1
     (kept_awake,) = [line for line in mac.asked() if line.startswith("caffeinate")]
     assert kept_awake.startswith("caffeinate -i -m -w ")
     assert not _runs(int((mac.state / "caffeinate.pid").read_text()))
@@ -97,7 +97,7 @@ def test_a_tool_that_does_not_answer_costs_a_fact_and_no_sweep(mac):
     sweep = mac.run("operator=softmax", "framework=numpy", "shape.seq_len=16,32", *BRIEF, "-m")
     assert sweep.returncode == 0, sweep.stdout + sweep.stderr
     assert read(mac)["status"].to_list() == ["ok"] * 2
-    assert (sweep.stdout + sweep.stderr).count("does not tell low_power_mode: TimeoutExpired") == 1
+    assert (sweep.stdout + sweep.stderr).count("could not read this machine's low_power_mode: TimeoutExpired") == 1
     assert len([line for line in mac.asked() if line.startswith("pmset")]) == 1
 
 

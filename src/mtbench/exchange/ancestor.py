@@ -182,7 +182,8 @@ def _settings(file: File) -> _Settings:
 
 
 def _machine(hardware: Mapping[str, Any], software: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """In the words of a record, from `Apple_M4_Pro_10P+4E+20GPU_24GB` first: settings lack the GPU's cores at first."""
+    """The machine as records describe it. The folder's name, such as `Apple_M4_Pro_10P+4E+20GPU_24GB`, comes first: early
+    settings lack the GPU's cores."""
     named = re.fullmatch(r"(?P<chip>.+?)_(\d+|X)P\+(\d+|X)E\+(?P<gpu>\d+)GPU_(?P<memory>\d+)GB", folder)
     chip = hardware.get("chip") or (named["chip"].replace("_", " ") if named else folder.replace("_", " ") or None)
     memory = named["memory"] if named else re.sub(r"\D", "", str(hardware.get("memory", "")))

@@ -23,10 +23,10 @@ KEPT = ("ok", "mismatch", "unsupported", "oom")
 LARGEST_BYTES = 5 << 20
 
 CLOSE = 1e-6
-"""Relative: times are what their samples come to, but for the rounding of a file."""
+"""Relative. Times must follow from their samples, up to the rounding of a file."""
 
 BEYOND_THE_ROOF = 1.1
-"""A roof is the best of some calls, and repeats within a few per cent: a call that beats it by more was not that call."""
+"""A roof is the best of some calls, and repeats within a few per cent. A call that beats it by more did not do this work."""
 
 MOST_FLOPS_PER_S, MOST_BYTES_PER_S = 1e17, 1e15
 """No single machine has these: 50 times a B200's dense FP4, 100 times its memory."""
@@ -34,7 +34,7 @@ MOST_FLOPS_PER_S, MOST_BYTES_PER_S = 1e17, 1e15
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 
 DISTURBED = ("contended", "the machine slept", "swapped while")
-"""How the warnings begin of a job that did not have its machine to itself."""
+"""The beginnings of the warnings of a job that did not have its machine to itself."""
 
 MACHINE = {
     "architecture", "chip", "cores", "gpus", "kernel", "last_level_cache_bytes", "memory_bytes", "model", "not_read", "os",
@@ -167,7 +167,7 @@ def _implausible(one: Record, now: datetime) -> Iterator[str]:
 
 
 def _recomputed(one: Record) -> Iterator[tuple[float | None, float | None]]:
-    """Each time of a record, and what its samples come to."""
+    """Each time of a record, and the one that follows from its samples."""
     tick = samples.tick_of(vars(one))
     throughput = one.throughput_samples_ns or [[1.0]]
     found = estimate(one.latency_samples_ns, throughput, confidence=0.95, tick_ns=tick)

@@ -62,7 +62,7 @@ def import_files(paths: Sequence[Path], out: Path) -> Imported:
 
 
 def _files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """Each file, and whether it was named itself; settings beside figures are read with these."""
+    """Each file, and whether it was named itself. Settings beside figures are left out: they are read with the figures."""
     found = []
     for path in paths:
         if path.is_dir():
@@ -82,8 +82,8 @@ def _folder(one: Record) -> Path:
 
 
 def _named(text: str) -> str:
-    """A text as the name of one folder, which leads nowhere else: what a name may not hold becomes an underscore, and a name of
-    points alone, which would be the folder itself or the one above, or one that is too long, gets a fingerprint."""
+    """A text as the name of one folder, which leads nowhere else. What a name may not hold becomes an underscore. A name of
+    dots only, which would be the folder itself or the one above, gets a fingerprint, and so does one that is too long."""
     name = re.sub(r"[^\w.+=-]+", "_", text)
     if name.strip(".") and len(name.encode()) <= LONGEST_NAME:
         return name

@@ -1,4 +1,4 @@
-"""llama.cpp's llama-bench: `-o json`, `-o jsonl` and `-o csv`. JSON has the samples, CSV their mean and deviation alone."""
+"""llama.cpp's llama-bench: `-o json`, `-o jsonl` and `-o csv`. JSON has the samples, CSV only their mean and deviation."""
 
 import csv
 import io
@@ -67,7 +67,9 @@ def _figures(row: Mapping[str, Any], stem: str, setup: str) -> Iterator[Figure]:
     calls = generated or 1
     samples = [one / calls for one in row.get("samples_ns") or []]
     phase = "decode" if generated else "prefill"
-    gguf = PureWindowsPath(str(row.get("model_filename") or "")).name  # of either system's paths, which name persons
+    gguf = PureWindowsPath(
+        str(row.get("model_filename") or "")
+    ).name  # not the folders, which may name persons; of Windows, too
     kind = str(row["model_type"])
     model, params = language_model(*filter(None, (gguf.removesuffix(".gguf"), kind)), phase=phase)
     cpu, gpu = ((row.get(name) or "").strip() for name in ("cpu_info", "gpu_info"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LAYOUT = 1
 
 KEY = "mtbench"
-"""Of the file's own metadata."""
+"""Where the file's own metadata hold the Contents."""
 
 LONGEST_CHIP = 100  # characters of a chip's and a GPU's names in a folder's
 
@@ -30,7 +30,7 @@ NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{10})\.parquet")
 
 @dataclass(frozen=True)
 class Selftest:
-    """How the instrument did on this machine."""
+    """The outcome of the self-test on this machine."""
 
     passed: bool
     summary: str
@@ -51,7 +51,7 @@ class Contents:
 
 
 def fingerprint(frame: "pl.DataFrame") -> str:
-    """Of all rows, in whatever order."""
+    """A fingerprint of all rows, whatever their order."""
     rows = [plain.fingerprint(plain.to_plain(row)) for row in frame.iter_rows(named=True)]
     return plain.fingerprint(sorted(rows), 10)
 
@@ -78,8 +78,8 @@ def contents(path: Path) -> Contents:
 
 
 def folder_name(machine: Mapping[str, Any], machine_id: str) -> str:
-    """Of a machine in `measurements/`: its chip and its identity, `apple-m4-pro-5f0c1d2e3a`; the fingerprint of an identity
-    that could lead to another folder."""
+    """A machine's folder in `measurements/`: its chip and its identity, `apple-m4-pro-5f0c1d2e3a`. An identity that could lead
+    to another folder is replaced by its fingerprint."""
     gpus = machine.get("gpus") or []
     own = [str(gpu.get("name")) for gpu in gpus if str(machine.get("chip")) not in str(gpu.get("name"))]
     words = " ".join([str(machine.get("chip") or "machine"), *own[:1]])

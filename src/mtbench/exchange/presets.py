@@ -9,7 +9,7 @@ from mtbench import paths
 from mtbench.plain import to_json
 
 OTHER_MODELS = re.compile(r"embed|rerank|vision|(?<![a-z])vl(?![a-z])", re.IGNORECASE)
-"""Words by which a name is of another architecture, although it begins like a preset's."""
+"""Words that show that a name is of another architecture, although it begins like a preset's."""
 
 
 def language_model(*names: str, phase: str) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from mtbench.results.limits import per_second
 from mtbench.results.record import Record
 
 DIGITS = 10
-"""Of the fingerprints of a cell, a job and a machine."""
+"""The length of the fingerprints of a cell, a job and a machine."""
 
 FLOATS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
@@ -176,7 +176,7 @@ def _together(same: Sequence[Figure]) -> Figure:
 
 
 def dtype(name: str) -> str:
-    """A data type in our words where they know it: `F16` is float16, `Q4_K - Medium` q4_k_m."""
+    """A data type by our name where there is one: `F16` is float16, `Q4_K - Medium` q4_k_m."""
     text = name.strip().lower().removeprefix("mostly ").removeprefix("all ")
     for long, short in ((" - medium", "_m"), (" - small", "_s"), (" - large", "_l")):
         text = text.replace(long, short)

@@ -16,7 +16,7 @@ NAME = "pyperf"
 VERSION = "1.0"
 
 OURS = "mtbench_"
-"""How those metadata begin that tell, of a benchmark of ours, what its name says."""
+"""The beginning of the metadata that hold the parts of a benchmark's name, in files of ours."""
 
 
 def recognises(file: File) -> bool:

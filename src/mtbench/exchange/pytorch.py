@@ -1,7 +1,7 @@
 """PyTorch's benchmark database, version 3, JSON: one object for each metric of a job.
 
-The table is `clickhouse_db_schema/oss_ci_benchmark_v3/schema.sql` of pytorch/test-infra. What is about a commit and a workflow
-is added by the action that uploads. `extra_info` holds text alone.
+The table is `clickhouse_db_schema/oss_ci_benchmark_v3/schema.sql` of pytorch/test-infra. The action that uploads adds what is
+about a commit and a workflow. `extra_info` holds text only.
 """
 
 import json

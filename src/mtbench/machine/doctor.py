@@ -64,7 +64,7 @@ def on_gaps(not_read: Sequence[str]) -> list[Finding]:
 
 
 def on_blas(libraries: "Iterable[Capability]") -> list[Finding]:
-    """Those of these libraries that multiply matrices on the CPU with the reference BLAS."""
+    """A warning for each of these libraries that multiplies matrices on the CPU with the reference BLAS."""
     described = [one.description for one in libraries if one.description is not None]
     return [
         Finding("warning", told(one.library, one.blas), remedy(one.library))
@@ -113,7 +113,7 @@ def on_memory(reading: Reading, description: Mapping[str, Any]) -> list[Finding]
         return [Finding("warning", f"macOS reports the memory pressure '{reading.memory_pressure}'.", remedy)]
     if reading.swapped_bytes:
         return [Finding("warning", f"The machine is swapping now: {size(reading.swapped_bytes)}.", remedy)]
-    # A little always stays there after a shortage long past.
+    # A little stays in swap long after a shortage.
     if (reading.swap_used_bytes or 0) > 0.02 * (description.get("memory_bytes") or 0):
         return [Finding("note", f"{size(reading.swap_used_bytes or 0)} are in swap.", remedy)]
     return [Finding("ok", "Memory: no swapping.")] if reading.swap_used_bytes is not None else []
@@ -174,7 +174,7 @@ def on_gpu(
 
 
 def on_virtual(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
-    """Virtual machines, whose neighbours are not seen but felt."""
+    """Virtual machines, which others on the same host slow down unseen."""
     if reading.steal_fraction is not None and reading.steal_fraction > 0.01:
         return [
             Finding(

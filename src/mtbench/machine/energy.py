@@ -92,7 +92,7 @@ class AppleEnergy(Reader):
     """Apple's own energy model of its chip, by zeus-apple-silicon: the figures that powermetrics shows.
 
     Some releases of macOS move the processor's and the memory's counters only while powermetrics runs; a reader that
-    sees such a counter stand still over seconds must say so, since neither ever uses nothing: see `standing`.
+    sees such a counter stand still over seconds must say so, since both always use some energy: see `standing`.
     """
 
     covers = "chip and memory (CPU, GPU, Neural Engine), by Apple's model"
@@ -164,7 +164,7 @@ def _open_apple() -> Reader | str:
             cure = "install it with: pip install zeus-apple-silicon"
         return f"zeus-apple-silicon is not installed; {cure}"
     if "Ultra" in (macos.chip() or ""):
-        return "zeus-apple-silicon counts one of the two dies of an Ultra chip alone"
+        return "zeus-apple-silicon counts only one of the two dies of an Ultra chip"
     try:
         apple = AppleEnergy(zeus.AppleEnergyMonitor())
     except Exception as error:  # of C++, under several names: RuntimeError, ValueError for a unit that it does not know

@@ -20,7 +20,7 @@ POWER_MODES = {0: "automatic", 1: "low", 2: "high"}
 """pmset's `powermode`."""
 
 PMSET_KEPT_S = 60.0
-"""The owner chooses a mode by hand, and asking takes some hundredths of a second."""
+"""How long pmset's answer is kept: its owner chooses a mode by hand, and asking takes some hundredths of a second."""
 
 SENSORS_TIMEOUT_S = 2.0
 
@@ -41,7 +41,7 @@ class Sampler:
             "power_mode": lambda: parse_power_mode(self._power_settings()),
             "memory_pressure": memory_pressure,
             "swap_used_bytes": self._swap,
-            # Its growth: psutil's own counters of pages in and out hold every file read as well on macOS.
+            # The growth of swap: on macOS, psutil's own counters of pages in and out also count every file that is read.
             "swapped_bytes": lambda: self._swap_used,
             "gpu_load": gpu_load,
             "sensors": self.sensors.read,

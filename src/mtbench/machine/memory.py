@@ -1,6 +1,6 @@
 """How much memory is free for a program now, without taking it from others: `available` on each system.
 
-Needs nothing beyond the standard library where it can, since workers ask too.
+Uses the standard library only, where possible, since workers ask, too.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Which processors this process may use, and how they are dealt out to parts of a sweep that run side by side.
 
-Linux only: macOS has no call that keeps a process on processors.
+Linux only: macOS has no call that keeps a process on chosen processors.
 """
 
 import os
@@ -16,7 +16,7 @@ def keep_on(processors: Iterable[int]) -> None:
     """Keeps this process, and all that it starts from now on, on these processors. Raises OSError where one is not there or
     may not be used, or the system has no such call."""
     if not hasattr(os, "sched_setaffinity"):
-        raise OSError("this system keeps no process on processors")
+        raise OSError("this system cannot keep a process on chosen processors")
     os.sched_setaffinity(0, processors)
 
 
@@ -42,8 +42,8 @@ def cores(processors: Iterable[int], root: Path = _ROOT) -> list[tuple[int, ...]
 
 
 def dealt(cores: Sequence[tuple[int, ...]], parts: int) -> list[tuple[int, ...]]:
-    """The processors of each of so many parts: whole cores, equally many, in order. Those that are left over stay idle, so
-    that no part has more than another. Empty lists where there are fewer cores than parts."""
+    """The processors of each of `parts` parts: whole cores, equally many, in order. Cores that are left over stay idle, so that
+    no part has more than another. Empty lists where there are fewer cores than parts."""
     each = len(cores) // parts
     return [
         tuple(sorted(cpu for core in cores[part * each : (part + 1) * each] for cpu in core)) for part in range(parts)

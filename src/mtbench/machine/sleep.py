@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 NOTICED_S = 1.0
-"""Less is no sleep: a clock that was set, or read late."""
+"""A shorter gap is not sleep, but a clock that was set, or read late."""
 
 CAFFEINATE = "/usr/bin/caffeinate"
 
@@ -24,7 +24,7 @@ def kept_awake(system: str = sys.platform) -> Iterator[str | None]:
 
     caffeinate(8): -i no idle sleep, -m no sleep of the disk, -w ends with this process, whatever becomes of it. The display may
     sleep: heavy Metal work beside an active one has ended in watchdog panics. A closed lid cannot be prevented from here.
-    Other systems do not sleep over a busy program, or are told so by their owner.
+    Other systems do not fall asleep while a program is busy, or their owner can set them not to.
     """
     if system != "darwin":
         yield None
@@ -35,7 +35,7 @@ def kept_awake(system: str = sys.platform) -> Iterator[str | None]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C is ours, and not its
+            start_new_session=True,  # so that Ctrl-C reaches us only
         )
     except OSError as error:
         yield f"this Mac may fall asleep while it measures: caffeinate does not start ({error.strerror})"
@@ -49,7 +49,7 @@ def kept_awake(system: str = sys.platform) -> Iterator[str | None]:
 
 
 def clocks() -> tuple[Callable[[], float], Callable[[], float]]:
-    """Two clocks in seconds of which the first alone goes on in sleep.
+    """Two clocks, in seconds, of which only the first goes on in sleep.
 
     Linux and macOS have such a pair (clock_gettime(2) and (3)); elsewhere the wall clock has to do, which may be set.
     """

@@ -18,7 +18,7 @@ HEAT = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 """Levels of heat, by the names that macOS has for them; from "heavy" on, it slows the machine down."""
 
 TRIES = 3
-"""A probe that failed so often is not asked again: one that answers late costs seconds each time."""
+"""A probe that has failed this often is not asked again: one that answers late costs seconds each time."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Watch:
         return self._gpus[which]
 
     def on_gpu(self, reading: Reading, which: Ordinal) -> Reading:
-        """A reading that was just taken, with what another GPU than the first says now in the place of what that one said."""
+        """A reading that was just taken, with the state of this GPU in place of the first one's."""
         if which == FIRST or self.gpu is None:
             return reading
         gpu = self.gpu_of(which)

@@ -204,7 +204,7 @@ class Controller:
             self._rounds(restart, live)
             after = self.watch.sample_with(gpus)
         for gap in set(self.watch.not_read) - self.told_of_gaps:
-            self.progress.note(f"this machine does not tell {gap}")
+            self.progress.note(f"could not read this machine's {gap}")
             self.told_of_gaps.add(gap)
         return before, after
 

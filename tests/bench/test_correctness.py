@@ -337,5 +337,5 @@ def test_a_worker_says_in_a_line_that_an_operator_mixes_rows() -> None:
     file = str(Path(__file__).parent / "user" / "operator" / "centred.py")
     answer = worker.answer(served, wire.Prepare("centred", file, {}, "native", "float32", Shape(8, 5), FLOAT32, 1))
     assert answer.status == "failed"
-    assert answer.reason.startswith("Centred has independent_rows = True, but a row of its output is another one")
+    assert answer.reason.startswith("Centred has independent_rows = True, but a row of its output changes")
     assert "\n" not in answer.reason

@@ -139,7 +139,7 @@ def test_a_mixture_of_experts_gives_its_sizes_and_is_refused_as_a_whole() -> Non
     moe = operator("moe_mlp", config)
     assert (moe.embed_dim, moe.expert.hidden_dim, moe.num_experts, moe.experts_per_token) == (2048, 768, 128, 8)
     assert moe.norm_topk_prob
-    with pytest.raises(ConfigError, match="causal_lm does not run a mixture of experts"):
+    with pytest.raises(ConfigError, match="causal_lm runs no mixture of experts"):
         operator("causal_lm", config)
     # 30.5 billion parameters, of which a token's own 3.3 billion: 48 layers of attention, norms, router and experts
     attention = 2048 * 128 * (2 * 32 + 2 * 4) + 2 * 2048 + 2 * 128

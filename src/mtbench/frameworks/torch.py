@@ -121,9 +121,8 @@ class Torch(Framework):
     def compile(self, call: Call, **usual: Any) -> Call:
         """torch.compile, by default in its default mode, with one graph for each shape.
 
-        Tensors that the call holds are marked as static, as the compiler itself marks a module's parameters: otherwise CUDA
-        graphs would copy the weights in each call. Inputs are copied into the graph's memory, as for any user who passes new
-        ones.
+        Tensors that the call holds are marked as static, as the compiler marks a module's parameters: otherwise CUDA graphs
+        would copy weights in each call. Inputs are copied into the graph's memory, as for any user who passes new ones.
         """
         if self.kind == "cpu" and not compiler.cxx_compiler():
             raise Unsupported(f"torch.compile on the CPU needs a C++ compiler; {compiler.HOW}, or set CXX.")
@@ -177,8 +176,7 @@ class Torch(Framework):
     def device_ns(self, call: Call, inputs: Sequence[Any], calls: int) -> float | None:
         if self.kind != "cuda":
             return None  # torch.mps has events, but with reports of hangs and of times that run backwards
-        # The driver queues about a thousand kernels. Further launches would wait for the backlog, and their time would be
-        # measured.
+        # The driver queues about a thousand kernels. Launches beyond that would wait for the backlog, and be timed.
         calls = min(calls, DEVICE_CALLS)
         cuda = self.torch.cuda
         started = time.perf_counter_ns()
@@ -207,8 +205,7 @@ class Torch(Framework):
             try:
                 self.torch.ones(1, dtype=getattr(self.torch, dtype), device=self.device)
             except (TypeError, RuntimeError) as error:
-                # torch raises either for a missing dtype, but a RuntimeError may also come from lack of memory or a broken
-                # driver.
+                # torch raises either for a missing dtype; a RuntimeError may also be one of memory, or of a broken driver.
                 if isinstance(error, RuntimeError) and "support" not in str(error):
                     raise
                 raise Unsupported(f"MPS has no {dtype} here: {error}") from None

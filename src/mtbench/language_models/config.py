@@ -56,8 +56,7 @@ class Rope:
 
     def frequencies(self, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Radians per position of each pair of features. Wavelengths beyond original_length / low_freq_factor are stretched
-        by `factor`, those below original_length / high_freq_factor are kept, and between the two the factor changes
-        smoothly."""
+        by `factor`, those below original_length / high_freq_factor are kept, and between the two it changes smoothly."""
         plain = self.theta ** (-np.arange(0, size, 2) / size)
         if self.factors is not None:
             return np.asarray(plain / np.array(self.factors))
@@ -180,8 +179,7 @@ class LanguageModel:
         return context if layer.window is None else min(context, layer.window - 1)
 
     def visible_pairs(self, layer: Layer, queries: int, context: int) -> int:
-        """How many pairs of a query and a key that it sees there are, its own key included, for queries that follow a
-        context."""
+        """The number of pairs of a query and a key that it sees, its own included, for queries that follow a context."""
         return sum(self.held(layer, context + i) + 1 for i in range(queries))
 
     def flops(self, batch_size: int, seq_len: int, context: int) -> float:
@@ -194,8 +192,7 @@ class LanguageModel:
 
 
 def read(config: Mapping[str, Any]) -> LanguageModel:
-    """A model from its configuration. Raises ConfigError where it is no model's configuration, or its architecture is
-    unknown."""
+    """A model from its configuration. Raises ConfigError where it is none of a model, or the architecture is unknown."""
     try:
         return _read(config)
     except KeyError as missing:
@@ -217,9 +214,7 @@ def parse(text: str) -> LanguageModel:
         )
     model = read(config)
     if model.experts is not None:
-        raise ConfigError(
-            f"causal_lm does not run a mixture of experts such as {model.kind}; operator=moe_mlp takes its sizes."
-        )
+        raise ConfigError(f"causal_lm runs no mixture of experts such as {model.kind}; moe_mlp takes its sizes.")
     activation = _activation(config, model.kind)
     refused = {
         "attention_bias": model.attention_bias,

@@ -31,8 +31,7 @@ USUAL_GROUP = 64
 """How many weights share a scale in MLX. In llama.cpp 32 do, in torchao a whole row."""
 
 SCORES_HELD = 3
-"""Arrays as large as the scores that the reference's attention holds at its peak, in one layer: the scores, their exponentials,
-and the weights."""
+"""Arrays of the scores' size that the reference's attention holds at its peak: scores, their exponentials, and weights."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ class CausalLM(Operator):
     decode: one token through a cache that holds `shape.kv_len` tokens. token: (batch, 1) -> logits (batch, vocab). Its latency
     is the time of a token.
 
-    A cache's keys and values, (batch, layers, kv_heads, kv_len, head_dim), are further inputs. They are drawn at random (keys
-    as if rotated), since the time does not depend on their values. The first call with a context puts it into the library's own
-    cache. Each call then appends its tokens behind the same kv_len positions: the cache's length is set back, and its arrays
-    are not copied.
+    A cache's keys and values, (batch, layers, kv_heads, kv_len, head_dim), are further inputs. They are drawn, keys as if
+    rotated: the time does not depend on their values. The first call with a context puts it into the library's own cache. Each
+    call appends its tokens behind the same kv_len positions: the cache's length is set back, and nothing is copied.
 
     generate: `shape.seq_len` prompt tokens, then `new_tokens` ones, each the likeliest, without an early end, by the library's
     own loop. tokens: (batch, seq) -> tokens (batch, new). Greedy texts of two correct models may differ where two tokens are
@@ -189,8 +187,7 @@ class CausalLM(Operator):
         return {"like": np.ones(1), "seed": rng.integers(2**31, size=1)}
 
     def stored(self, seed: int) -> Any:
-        """The weights on disk: a Checkpoint, or an object that can be read like one. Where the user gave none, they are
-        drawn."""
+        """The weights on disk: a Checkpoint, or an object that reads like one. Where the user gave none, they are drawn."""
         if self.given is not None:
             return self.given.stored()
         assert self.config is not None
@@ -207,8 +204,7 @@ class CausalLM(Operator):
         return max((self._bytes_of_pass(one, dtype) for one in self._passes(shape)), default=0.0)
 
     def _passes(self, shape: Shape) -> list[Shape]:
-        """The shapes of a call's forward passes: one; for a text, the prompt's and each token's but the last. None of a
-        server's are known."""
+        """The forward passes of a call: one; for a text, the prompt's and each token's but the last; none for a server."""
         if not self.has_model:
             return []
         return [shape, *(Shape(shape.batch_size, 1, shape.seq_len + made) for made in range(self.made - 1))]
@@ -259,8 +255,7 @@ class CausalLM(Operator):
         """The definition, which serves as the reference alone. It reads the weights layer by layer, and its logits are kept
         on disk, since several arms and restarts ask for the same.
 
-        A text has no reference but the logits of the tokens that were made: this gives placeholders, and `compared` does the
-        rest.
+        A text has no reference but the logits of the tokens made: this gives placeholders, and `compared` does the rest.
         """
         if self.phase == "generate":
             vars(self)["reference_weights"] = w

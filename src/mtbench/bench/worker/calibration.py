@@ -23,12 +23,10 @@ MakeSubject = Callable[..., Subject]  # (call, input sets, wait=...)
 
 PRODUCT_SIDES = [256 << step for step in range(7)]
 WORKING_SETS = [1 << step for step in range(16, 31)]
-"""Matrix sides, up to 16384, and bytes, 64 KiB to 1 GiB. Each is twice the one before, so that a cache's edge falls between
-neighbours."""
+"""Matrix sides, up to 16384, and bytes, 64 KiB to 1 GiB. Each is twice the last: a cache's edge falls between neighbours."""
 
 PRODUCT_COPIES, MOVE_COPIES = 4, 2
-"""The memory that a problem takes with its results, in matrices and in working sets: two factors and two products; a working
-set and two results of half its size."""
+"""Memory of a problem with its results: two factors and two products; a working set and two results of half its size."""
 
 BEYOND_CACHE = 4
 """The largest working set on a CPU is this many times its last-level cache."""
@@ -45,15 +43,14 @@ BRIEF_NS = LONG_NS / 64
 """A brief measurement leaves out products that take less. With LONG_NS, the two or three largest sides remain."""
 
 GROWTH, LOOKS_AT_A_SIDE = 8, 10
-"""The next side's product takes GROWTH times as long, and LOOKS_AT_A_SIDE calls. A brief measurement that has no time for it
-stops."""
+"""The next side's product takes GROWTH times as long, in LOOKS_AT_A_SIDE calls. Without time for it, a brief measurement
+ends."""
 
 DIP, DIP_CHANCES = 2, 2
 """A working set whose rate is less than 1 / DIP of a neighbour's is measured again, up to DIP_CHANCES times."""
 
 LAGGARD, JUDGED_BYTES = 3, 1 << 20
-"""A way of moving data that is LAGGARD times slower than the best one, at a size of at least JUDGED_BYTES, is not tried at
-larger sizes."""
+"""A way of moving data that is LAGGARD times slower than the best, at JUDGED_BYTES or more, is not tried at larger sizes."""
 
 UNDONE_NS, UNDONE_FACTOR = 1e6, 4
 """A call longer than UNDONE_NS cannot be UNDONE_FACTOR times faster when it is queued, unless it is not done at all, or waiting

@@ -43,15 +43,13 @@ PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 """Time for the best product, and again for moving data. On a GPU every block comes after untimed calls."""
 
 PEAK_MEMORY_PARTS = 8
-"""Peak rates are measured in no more than 1 / PEAK_MEMORY_PARTS of what is free: they must not push a small machine into
-swap."""
+"""Peak rates are measured in no more than one of so many parts of free memory: they must not make a small machine swap."""
 
 PEAK_SECOND_FACTOR = 2.0
 """How many times as long the peaks are measured where a result seems to exceed them."""
 
 PEAK_BRIEF_FACTOR = 0.3
-"""At the end of a restart they are measured for no more than this part of the time, since the best of all measurements
-counts."""
+"""At the end of a restart they are measured for this part of the time at most: the best of all measurements counts."""
 
 
 @dataclass

@@ -61,10 +61,12 @@ class Rates:
         return Rates(None if self.unsure_flops else self.flops_per_s, table)
 
     def at(self, working_set: float | None, beyond: bool = False) -> Roofs:
-        """The two roofs for a call that moves `working_set` bytes.  The memory roof is the best rate of any working set of at
-        least half that size. So it is never below what was measured at that size. Smaller sizes do not count: their rates
-        include more of the overhead of a call. Beyond the largest size that was measured there is no memory roof. With
-        `beyond`, which asks what is impossible, it is that of the largest size: no larger one is much faster.
+        """The two roofs for a call that moves `working_set` bytes.
+
+        The memory roof is the best rate of any working set of at least half that size. So it is never below what was measured
+        at that size. Smaller sizes do not count: their rates include more of the overhead of a call. Beyond the largest size
+        that was measured there is no memory roof. With `beyond`, which asks what is impossible, it is that of the largest size:
+        no larger one is much faster.
         """
         roofs = Roofs(self.flops_per_s, flops_sure=not self.unsure_flops)
         table = self.bytes_per_s

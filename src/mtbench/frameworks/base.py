@@ -6,7 +6,7 @@ A framework file defines one class that derives from `Framework`. Requirements, 
   at import (an environment variable, say) must be set first. A missing library is reported by raising `Unsupported`
   with what to install; any other import error is left alone, since it is a broken installation and must be seen.
 - `wait` returns when the result is computed, on whatever device. `submit` starts work without waiting. Eager libraries have
-started it when the call returns; lazy ones need to be told.
+  started it when the call returns; lazy ones need to be told.
 - Nothing here may cost time inside a timed block beyond what a user of the library would pay.
 """
 

@@ -1,4 +1,5 @@
 """Checks by the definition whether tokens were chosen greedily: how much larger the largest logit was than each token's own.
+
 Two correct answers may differ: rounding decides between two tokens that are nearly equally likely, and from there on the texts
 are different. So a text is checked against the logits that the definition gives for this very text.
 """

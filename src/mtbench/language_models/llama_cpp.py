@@ -63,9 +63,10 @@ class Loaded:
 
 
 class Context:
-    """`batch` sequences of one model side by side, each with a cache of its own for `positions` positions.  `take` computes
-    tokens, one row for each sequence, from position `start` on. It gives the logits of each sequence's last token, (batch,
-    vocab), in the context's own memory, which the next call overwrites.
+    """`batch` sequences of one model side by side, each with a cache of its own for `positions` positions.
+
+    `take` computes tokens, one row for each sequence, from position `start` on. It gives the logits of each sequence's last
+    token, (batch, vocab), in the context's own memory, which the next call overwrites.
     """
 
     def __init__(self, loaded: Loaded, batch: int, positions: int, tokens: int) -> None:

@@ -202,8 +202,9 @@ def refuse_mlx_layer(module: str, bias: bool, eps: float) -> None:
 
 
 def mlx_layer_weights(w: SimpleNamespace, names: Mapping[str, str]) -> dict[str, Any]:
-    """Weights of the linears and norms of MLX's stock layers, under MLX's names (`names`: ours to MLX's).  These layers always
-    have biases, so the biases are zeros.
+    """Weights of the linears and norms of MLX's stock layers, under MLX's names (`names`: ours to MLX's).
+
+    These layers always have biases, so the biases are zeros.
     """
     import mlx.core as mx
 

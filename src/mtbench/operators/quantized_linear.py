@@ -207,6 +207,7 @@ class QuantizedLinear(Operator):
 
     def _torch_stored(self, torch: Any, w: SimpleNamespace) -> tuple[Call, Any, Any, Any]:
         """A function that unpacks codes, the codes packed into `bits` bits each, and the scales and biases to apply to them.
+
         With 4 bits, a byte holds a code of the first half of a row in its high bits and one of the second half in its low bits.
         One operation on words of eight bytes takes them apart, since kernels that broadcast go by elements and not by bytes. It
         leaves the high codes where they are, sixteen times too large, so their scales are divided by sixteen. That is exact,

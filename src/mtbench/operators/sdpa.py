@@ -37,8 +37,8 @@ class ScaledDotProductAttention(Operator):
     - `causal` hides the future and is aligned bottom-right, the last query with the last key: query i sees key j where
       j <= p, its own position p = i + kv_len - seq.
     - `window`: each query sees only the last `window` keys, its own included: p - window < j <= p. Longformer (Beltagy et al.
-    2020, https://arxiv.org/abs/2004.05150), causal as in Mistral (Jiang et al. 2023, https://arxiv.org/abs/2310.06825). Keys
-    that no query sees are never read.
+      2020, https://arxiv.org/abs/2004.05150), causal as in Mistral (Jiang et al. 2023, https://arxiv.org/abs/2310.06825). Keys
+      that no query sees are never read.
     - `additive_bias` adds a further input to the scores: `bias`, (batch, heads, seq, kv_len), as ALiBi (Press et al. 2021,
       https://arxiv.org/abs/2108.12409) and T5 have it.
     - `mask` is a further input, true where a query sees a key: `boolean`, (batch, heads, seq, kv_len), `broadcast`, the same
@@ -173,8 +173,9 @@ class ScaledDotProductAttention(Operator):
 
     def in_sight(self, q: Any, k: Any, v: Any, *others: Any) -> tuple[Any, Any, Any, Any, bool, bool]:
         """Keys, values, bias and mask without the keys that no query sees; whether some queries see fewer than these; and
-        whether causality alone hides the rest, since the window is at least as wide as what is left.  Reads no shape that is
-        not needed: libraries make a new object each time, and this is part of every timed call.
+        whether causality alone hides the rest, since the window is at least as wide as what is left.
+
+        Reads no shape that is not needed: libraries make a new object each time, and this is part of every timed call.
         """
         bias = others[0] if self.additive_bias else None
         mask = others[-1] if self.mask != "none" else None

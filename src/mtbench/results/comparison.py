@@ -282,9 +282,11 @@ def newest(pairs: Iterable[tuple[Hashable, Sequence[Timing], Sequence[Timing]]])
 
 
 def between_sessions(timing: Timing) -> Interval | None:
-    """Bounds that also hold for the median of another session of the same; None where nothing bounds it.  From two restarts on,
-    a record's interval includes how much restarts differ, and another session is other restarts. With a single restart, each
-    bound is moved out by UNKNOWN_SPREAD. What no restart shows, such as a warmer room, is not included.
+    """Bounds that also hold for the median of another session of the same; None where nothing bounds it.
+
+    From two restarts on, a record's interval includes how much restarts differ, and another session consists of other restarts.
+    With a single restart, each bound is moved out by UNKNOWN_SPREAD. What no restart shows, such as a warmer room, is not
+    included.
     """
     if timing.interval is None or timing.restarts > 1:
         return timing.interval

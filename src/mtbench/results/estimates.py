@@ -50,10 +50,11 @@ def estimate(
     tick_ns: float | None = None,
     prior: "Prior | None" = None,
 ) -> Estimates:
-    """The estimates from samples, [restart][round][call] and [restart][round].  `target` is the half width of the interval,
-    relative to the median, at which a job has converged; `floor_ns` the library's cheapest call; `tick_ns` the step of the
-    clock in one latency sample; `prior` what earlier sweeps say of the spread between restarts. Raises ValueError where there
-    is no sample.
+    """The estimates from samples, [restart][round][call] and [restart][round].
+
+    `target` is the half width of the interval, relative to the median, at which a job has converged; `floor_ns` the library's
+    cheapest call; `tick_ns` the step of the clock in one latency sample; `prior` what earlier sweeps say of the spread between
+    restarts. Raises ValueError where there is no sample.
     """
     from mtbench.results import stats
     from mtbench.results.inference import FEWEST_RESTARTS

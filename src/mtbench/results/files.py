@@ -22,7 +22,7 @@ def load() -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder. A name that none can have, such as one that is too long, is no error."""
+    """Whether there is such a file or folder. False for a name that none can have, such as one that is too long."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -62,9 +62,11 @@ def find(sources: Iterable[Path]) -> list[Path]:
 def parquet(columns: "Mapping[str, Sequence[Any]]", schema: "Mapping[str, Any]") -> bytes:
     """Rows as Parquet, in memory, so that what the file system says is an OSError, and not Polars's error.
 
-    Without statistics, which would be a quarter of a file of a hundred columns with one value each.  Polars catches Ctrl-C
-    itself, whatever handler there is, and raises KeyboardInterrupt. The signal is then raised again for that handler; if it
-    holds the signal back, writing goes on."""
+    Without statistics, which would be a quarter of a file of a hundred columns with one value each.
+
+    Polars catches Ctrl-C itself, whatever handler there is, and raises KeyboardInterrupt. The signal is then raised again for
+    that handler; if it holds the signal back, writing goes on.
+    """
     import polars as pl
 
     while True:

@@ -45,7 +45,7 @@ def load(files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]
 
 
 def keep(rows: "pl.DataFrame", files: Sequence[tuple[Path, os.stat_result]], schema: Mapping[str, Any]) -> None:
-    """Keeps the rows of these files, where these are many, and none has just been written. That it cannot is no error."""
+    """Keeps the rows of these files, where these are many, and none has just been written. It is no error if that fails."""
     newest = max((known.st_mtime for _, known in files), default=0.0)
     if len(files) < FEWEST or newest > time.time() - SETTLED_S:
         return

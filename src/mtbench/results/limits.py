@@ -95,9 +95,10 @@ def _bound_by_products(row: Row) -> bool:
 
 
 def merged(records: "pl.DataFrame") -> "pl.DataFrame":
-    """The records, each compared with the best roofs that any of them knows of its machine, device, dtype and precision.  The
-    memory roof of a call is the best one of all calls that move as many bytes or more. By `Rates.at`, each of those is the best
-    rate of a working set of at least half as many bytes. The warning `roof unsure` is about the roof that counts now; a
+    """The records, each compared with the best roofs that any of them knows of its machine, device, dtype and precision.
+
+    The memory roof of a call is the best one of all calls that move as many bytes or more. By `Rates.at`, each of those is the
+    best rate of a working set of at least half as many bytes. The warning `roof unsure` is about the roof that counts now; a
     record's own warning is taken for both its roofs.
     """
     import polars as pl

@@ -131,8 +131,8 @@ class JobState:
 
     @property
     def unverified(self) -> str | None:
-        """Why this job's answers cannot be checked; None where they are. The framework's class says so, since no worker may
-        have started."""
+        """Why this job's answers cannot be checked; None where they are. The framework's class says so: the worker may not have
+        started."""
         arm = self.job.arm
         try:
             framework: type[Framework] = registry.load("framework", arm.framework, arm.framework_file)

@@ -269,7 +269,7 @@ class Controller:
             )
 
     def _record_anew(self) -> None:
-        """Writes those records again of whose jobs more is known by now."""
+        """Writes the records again of all jobs of which more is known by now."""
         for state in self.states:
             if self._is_outdated(state):
                 self._record(state)

@@ -54,9 +54,7 @@ class Workers:
         self.guests: dict[
             Arm, str | None
         ] = {}  # the file of the operator that a worker has run, where it is the user's
-        self.fallen: list[Arm] | None = (
-            None  # arms whose workers died while they started; None where there is no second try
-        )
+        self.fallen: list[Arm] | None = None  # whose workers died while they started, if they get a second try
 
     def start(self, arms: Sequence[Arm], meanwhile: Callable[[], None] = lambda: None) -> None:
         """Starts workers side by side; importing a library takes seconds, in which `meanwhile` is called. A worker that dies

@@ -1,10 +1,11 @@
 """How far the logits of quantised weights are from those of the original weights. The correctness check does not say this: its
-reference has the quantised weights, too.  Random weights are rounded like trained ones, which are nearly normal, too (Dettmers
-et al. 2023, QLoRA, appendix F). So the relative error of the logits is recorded for both. The probabilities of tokens mean
-something for trained weights only. A trained model's logits leave some tokens to choose from. Those of random weights are
-nearly equal for the whole vocabulary or, where the output projection is the embedding table, make the last token of the input
-certain. Then the KL divergence is next to nothing however coarse the weights are, and the likeliest token is the same, or a
-matter of chance.
+reference has the quantised weights, too.
+
+Random weights are rounded like trained ones, which are nearly normal, too (Dettmers et al. 2023, QLoRA, appendix F). So the
+relative error of the logits is recorded for both. The probabilities of tokens mean something for trained weights only. A
+trained model's logits leave some tokens to choose from. Those of random weights are nearly equal for the whole vocabulary or,
+where the output projection is the embedding table, make the last token of the input certain. Then the KL divergence is next to
+nothing however coarse the weights are, and the likeliest token is the same, or a matter of chance.
 """
 
 import numpy as np

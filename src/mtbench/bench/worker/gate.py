@@ -1,6 +1,7 @@
-"""The correctness gate: every row of every output that is checked is compared with an answer.  A reference of a whole batch may
-cost more than measuring does. So where rows are independent, it is computed for some rows only, which are drawn at random, anew
-in each restart. The other rows are checked, too:
+"""The correctness gate: every row of every output that is checked is compared with an answer.
+
+A reference of a whole batch may cost more than measuring does. So where rows are independent, it is computed for some rows
+only, which are drawn at random, anew in each restart. The other rows are checked, too:
 
 - Each row of the timed inputs without a reference is computed once more, untimed, in another place of the batch.
 - Other inputs fill the batch with repetitions of the rows that have a reference, in random order, and every row is compared.

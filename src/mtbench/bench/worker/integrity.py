@@ -190,7 +190,7 @@ def excess(work: float, call_ns: float, peak: float | None) -> float:
 
 
 def check_rate(work: float, call_ns: float, peak: float | None, unit: str, sure: bool = True) -> list[str]:
-    """A warning where `work` in that time exceeds what this machine was measured to reach; Raises Mismatch where it exceeds
+    """A warning where `work` in that time exceeds what this machine was measured to reach. Raises Mismatch where it exceeds
     that by far; for a peak that is not `sure`, the limit is higher."""
     if peak is None or excess(work, call_ns, peak) <= SUSPECT_FACTOR:
         return []

@@ -43,7 +43,7 @@ PEAK_BUDGET_S, PEAK_GPU_BUDGET_S = 1.0, 5.0
 """Time for the best product, and again for moving data. On a GPU every block comes after untimed calls."""
 
 PEAK_MEMORY_PARTS = 8
-"""Peak rates are measured in no more than one of so many parts of free memory: they must not make a small machine swap."""
+"""Peak rates take at most one of this many parts of free memory: they must not push a small machine into swap."""
 
 PEAK_SECOND_FACTOR = 2.0
 """How many times as long the peaks are measured where a result seems to exceed them."""

@@ -173,13 +173,12 @@ def rounds(
     form_by: Callable[[Row], str] | None = None,
 ) -> list[Round]:
     """Every group with its contests, smaller shapes first, in a readable order; `group_by` gives a record's group, by default
-    `group_of`. `form_by` says in what two forms of one arm differ, where such a group does not hold that equal.  All
-    comparisons with the winners of a group's contests are one family (Holm). The winner is chosen by the same data. The family
-    allows for that: a false winner must beat the true one, and that pair is in it.
+    `group_of`. `form_by` says in what two forms of one arm differ, where such a group does not hold that equal.
+
+    All comparisons with the winners of a group's contests are one family (Holm). The winner is chosen by the same data. The
+    family allows for that: a false winner must beat the true one, and that pair is in it.
     """
-    measured = [
-        one for one in measured if one.row["status"] != "unverified"
-    ]  # nothing is concluded from others' figures
+    measured = [one for one in measured if one.row["status"] != "unverified"]  # others' figures prove nothing
     names = form_names([one.row for one in measured], form_by)
     groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
     failed: dict[Group, list[Row]] = {}

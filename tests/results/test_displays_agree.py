@@ -112,9 +112,7 @@ def test_of_two_arms_with_the_spread_of_earlier_sweeps(tmp_path: Path) -> None:
         assert (informed.p_value, informed.spread_of_earlier, usual.spread_of_earlier) == (usual.p_value, True, False)
     said = "with the spread of earlier sweeps"
     assert all(cell["bounds"].endswith(f"confidence, {said}") for cell in compared(tmp_path / "out"))
-    assert comparison.compare(f"{folder}:mlx", f"{folder}:torch").notes == [
-        f"the intervals of 2 of 2 ratios are {said}"
-    ]
+    assert comparison.compare(f"{folder}:mlx", f"{folder}:torch").notes == [f"2 of 2 ratios have intervals {said}"]
     caveat = f"All 4 jobs got intervals {said} of this machine."
     assert caveat in (tmp_path / "out" / "index.html").read_text()
     assert caveat in str(answers(of_records(records)))

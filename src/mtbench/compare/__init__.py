@@ -190,7 +190,7 @@ def _cautions(rows: Sequence[Row]) -> list[str]:
         notes.append(f"{short} of {len(paired)} comparisons have too few rounds for a verdict")
     informed = sum(one.spread_of_earlier for one in paired)
     if informed:
-        notes.append(f"the intervals of {informed} of {len(paired)} ratios are with the spread of earlier sweeps")
+        notes.append(f"{informed} of {len(paired)} ratios have intervals with the spread of earlier sweeps")
     single = sum(row.outcome == "descriptive" and _bounded(row) and _one_restart(row) for row in rows)
     if single:
         notes.append(

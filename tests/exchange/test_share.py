@@ -227,6 +227,10 @@ def from_the_future(folder: Path) -> Path:
     return sent(folder, [good(finished_at=datetime(2030, 1, 1, tzinfo=UTC))])
 
 
+def without_a_start(folder: Path) -> Path:
+    return sent(folder, [good(started_at=None)])
+
+
 def with_a_host_name(folder: Path) -> Path:
     return sent(folder, [good()], change=lambda frame: frame.with_columns(hostname=pl.lit("ada-desktop")))
 
@@ -279,6 +283,7 @@ BAD = {
     a_self_test_that_tells_of_somebody: "private: its self-test holds an e-mail address",
     no_time_at_all: "implausible: not a record (its latency is no time that was measured)",
     from_the_future: "implausible: its dates are missing, or in the future",
+    without_a_start: "implausible: its dates are missing",
     with_a_host_name: "private: a column that records do not have, hostname",
     with_a_path: "private: warnings holds a path below a home",
     with_a_secret: "private: asked_settings holds a secret",
@@ -301,6 +306,14 @@ def test_a_good_file_is_not(tmp_path: Path) -> None:
     versions = {"blas": "scipy-openblas 0.3.31.188", "library_version": "0.3.31.1"}
     path = sent(tmp_path, [good(**versions), replace(good(seq_len=128), status="mismatch", latency_ns=None)])
     assert check(path, NOW) == []
+
+
+@pytest.mark.parametrize("status", ["unsupported", "oom", "mismatch"])
+def test_a_job_that_ended_before_its_first_round_has_no_start(tmp_path: Path, status: str) -> None:
+    ended = replace(good(seq_len=128), status=status, latency_ns=None, started_at=None)
+    assert check(sent(tmp_path / "a", [good(), ended]), NOW) == []
+    (reason,) = check(sent(tmp_path / "b", [good(), replace(ended, finished_at=None)]), NOW)
+    assert "its dates are missing" in reason
 
 
 def test_a_file_of_an_older_mtbench_stays_what_it_was(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def _checked(one: Record) -> bool:
 def _implausible(one: Record, now: datetime) -> Iterator[str]:
     if not one.mtbench_version or not one.machine_id:
         yield "implausible: it does not say which mtbench or which machine measured"
-    for at in (one.started_at, one.finished_at):
+    never_timed = one.status != "ok" and one.started_at is None  # refused, or wrong, before its first round
+    for at in (one.finished_at,) if never_timed else (one.started_at, one.finished_at):
         if at is None or not FIRST_DAY <= at <= now + timedelta(days=1):
             yield "implausible: its dates are missing, or in the future"
             break

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         arm,
                         seq_len=seq_len,
                         machine_id=machine,
-                        machine=to_json(MACHINE | {"chip": chip}),
+                        machine=to_json(MACHINE | {"chip": chip, "gpus": []}),
                         sweep_id=f"{machine} {version}",
                         finished_at=START + timedelta(days=30 * number),
                         **({"library_version": version} if arm == "mlx" else {}),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench import plain
+from mtbench.results.machines import own_gpus
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,9 +81,7 @@ def contents(path: Path) -> Contents:
 def folder_name(machine: Mapping[str, Any], machine_id: str) -> str:
     """A machine's folder in `measurements/`: its chip and its identity, `apple-m4-pro-5f0c1d2e3a`. An identity that could lead
     to another folder is replaced by its fingerprint."""
-    gpus = machine.get("gpus") or []
-    own = [str(gpu.get("name")) for gpu in gpus if str(machine.get("chip")) not in str(gpu.get("name"))]
-    words = " ".join([str(machine.get("chip") or "machine"), *own[:1]])
+    words = " ".join([str(machine.get("chip") or "machine"), *own_gpus(machine)[:1]])
     name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:LONGEST_CHIP]
     identity = machine_id if re.fullmatch(r"[\w-]{1,64}", machine_id, re.ASCII) else plain.fingerprint(machine_id, 10)
     return f"{name}-{identity}"

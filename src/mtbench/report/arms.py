@@ -5,15 +5,16 @@ gives the arm, and in brackets what tells it from another of that name. Machines
 is in no name but that of figures which others published.
 """
 
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import polars as pl
+
+from mtbench.results.format import natural
+from mtbench.results.machines import machine_name
 
 IDENTITY = (
     "framework", "mode", "setup", "contender", "variant", "device", "numbered", "matmul_precision", "library_version",
@@ -109,7 +110,7 @@ def styles(records: pl.DataFrame) -> dict[str, Style]:
     """A style for each label, in the order of legends: libraries together, eager before compiled."""
     contenders = records.select(*IDENTITY, "label").unique("label").to_dicts()
     # Eager leads its hue; whatever other modes a framework has follow in the alphabet.
-    contenders.sort(key=lambda c: (str(c["framework"]), *_by_mode(c), c["label"]))
+    contenders.sort(key=lambda c: (str(c["framework"]), *_by_mode(c), natural(c["label"])))
     taken: dict[str, set[int]] = defaultdict(set)
     found: dict[str, Style] = {}
     for contender in contenders:
@@ -145,18 +146,12 @@ def _by_mode(contender: Contender) -> tuple[bool, bool, str]:
     return mode != "eager", mode != "compiled", mode
 
 
-@lru_cache(maxsize=1024)
-def machine_name(machine: str | None, machine_id: str | None) -> str:
-    """A machine in words: its chip, or failing that the beginning of its identity."""
-    chip = json.loads(machine or "{}").get("chip")
-    return str(chip) if chip else f"machine {(machine_id or 'unknown')[:6]}"
-
-
 def device_name(row: Mapping[str, Any]) -> str:
     """What a record ran on: the kind of device, and its own name where that says more than the machine's."""
     kind, name = row["device_kind"] or row["device"], row["device_name"]
-    known = (None, kind, machine_name(row["machine"], row["machine_id"]))
-    return str(kind) if name in known else f"{kind} ({name})"
+    machine = machine_name(row["machine"], row["machine_id"])
+    known = name in (None, kind, machine) or machine.endswith((f" with {name}", f" x {name}"))
+    return str(kind) if known else f"{kind} ({name})"
 
 
 def where(records: pl.DataFrame) -> str:

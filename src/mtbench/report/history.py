@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.arms import Style, device_name, machine_name
+from mtbench.report.arms import Style, device_name
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.tables import LATENCY, PLACE, Tables, held_parameters, shape
 from mtbench.report.views import HistoryView
@@ -17,6 +17,7 @@ from mtbench.results import certainty, comparison, format, history
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import Timing
 from mtbench.results.history import Moment, Step
+from mtbench.results.machines import machine_name
 from mtbench.results.verdicts import Comparison
 
 CONTENDER = ("framework", "mode", "setup", "contender", "variant", "device", "matmul_precision")

@@ -13,8 +13,8 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from mtbench.catalogue import support
-from mtbench.report.arms import machine_name
 from mtbench.results import format
+from mtbench.results.machines import machine_name
 
 Row = dict[str, Any]
 

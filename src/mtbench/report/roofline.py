@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.arms import machine_name
 from mtbench.report.pages import as_yaml
 from mtbench.report.tables import THROUGHPUT, parameters, shape, telling
 from mtbench.results import format, limits
 from mtbench.results.format import percent
+from mtbench.results.machines import machine_name
 
 Row = dict[str, Any]
 

@@ -5,7 +5,6 @@ Functions take the columns of records, as `vars(record)` or the rows of a frame 
 """
 
 import json
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from mtbench.plain import to_json
 from mtbench.results import format
 from mtbench.results.axes import CONTENDERS, PARAMS
+from mtbench.results.format import natural
 from mtbench.results.record import Record
 
 Row = Mapping[str, Any]
@@ -43,9 +43,8 @@ class Held:
     @property
     def place(self) -> tuple[Any, ...]:
         """Where it stands in a table: a sorting key."""
-        natural = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", self.params)]  # 768 before 1024
         return (
-            self.operator, self.model or "", natural, self.dtype or "",
+            self.operator, self.model or "", natural(self.params), self.dtype or "",
             self.batch_size or 0, self.seq_len or 0, self.kv_len or 0, self.settings,
         )  # fmt: skip
 

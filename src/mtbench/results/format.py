@@ -197,6 +197,12 @@ def value(found: Any) -> str:
     return found if isinstance(found, str) else to_json(found)
 
 
+def natural(text: str) -> list[Any]:
+    """A sorting key: numbers within a text by their value, 2.9.0 before 2.10.0."""
+    parts = re.split(r"([0-9]+)", text)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
 def one_line(message: str) -> str:
     """What a message says, on one line and without control characters; of a traceback, the error."""
     message = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", message)

@@ -1,9 +1,30 @@
 """A machine as a record describes it, in words."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from mtbench.results.format import size
+
+
+@lru_cache(maxsize=1024)
+def machine_name(machine: str | None, machine_id: str | None) -> str:
+    """A machine in words: its chip, with its GPUs if they are not part of it; failing that the beginning of its identity.
+    `machine` is its description as JSON."""
+    description = json.loads(machine or "{}")
+    chip = description.get("chip")
+    if not chip:
+        return f"machine {(machine_id or 'unknown')[:6]}"
+    gpus = own_gpus(description)
+    several = f"{len(gpus)} x " if len(gpus) > 1 and len(set(gpus)) == 1 else ""
+    return f"{chip} with {several}{' and '.join(dict.fromkeys(gpus))}" if gpus else str(chip)
+
+
+def own_gpus(description: Mapping[str, Any]) -> list[str]:
+    """The names of the GPUs that are not part of the chip: of Apple's M4 there are none."""
+    chip = str(description.get("chip"))
+    return [name for gpu in description.get("gpus") or [] if chip not in (name := str(gpu.get("name")))]
 
 
 def machine_rows(description: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -25,8 +25,8 @@ from mtbench.report import pages
 from mtbench.report.publish import published
 from mtbench.results import answers, merging, record
 from mtbench.results.answers.contests import of_records
-from mtbench.results.format import plural
-from mtbench.results.machines import machine_rows
+from mtbench.results.format import natural, plural
+from mtbench.results.machines import machine_name, machine_rows
 from mtbench.results.record import Record
 from mtbench.results.version import __version__
 
@@ -156,9 +156,9 @@ def _chip(records: Sequence[Record], page: str, selftests: list[str]) -> Chip:
     machine: dict[str, Any] = json.loads(records[-1].machine)
     ours = [one for one in records if one.source is None]
     dates = sorted(f"{one.finished_at:%Y-%m-%d}" for one in records if one.finished_at is not None)
-    versions = sorted({f"{one.framework} {one.library_version}" for one in ours if one.library_version})
+    versions = sorted({f"{one.framework} {one.library_version}" for one in ours if one.library_version}, key=natural)
     return Chip(
-        name=str(machine.get("chip") or f"machine {records[0].machine_id}"),
+        name=machine_name(records[-1].machine, records[-1].machine_id),
         page=page,
         facts=[row for row in machine_rows(machine) if row[0] != "chip"],
         verified=sum(one.status == "ok" for one in ours),

@@ -10,6 +10,7 @@ import polars as pl
 
 from mtbench.report.charts._spec import Spec, channel, fit, with_rows
 from mtbench.report.views import MachineView
+from mtbench.results.machines import machine_name
 
 OF = MachineView
 ORDER = 1
@@ -57,7 +58,7 @@ def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
     told = ("conditions", "started_at", "machine", "machine_id", "operator", "dtype", "batch_size", "seq_len")
     alike = ("conditions", "started_at", "machine_id")
     for record in records.select(told).unique(alike, keep="first", maintain_order=True).iter_rows(named=True):
-        machine = json.loads(record["machine"]).get("chip") or record["machine_id"]
+        machine = machine_name(record["machine"], record["machine_id"])
         after = f"{record['operator']} {record['dtype']} b{record['batch_size']} s{record['seq_len']}"
         for number, reading in enumerate(json.loads(record["conditions"])):
             at = reading.get("taken_at") or (_text(record["started_at"]) if number == 0 else None)

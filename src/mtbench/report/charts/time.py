@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mtbench.report.arms import device_name, machine_name
+from mtbench.report.arms import device_name
 from mtbench.report.charts._spec import (
     PAGE_WIDTH,
     Spec,
@@ -29,6 +29,7 @@ from mtbench.report.tables import ALL_DTYPES, LATENCY, SPEEDS, THROUGHPUT, Metri
 from mtbench.report.views import SectionView
 from mtbench.results import format
 from mtbench.results.limits import per_second
+from mtbench.results.machines import machine_name
 
 OF = SectionView
 ORDER = 1

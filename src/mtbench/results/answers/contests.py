@@ -18,6 +18,7 @@ from mtbench.results.cells import named, names_that_differ
 from mtbench.results.certainty import LEVELS, OPEN, Certainty, certainty
 from mtbench.results.comparison import Timing
 from mtbench.results.format import value
+from mtbench.results.machines import machine_name
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
@@ -199,14 +200,9 @@ def rounds(
 
 def group_of(row: Row) -> Group:
     """Where a record belongs."""
-    machine = _machine_name(row["machine"], row["machine_id"])
+    machine = machine_name(row["machine"], row["machine_id"])
     identity = (row["machine_id"] or "", machine, regime(row), row["operator"], row["model"])
     return Group(*identity, _kept_params(row["params"], row["model"]), row["dtype"])
-
-
-@lru_cache(maxsize=1024)
-def _machine_name(machine: str | None, machine_id: str | None) -> str:
-    return str(json.loads(machine or "{}").get("chip") or f"machine {(machine_id or 'unknown')[:6]}")
 
 
 @lru_cache(maxsize=1024)

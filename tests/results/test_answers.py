@@ -474,6 +474,15 @@ def test_what_is_open_comes_with_the_command_and_its_time() -> None:
     assert (one.cells, one.seconds) == (1, 60)
     assert str(answered(records, one="multirun/a")).endswith("(1 cell, about 60 s)")
     assert answered([timed("mlx", 1e5), timed("torch", 2e5)]).settle == []
+    elsewhere = [replace(one, sweep_id="two", machine_id="another") for one in records]
+    (both,) = answered([*records, *elsewhere]).settle  # as one file of both tells no folders
+    assert (both.command.partition("resume ")[2], both.cells, both.seconds) == ("DIR --only-inconclusive", 2, 120)
+
+
+def test_a_winner_beats_its_own_other_forms_and_not_its_own_name() -> None:
+    records = [timed("torch", 1e5), timed("mlx", 9e5), timed("torch", 2e5, seq_len=128)]
+    (text,) = said([*records, timed("torch_compiled", 4e5, seq_len=128)])
+    assert "torch is 2.0x to 9.0x faster than mlx or its other forms (sure)" in text
 
 
 def test_many_operators_are_counted_and_not_averaged() -> None:

@@ -198,8 +198,9 @@ def still_open(rounds: Iterable[Round]) -> dict[str, set[str]]:
 
 
 def settling(rows: Sequence[Row], open_cells: dict[str, set[str]], folders: dict[str, str]) -> list[Settle]:
-    """For each sweep that has open cells, how to go on with it. `folders` has where each sweep's records are."""
-    found = []
+    """For each sweep that has open cells, how to go on with it. `folders` has where each sweep's records are; those that it
+    does not know are settled by one command."""
+    found: dict[str, Settle] = {}
     for sweep, cells in open_cells.items():
         there = [row for row in rows if row["sweep_id"] == sweep]
         measured = max((row["restarts"] for row in there), default=0)
@@ -209,8 +210,10 @@ def settling(rows: Sequence[Row], open_cells: dict[str, set[str]], folders: dict
         known = [visits[cell] for cell in cells if cell in visits]
         seconds = more * math.fsum(known) * len(cells) / len(known) if known and more > 0 else None
         command = f"python -m mtbench resume {folders.get(sweep, 'DIR')} --only-inconclusive"
-        found.append(Settle(command, seconds, len(cells)))
-    return found
+        before = found.get(command, Settle(command, 0.0, 0))
+        in_all = None if seconds is None or before.seconds is None else before.seconds + seconds
+        found[command] = Settle(command, in_all, before.cells + len(cells))
+    return list(found.values())
 
 
 def _visit_seconds(rows: Iterable[Row]) -> dict[str, float]:

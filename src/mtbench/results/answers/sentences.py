@@ -138,8 +138,10 @@ def _won(won: dict[Shape, Rival], libraries: bool) -> str:
     winners = {rival.winner.name for rival in won.values()}
     others = {rival.form.name for rival in won.values()}
     who = winners.pop() if len(winners) == 1 else next(iter(won.values())).winner.library
+    own = {rival.winner.library for rival in won.values()}
     rest = {rival.form.library for rival in won.values()}
-    than = others.pop() if len(others) == 1 else or_(sorted(rest)) if libraries else "its other forms"
+    named = [*sorted(rest - own), *(["its other forms"] if rest & own else [])]
+    than = others.pop() if len(others) == 1 else or_(named) if libraries else "its other forms"
     likely = all(rival.certainty.level == LIKELY for rival in won.values())
     if len(won) == 1:
         return f"{who} is {'likely ' * likely}{_faster(next(iter(won.values())))} than {than}"

@@ -90,6 +90,14 @@ def test_the_chart_has_each_library_against_one_and_is_hollow_where_nothing_is_p
     assert (page[0].parent / "out" / "charts" / "forest.svg").read_text().startswith("<svg")
 
 
+def test_a_matrix_says_open_where_rounds_and_medians_disagree_who_is_faster(tmp_path: Path) -> None:
+    times = {"mlx": (10e3, 20e3, 40e3), "torch": (21e3, 15e3, 30e3)}
+    records = [with_blocks(record(arm), [[ns] * 4 for ns in restarts]) for arm, restarts in times.items()]
+    ((table,), _) = front.matrix(front.answered(tables.load([written(tmp_path, records)])), {})
+    (row,) = table["rows"]
+    assert {arm: one["factor"] for arm, one in row["cells"].items()} == {"mlx": "best", "torch": "open"}
+
+
 def test_numpy_is_in_no_first_pair_and_two_machines_are_in_none(tmp_path: Path) -> None:
     elsewhere = {"machine_id": "other", "machine": to_json({"chip": "AMD EPYC"}), "sweep_id": "there"}
     here = [

@@ -21,10 +21,10 @@ from mtbench.results.answers import (
     answers,
     words,
 )
-from mtbench.results.answers.contests import Contest, Form, Group, Round, duels, told_params
+from mtbench.results.answers.contests import Contest, Duel, Form, Group, Round, duels, told_params
 from mtbench.results.answers.regimes import REGIMES
 from mtbench.results.certainty import OPEN, SURE, certainty
-from mtbench.results.format import duration, interval, slower_or_faster
+from mtbench.results.format import duration, interval, natural, slower_or_faster
 
 MOST_ROWS = 60
 """Of the matrix; the pages of operators have every cell."""
@@ -61,14 +61,30 @@ def _sweep_folder(row: Row) -> str | None:
 
 
 def charts(found: Answers, read: Tables, style: dict[str, Style]) -> list[Chart]:
-    """The charts of the first page, in the colour of each library's first contender."""
+    """The charts of the first page, one for each machine, in the colour of each library's first contender."""
     told = told_params(one.group for one in found.rounds)
     library = dict(read.charted.select("label", "framework").iter_rows())
     colours: dict[str, str] = {}
     for label, one in style.items():
         colours.setdefault(library.get(label, ""), one.colour)
-    several = len({one.group.machine_id for one in found.rounds}) > 1
-    return drawn(FrontView(duels(found.rounds), told, several, colours, where(read.records)))
+    by_machine: dict[str, list[Duel]] = {}
+    for duel in duels(found.rounds):
+        by_machine.setdefault(duel.group.machine_id, []).append(duel)
+    several = len(by_machine) > 1
+    return [
+        chart
+        for number, (machine, own) in enumerate(by_machine.items(), 1)
+        for chart in drawn(
+            FrontView(
+                f"forest-{number}" if several else "forest",
+                own,
+                told,
+                own[0].group.machine if several else None,
+                colours,
+                where(read.records.filter(machine_id=machine)),
+            )
+        )
+    ]
 
 
 def cards(found: Answers) -> list[Card]:
@@ -114,7 +130,7 @@ def matrix(found: Answers, page_names: dict[str, str]) -> tuple[list[Row], int]:
             table["rows"].append(_row(one, contest, words.shape_words(contest.shape, shapes), told, page_names))
             table["arms"] += [form.name for form in contest.forms if form.name not in table["arms"]]
     for table in tables.values():
-        table["arms"].sort()
+        table["arms"].sort(key=natural)
         table["rows_shown"] = len(table["rows"])
     return list(tables.values()), total
 
@@ -140,7 +156,9 @@ def _cell(contest: Contest, form: Form, decided: bool, page: str) -> Row:
     proved = "best" if best and decided else ""
     if over is not None and certainty(over).level == SURE and over.verdict == "slower":
         proved = "worse"
-    factor = "" if over is None else slower_or_faster(over.ratio)
+    factor = (
+        "" if over is None else slower_or_faster(over.ratio) if over.ratio >= 1 else OPEN
+    )  # by rounds, not by medians
     row = form.row
     title = interval(row["latency_ns"], row["latency_low_ns"], row["latency_high_ns"], row["confidence"])
     sure = "" if over is None else f"; {certainty(over)}"

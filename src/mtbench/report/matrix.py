@@ -93,7 +93,8 @@ def matrix(view: SectionView, newest: Sequence[Row]) -> Matrix | None:
             _entry(view, label, found.get(label), compared.get((dtype, batch_size, seq_len, label)), best)
             for label in labels
         ]
-        lines.append(Line(dtype, batch_size, seq_len, entries))
+        if any(entry.row is not None for entry in entries):  # what others published alone is in the chart
+            lines.append(Line(dtype, batch_size, seq_len, entries))
     return Matrix(view.metric, f"{view.name}-ratio", baseline, labels, lines)
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import polars as pl
 
 from mtbench.report import pages
-from mtbench.report.arms import Style, machine_name, where
+from mtbench.report.arms import Style, where
 from mtbench.report.charts import Chart, drawn
 from mtbench.report.matrix import Matrix, Reason, matrix, newest, reasons
 from mtbench.report.ratios import SCHEMA
-from mtbench.report.tables import METRICS, SECTION, Tables, held_parameters
+from mtbench.report.tables import MACHINE, METRICS, SECTION, Tables, held_parameters
 from mtbench.report.views import SectionView
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import names_that_differ
+from mtbench.results.machines import machine_name
 
 Pair = tuple[str, str] | None
 
@@ -25,8 +26,9 @@ Key = tuple[Any, ...]
 
 Sections = Mapping[Key, pl.DataFrame]
 
-Apart = dict[tuple[str, str], tuple[int, float]]
-"""For two contenders how many cells both have, and how far the mean logarithm of their ratio is from 0."""
+Apart = dict[tuple[str, str], tuple[int, int, float]]
+"""For two contenders in how many cells they took turns, how many both have, and how far the mean logarithm of their ratio is
+from 0."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def operators(
     for page, label, framework, mode in read.charted.select("page", "label", "framework", "mode").iter_rows():
         kinds[label] = framework, mode
         measured.setdefault(page, set()).add(label)
-    pair = _first_pair(_apart(both).get("", {}), kinds, list(style))
-    apart = _apart(both, by_page=True)
+    pair = _first_pair(_apart(both).get((), {}), kinds, list(style))
+    apart, on_machine = _apart(both, "page"), _apart(both, "page", MACHINE)
     machines = _machine_names(read.records)
     pages_of = {page: own for (page,), own in read.records.partition_by("page", as_dict=True).items()}
     sections = _by_section(read.records)
@@ -86,15 +88,17 @@ def operators(
     found = []
     for name, page in names.items():
         here = [label for label in style if label in measured.get(name, ())]
-        first = _first_pair(apart.get(name, {}), kinds, here, wanted=pair)
+        first = _first_pair(apart.get((name,), {}), kinds, here, wanted=pair)
+        there = {machine: each for (page, machine), each in on_machine.items() if page == name}
+        firsts = {machine: _first_pair(each, kinds, here, wanted=first) for machine, each in there.items()}
         own = {metric: of_page.get(name, {}) for metric, of_page in ratios_of.items()}
-        panels = _panels(sections[name], page.removesuffix(".html"), own, style, first, machines)
+        panels = _panels(sections[name], page.removesuffix(".html"), own, style, firsts, machines)
         found.append(Operator(name, page, pages_of[name], here, first, panels))
     return pair, found
 
 
 def _machine_names(records: pl.DataFrame) -> dict[str, str]:
-    """Each machine's name by its identity: its chip, and where several have the same chip, the identity's beginning."""
+    """Each machine's name by its identity: its chip and GPUs, and where several have the same, the identity's beginning."""
     known = records.select("machine_id", "machine").unique("machine_id", keep="first", maintain_order=True).rows()
     chips = {one: machine_name(machine, one) for one, machine in known}
     counts = Counter(chips.values())
@@ -114,11 +118,11 @@ def _panels(
     stem: str,
     compared: Mapping[str, Sections],
     style: dict[str, Style],
-    pair: Pair,
+    firsts: Mapping[str | None, Pair],
     machines: dict[str, str],
 ) -> list[Panel]:
     """What each machine measured of an operator: its parameter sets, headed by what differs between them, with their charts;
-    `stem` names those."""
+    `stem` names those, and `firsts` are the pairs that they first compare, of each machine."""
     keys, none = _ordered(records), pl.DataFrame(schema=SCHEMA)
     params_of = [_params(key) for key in keys]
     differing = names_that_differ(params_of)
@@ -132,7 +136,9 @@ def _panels(
         shown, matrices = [], []
         for metric in METRICS:
             name = f"{stem}-{number}-{metric.name}"
-            view = SectionView(name, title, metric, own, compared[metric.name].get(key, none), style, pair, place)
+            view = SectionView(
+                name, title, metric, own, compared[metric.name].get(key, none), style, firsts.get(key[0]), place
+            )
             shown += drawn(view)
             matrices += [made for made in [matrix(view, counting)] if made is not None]
         found.setdefault(key[0], []).append(Section(heading, params, matrices, reasons(counting), shown))
@@ -170,28 +176,30 @@ def _sortable(value: Any) -> tuple[bool, float, str]:
     return (not number, float(value) if number else 0.0, str(value))
 
 
-def _apart(compared: pl.DataFrame, by_page: bool = False) -> dict[str, Apart]:
-    """How far each two contenders are apart, of each page by its name, or of all together as ""."""
-    page = pl.col("page") if by_page else pl.lit("").alias("page")
-    groups = compared.lazy().group_by(page, "a", "b")
-    found: dict[str, Apart] = {}
-    for name, a, b, *apart in groups.agg(pl.len(), pl.col("ratio").log().mean().abs()).collect().iter_rows():
-        found.setdefault(name, {})[a, b] = tuple(apart)
+def _apart(compared: pl.DataFrame, *by: str) -> dict[Key, Apart]:
+    """How far each two contenders are apart, for each value of these columns."""
+    groups = compared.lazy().group_by(*by, "a", "b")
+    found: dict[Key, Apart] = {}
+    turns = (pl.col("verdict") != "descriptive").sum().alias("turns")
+    for *place, a, b, took, cells, far in (
+        groups.agg(turns, pl.len(), pl.col("ratio").log().mean().abs()).collect().iter_rows()
+    ):
+        found.setdefault(tuple(place), {})[a, b] = (took, cells, far)
     return found
 
 
 def _first_pair(apart: Apart, kinds: Mapping[str, tuple[str, str]], labels: list[str], wanted: Pair = None) -> Pair:
-    """The two contenders that a page compares first: of different libraries, in one mode, with many cells, and close; of one
-    machine, and numpy only where there is no other. `kinds` has each one's framework and mode.
+    """The two contenders that a page compares first: of different libraries, in one mode, with many cells in which they took
+    turns, and close; of one machine, and numpy only where there is no other. `kinds` has each one's framework and mode.
 
     `wanted`, which is what the other pages show, wherever those two have a cell in common.
     """
 
-    def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, int, float]:
+    def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, int, int, float]:
         (library_a, mode_a), (library_b, mode_b) = (kinds[label] for label in pair)
-        cells, distance = apart[pair]
+        turns, cells, distance = apart[pair]
         last = library_a in LAST_RESORT or library_b in LAST_RESORT
-        return last, library_a == library_b, mode_a != mode_b, -cells, distance
+        return last, library_a == library_b, mode_a != mode_b, -turns, -cells, distance
 
     pairs = [pair for pair in combinations(labels, 2) if pair in apart]
     if wanted in pairs:

@@ -32,12 +32,13 @@ class SectionView:
 
 @dataclass(frozen=True)
 class FrontView:
-    """The whole report: every library against one, cell by cell. `told` are the parameters that tell an operator's cells apart,
-    `several` whether there are several machines, `colours` those of libraries."""
+    """All that one machine measured: every library against one, cell by cell. `name` is unique in a report. `told` are the
+    parameters that tell an operator's cells apart, `machine` its name where there are several, `colours` those of libraries."""
 
+    name: str
     duels: Sequence[Duel]
     told: Mapping[str, Sequence[str]]
-    several: bool
+    machine: str | None
     colours: Mapping[str, str]
     where: str
 

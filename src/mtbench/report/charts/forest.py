@@ -94,8 +94,10 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
         f"The fastest form of each library against that of {reference}, by latency, to the right of the line faster. Bars are "
         f"95 % intervals. Filled: proved. Hollow: likely or open. {view.where}"
     )
+    question = f"ow many times as fast as {reference}?"
+    title = f"{view.machine}: h{question}" if view.machine else f"H{question}"
     spec = {
-        "title": {"text": f"How many times as fast as {reference}?", "subtitle": _lines(text)},
+        "title": {"text": title, "subtitle": _lines(text)},
         "description": text,
         "data": {"name": "duels"},
         "width": "container",  # a name stands above its points, so that the chart may be as narrow as a phone
@@ -103,7 +105,7 @@ def draw(view: FrontView) -> tuple[str, Spec] | None:
         "height": (NAME + POINT * len(libraries)) * points["cell"].n_unique(),
         "layer": layer,
     }
-    return "forest", with_rows(spec, "duels", points)
+    return view.name, with_rows(spec, "duels", points)
 
 
 def rows(view: FrontView) -> pl.DataFrame:
@@ -119,7 +121,7 @@ def rows(view: FrontView) -> pl.DataFrame:
 def _row(one: Duel, view: FrontView) -> dict[str, Any]:
     speed = one.comparison.swapped()  # the reference's time over the other's: above 1 where the other is faster
     bounded = speed.bounds is not None
-    told = sentences.title(one.group, view.told[one.group.operator], view.several)
+    told = sentences.title(one.group, view.told[one.group.operator])
     sure = certainty(one.comparison)
     ahead = speed if speed.ratio >= 1 else one.comparison
     word = "faster" if speed.ratio >= 1 else "slower"

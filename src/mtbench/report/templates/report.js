@@ -45,6 +45,14 @@
   const themeName = () => document.documentElement.dataset.theme || (systemDark.matches ? "dark" : "light");
   const metric = () => one("input[name=metric]:checked")?.value;
   const arm = (name) => document.getElementById(name)?.value;
+  // An arm that is chosen, or the one that a chart first shows where not all of `needed` were measured, as on another machine.
+  const measuredIn = {}; // name of a chart of ratios -> the arms in it
+  function armIn(chart, name, needed = ["arm_a", "arm_b"]) {
+    const own = specs[chart]?.params?.find((param) => param.name === name)?.value;
+    if (own === undefined || arm(name) === undefined) return arm(name);
+    measuredIn[chart] ||= new Set(specs[chart].datasets.cells.map((cell) => cell.a));
+    return needed.every((one) => measuredIn[chart].has(arm(one))) ? arm(name) : own;
+  }
   const nameOf = (figure) => one(".drawing", figure).id;
 
   // Charts
@@ -52,7 +60,7 @@
   // The specification with the arms that are chosen now, as wide as the page has room.
   function specification(figure, width) {
     const spec = structuredClone(specs[nameOf(figure)]);
-    for (const param of spec.params || []) if (arm(param.name) !== undefined) param.value = arm(param.name);
+    for (const param of spec.params || []) param.value = armIn(nameOf(figure), param.name) ?? param.value;
     const fit = spec.usermeta?.fit;
     if (!width) return spec;
     delete spec.title; // it stands above the chart, where it can break into lines
@@ -131,14 +139,15 @@
 
   const caption = (figure) =>
     figure.dataset.caption ||
-    (specs[nameOf(figure)]?.usermeta?.caption || "").replace(/\{(\w+)\}/g, (_, name) => arm(name) ?? "");
+    (specs[nameOf(figure)]?.usermeta?.caption || "").replace(/\{(\w+)\}/g, (_, name) => armIn(nameOf(figure), name) ?? "");
 
   function showEmptiness(figure) {
     const title = one("figcaption b", figure) || one("figcaption", figure);
     if (title) title.textContent = caption(figure);
     one(".drawing", figure).setAttribute("aria-label", caption(figure));
     if (figure.dataset.kind !== "ratio") return;
-    const some = specs[nameOf(figure)].datasets.cells.some((cell) => cell.a === arm("arm_a") && cell.b === arm("arm_b"));
+    const [a, b] = ["arm_a", "arm_b"].map((name) => armIn(nameOf(figure), name));
+    const some = specs[nameOf(figure)].datasets.cells.some((cell) => cell.a === a && cell.b === b);
     one(".drawing", figure).hidden = !some;
     one(".empty", figure).hidden = some;
   }
@@ -146,14 +155,14 @@
   async function applyArms(figure) {
     const { view, spec } = views.get(figure);
     const own = (spec.params || []).filter((param) => arm(param.name) !== undefined);
-    for (const param of own) view.signal(param.name, arm(param.name));
+    for (const param of own) view.signal(param.name, armIn(nameOf(figure), param.name));
     if (own.length) await view.runAsync();
     showEmptiness(figure);
   }
 
   // The matrix of verdicts, against the baseline that is chosen.
   function fillMatrix(matrix) {
-    const baseline = arm("arm_a");
+    const baseline = armIn(matrix.dataset.chart, "arm_a", ["arm_a"]);
     const cells = specs[matrix.dataset.chart]?.datasets.cells;
     if (!cells || baseline === undefined) return;
     const found = new Map();

@@ -109,4 +109,8 @@ def ticks(values: list[float]) -> list[float]:
         found = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
         if len(found) >= 3:
             return found
-    return [low + (high - low) * part / 4 for part in range(5)] if high > low else [low]
+    if high == low:
+        return [low]
+    size = 10.0 ** math.floor(math.log10((high - low) / 5))
+    step = next(size * factor for factor in (1, 2, 5, 10) if (high - low) / (size * factor) <= 5)
+    return [round(number * step, 9) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

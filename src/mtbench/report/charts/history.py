@@ -48,7 +48,7 @@ def draw(view: HistoryView) -> tuple[str, Spec] | None:
         "contender",
         "nominal",
         scale={"domain": list(names), "range": [colours[name] for name in names]},
-        legend={"title": None, "orient": "top", "columns": max(1, PAGE_WIDTH // 300)},
+        legend={"title": None, "orient": "top", "symbolOpacity": 1, "columns": max(1, PAGE_WIDTH // 300)},
     )
     tooltip = [channel(name, "nominal", title=title) for name, title in TOOLTIP.items()]
     base = {"x": x, "color": colour}

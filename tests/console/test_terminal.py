@@ -584,6 +584,15 @@ def test_the_view_shows_position_time_arms_states_and_warnings(
     assert lines[6:] == ["warning: on battery"]
 
 
+def test_a_line_of_words_is_broken_between_them_and_a_command_is_not(live: Terminal, screen: Screen) -> None:
+    live.note("protocol.peaks=measure measures the peak rates of this machine again, which takes a few minutes")
+    live.sweep_finished([record(status="interrupted", reason="interrupted before its first visit was finished")], True)
+    lines = screen.lines()
+    assert "protocol.peaks=measure measures the peak rates of this machine again, which" in lines
+    assert "  takes a few minutes" in lines
+    assert "Report:  python -m mtbench report multirun/a --open" in lines
+
+
 def test_the_view_is_drawn_at_most_four_times_a_second_and_never_by_itself(
     live: Terminal, screen: Screen, threads: set[threading.Thread], seconds: Seconds
 ) -> None:

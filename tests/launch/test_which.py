@@ -113,6 +113,11 @@ def test_a_busy_machine_gets_less_to_do_and_is_told(whole: Plan) -> None:
     assert not any("busy" in line for line in idle.lines())
 
 
+def test_what_will_not_be_finished_is_told_when_it_stops(whole: Plan) -> None:
+    assert "It stops after 60 s, so fewer answers will be sure." in chosen(whole, 1, slowdown=20.0).lines()
+    assert not any("stops" in line for line in chosen(whole, 40).lines())
+
+
 def test_a_library_that_is_slow_here_leaves_time_for_less(whole: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = chosen(whole, 8)
     monkeypatch.setattr("mtbench.frameworks.mlx.version", lambda name: {"mlx-cpu": "1.0"}[name])

@@ -363,6 +363,17 @@ def test_the_report_shows_all_of_it():
         assert part in shown
 
 
+def test_the_doctor_loses_nothing_at_the_edge_of_a_narrow_terminal():
+    from rich.console import Console
+
+    url = "framework.url=http://127.0.0.1:8080/v1/and/no/space/anywhere"
+    console = Console(file=io.StringIO(), width=60)
+    console.print(examination([Finding("ok", "Load: 0.1.")], [Contender("openai_server", "cpu", False, url)]))
+    shown = console.file.getvalue()
+    assert url in "".join(line[25:].strip() for line in shown.splitlines())
+    assert "…" not in shown
+
+
 def test_the_doctor_itself_loads_no_framework():
     code = (
         "import sys; from mtbench.machine import doctor; doctor.examine(seconds=0.01); "

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.console import answers, shards, table
+from mtbench.console.lines import say
 from mtbench.console.styles import FAILURE, STYLES, never_fail_on_a_character
 from mtbench.plan.jobs import Arm, Cell
 from mtbench.plan.progress import Extent, Progress, Standing
@@ -189,10 +190,10 @@ class Terminal(Progress):
         )
         if self.plan and records:
             shown = self.folder
-            self._line(f"Records: {shown}")
+            self._command(f"Records: {shown}")
             if interrupted:
-                self._line(f"Go on:   python -m mtbench resume {shown}")
-            self._line(f"Report:  python -m mtbench report {shown} --open")
+                self._command(f"Go on:   python -m mtbench resume {shown}")
+            self._command(f"Report:  python -m mtbench report {shown} --open")
 
     def _visit(self, cell: Cell) -> str:
         """One line for a cell that was just visited."""
@@ -275,7 +276,14 @@ class Terminal(Progress):
         return [Text(line, style="yellow") for line in lines]
 
     def _line(self, text: str) -> None:
-        """A line of plain text: never wrapped, never coloured, flushed at once."""
+        """Plain text, which a terminal wraps between words: never coloured, flushed at once."""
+        if self.can_redraw:
+            say([text], self.console)
+        else:
+            self._command(text)
+
+    def _command(self, text: str) -> None:
+        """A line that someone may copy: never wrapped."""
         self.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _problem(self, record: Record) -> None:

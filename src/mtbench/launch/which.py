@@ -64,7 +64,10 @@ class Choice:
         cells, restarts = len(self.plan.by_cell()), self.plan.protocol.restarts
         yield f"by {', '.join(arms)}: {cells} {plural(cells, 'cell')}, {restarts} restarts, about {span(self.seconds)}."
         if self.slowdown >= estimate.BUSY:
-            yield f"The machine is busy: it takes about {self.slowdown:.1f} times as long, so fewer answers will be sure."
+            yield f"The machine is busy: it takes about {self.slowdown:.1f} times as long."
+        stop = self.plan.protocol.stop_after
+        if stop is not None and stop < self.seconds:
+            yield f"It stops after {span(stop)}, so fewer answers will be sure."
         if self.left_out:
             minutes = math.ceil(self.all_seconds / 60)
             yield f"Left out for lack of time: {'; '.join(self.left_out)}. --minutes {minutes} measures all of it."

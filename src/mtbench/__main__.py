@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mtbench import interrupts
+from mtbench.console.lines import tell
 from mtbench.launch import streams
 
 COMMANDS = (
@@ -77,7 +78,7 @@ def _measure(arguments: list[str]) -> None:
     else:
         from mtbench.launch.introduction import TEXT
 
-        print(TEXT, end="")
+        tell(TEXT)
 
 
 def _help(about: list[str]) -> None:
@@ -99,7 +100,7 @@ def _near(word: str) -> str | None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"mtbench: {message}", file=sys.stderr)
+    tell(f"mtbench: {message}", sys.stderr)
     sys.exit(2)
 
 

@@ -1,9 +1,10 @@
 """Lines of words as a terminal shows them: wrapped between words to its width, and whole in a pipe or a file."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,9 +29,22 @@ def say(lines: Iterable[str], console: "Console | None" = None) -> None:
             target.print(piece, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+def tell(text: str, file: TextIO | None = None) -> None:
+    """Prints lines of plain text as `say` does, without Rich, for which a mistake or a help need not wait."""
+    out = file or sys.stdout
+    try:
+        width = os.get_terminal_size(out.fileno()).columns if out.isatty() else 0
+    except (OSError, ValueError):  # what stands in its place is no terminal
+        width = 0
+    for line in text.splitlines():
+        print("\n".join(wrapped(line, width)) if width else line, file=out)
+
+
 def wrapped(line: str, width: int) -> list[str]:
     """A line on as many lines as its words need, those after the first indented."""
     indent = line[: len(line) - len(line.lstrip())]
+    if width - len(indent) < NARROWEST:
+        indent = HANGING * 2
     found = textwrap.wrap(
         line.lstrip(),
         width,

@@ -1,6 +1,8 @@
 """The Hydra application: a configuration in, records out. One combination and a sweep take the same path."""
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import traceback
@@ -17,6 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mtbench import interrupts, paths
+from mtbench.console.lines import tell
 from mtbench.engines.claim import claimed
 from mtbench.engines.settings import EngineSettings
 from mtbench.errors import ConfigError
@@ -31,6 +34,8 @@ from mtbench.plan.jobs import Plan, plan
 if TYPE_CHECKING:
     from mtbench.engines.resume import Rest
 
+HELP = {"--help", "-h"}
+
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -44,7 +49,15 @@ def main(arguments: Sequence[str]) -> None:
         _accept_hydras_help()
         _keep_hydras_store()
         application = hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
-        application(run_one)()
+        if HELP.isdisjoint(arguments):
+            application(run_one)()
+        else:
+            said = io.StringIO()
+            try:
+                with contextlib.redirect_stdout(said):
+                    application(run_one)()
+            finally:
+                tell(said.getvalue())
     except Exception as error:
         usage_error = None if wants_traceback else explain(error)
         if usage_error is None:
@@ -72,7 +85,7 @@ def _keep_hydras_store() -> None:
 
 def complain(usage_error: str) -> None:
     """Says what is wrong in one line and exits."""
-    print(f"mtbench: {usage_error}", file=sys.stderr)
+    tell(f"mtbench: {usage_error}", sys.stderr)
     raise SystemExit(EXIT_USAGE)
 
 

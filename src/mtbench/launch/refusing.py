@@ -3,8 +3,10 @@
 import sys
 from typing import NoReturn
 
+from mtbench.console.lines import tell
+
 
 def refuse(command: str, reason: object) -> NoReturn:
     """Says why on stderr, in a line, and ends with the exit code of a usage error."""
-    print(f"mtbench {command}: {reason}", file=sys.stderr)
+    tell(f"mtbench {command}: {reason}", sys.stderr)
     sys.exit(2)

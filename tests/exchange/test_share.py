@@ -19,7 +19,7 @@ from mtbench.exchange.imports import import_files
 from mtbench.exchange.package import Contents, Selftest
 from mtbench.launch import commands
 from mtbench.plain import to_json
-from mtbench.results import record
+from mtbench.results import files, record
 from mtbench.results import selftest as outcome
 from mtbench.results.private import Private
 from mtbench.results.record import Record, write
@@ -69,11 +69,12 @@ def test_what_is_packed_is_accepted_and_is_read_like_a_folder(multirun: Path, tm
     (one,) = share.prepare([multirun], tmp_path / "measurements", HERE, NOW)
     share.write(one)
     assert one.path.parent == tmp_path / "measurements" / FOLDER
-    assert package.NAME.fullmatch(one.path.name)
+    assert files.SHARED_NAME.fullmatch(one.path.name)
     assert check(one.path, NOW) == []
-    frame, problems = record.read(record.find([one.path]))
-    assert problems == []
-    assert sorted(frame["seq_len"]) == [64, 64, 128, 128, 1024]
+    for source in (one.path, tmp_path / "measurements"):
+        frame, problems = record.read(record.find([source]))
+        assert problems == []
+        assert sorted(frame["seq_len"]) == [64, 64, 128, 128, 1024]
     told = "\n".join(one.told)
     assert "left out: 1 job, contended" in told
     assert "left out: 1 job, its status is failed" in told

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.exchange import package
-from mtbench.results import private, record, samples
+from mtbench.results import files, private, record, samples
 from mtbench.results.estimates import estimate
 from mtbench.results.limits import per_second
 from mtbench.results.record import Record
@@ -118,7 +118,7 @@ def _of_file(path: Path, said: package.Contents, records: list[Record]) -> Itera
     if {one.machine_id for one in records} != {said.machine_id}:
         yield "its records are of several machines, or of another than it says"
         return
-    name = package.NAME.fullmatch(path.name)
+    name = files.SHARED_NAME.fullmatch(path.name)
     folder = package.folder_name(json.loads(records[0].machine), said.machine_id)
     if name is None or name[2] != said.fingerprint or path.resolve().parent.name != folder:
         yield f"it belongs into measurements/{folder}/<date>-{said.fingerprint}.parquet"

@@ -26,8 +26,6 @@ LONGEST_CHIP = 100  # characters of a chip's and a GPU's names in a folder's
 
 ORDER = ("sweep_id", "job_id", "finished_at")
 
-NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{10})\.parquet")
-
 
 @dataclass(frozen=True)
 class Selftest:

@@ -1,6 +1,7 @@
 """Where records are: files below folders, found also behind links, how they are written, and what cannot be read at all."""
 
 import os
+import re
 import signal
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 FILE_NAME = "record.parquet"
+
+SHARED_NAME = re.compile(r"(\d{4}-\d\d-\d\d)-([0-9a-f]{10})\.parquet")
+"""The name of a file that `mtbench share` packs: its date and its fingerprint."""
 
 
 def load() -> None:
@@ -30,7 +34,8 @@ def exists(path: Path) -> bool:
 
 
 def find(sources: Iterable[Path]) -> list[Path]:
-    """All record files below these folders, also behind links, sorted, each once; a source that is a file is one itself.
+    """All files of records below these folders, those of jobs and shared ones, also behind links, sorted, each once; a source
+    that is a file is one itself.
 
     A folder that cannot be listed is among them, so that `read` says so.
     """
@@ -54,7 +59,7 @@ def find(sources: Iterable[Path]) -> list[Path]:
                 real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
                 if entry.is_dir():
                     pending.append(real)
-                elif entry.name == FILE_NAME:
+                elif entry.name == FILE_NAME or SHARED_NAME.fullmatch(entry.name):
                     found.add(real)
     return [Path(text) for text in sorted(found, key=lambda text: Path(text).parts)]
 

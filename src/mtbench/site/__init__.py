@@ -25,6 +25,7 @@ from mtbench.report import pages
 from mtbench.report.publish import published
 from mtbench.results import answers, merging, record
 from mtbench.results.answers.contests import of_records
+from mtbench.results.files import SHARED_NAME
 from mtbench.results.format import natural, plural
 from mtbench.results.machines import machine_name, machine_rows
 from mtbench.results.record import Record
@@ -98,30 +99,20 @@ def build(sources: Sequence[Path], out: Path, docs: Path | None = None) -> Path:
 
 def _read(sources: Sequence[Path]) -> Read:
     good, selftests, refused = [], {}, []
-    shared = sorted({path for source in sources for path in _shared(source)})
-    for path in shared:
-        reasons = check.check(path)
+    given = {source.resolve() for source in sources if source.is_file()}
+    for path in record.find(sources):
+        reasons = []
+        if path in given or SHARED_NAME.fullmatch(path.name):
+            reasons = check.check(path)
+            if not reasons and (said := package.contents(path)).selftest is not None:
+                selftests[path] = said.selftest
+        elif record.read([path])[0]["source"].null_count():  # nobody has looked for what is private in it
+            reasons = ["it was not packed by `mtbench share`"]
         if reasons:
             refused.append(f"{path.parent.name}/{path.name}: left out, {'; '.join(reasons)}")
-            continue
-        good.append(path)
-        said = package.contents(path)
-        if said.selftest is not None:
-            selftests[path.resolve()] = said.selftest
-    for path in record.find([source for source in sources if source.is_dir()]):
-        if path in shared:
-            continue
-        if record.read([path])[0]["source"].null_count():  # nobody has looked for what is private in it
-            refused.append(f"{path.parent.name}/{path.name}: left out, it was not packed by `mtbench share`")
         else:
             good.append(path)
     return Read(good, selftests, refused)
-
-
-def _shared(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    return [path for path in source.rglob("*.parquet") if package.NAME.fullmatch(path.name)]
 
 
 def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:

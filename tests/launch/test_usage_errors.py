@@ -22,6 +22,23 @@ def test_a_models_file_is_a_parameter_of_a_sweep():
         check_arguments(["operator=causal_lm", "model=/a/config.json"])
 
 
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("num_heads=3", r"operator\.params\.num_heads needs an operator that has it; add operator=gqa or operator="),
+        ("num_head=3", r"No parameter of an operator 'num_head'\. Did you mean 'num_heads'\?"),
+    ],
+)
+def test_a_parameter_needs_an_operator_that_has_it(parameter, expected):
+    with pytest.raises(ConfigError, match=expected):
+        check_arguments([f"operator.params.{parameter}"])
+    assert check_arguments(["+experiment=quick", f"operator.params.{parameter}"])  # which brings operators
+
+
+def test_the_operator_that_holds_where_none_is_chosen_may_have_the_parameter():
+    assert check_arguments(["operator.params.embed_dim=64"])
+
+
 @pytest.mark.parametrize("argument", ["hydra/launcher=basic", "hydra/callbacks=[a,b]", "hydra/job_logging=none"])
 def test_names_are_left_to_hydra(argument):
     assert check_arguments([argument])

@@ -47,5 +47,6 @@ def test_too_few_blocks_and_restarts_that_disagree_are_warned_of() -> None:
         "restarts disagree: their medians lie 67 % apart, more than is assumed of two",
         "not converged, ±54 %",
     ]
-    found = estimate([[[100]] * 4], [[1.0] * 4])
-    assert found.warnings == ["not converged: 4 blocks are too few for an interval at 95 %"]
+    for blocks, told in ((4, "4 blocks are"), (1, "1 block is")):
+        found = estimate([[[100]] * blocks], [[1.0] * blocks])
+        assert found.warnings == [f"not converged: {told} too few for an interval at 95 %"]

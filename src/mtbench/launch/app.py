@@ -27,8 +27,9 @@ from mtbench.launch import config as configuration
 from mtbench.launch.compose import compose
 from mtbench.launch.earlier import check, informed
 from mtbench.launch.expand import quoted
+from mtbench.launch.explanations import explain
 from mtbench.launch.schema import typed
-from mtbench.launch.usage_errors import explain, for_hydra
+from mtbench.launch.usage_errors import for_hydra
 from mtbench.plan.jobs import Plan, plan
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from mtbench.errors import ConfigError
 from mtbench.launch import config as configuration
 from mtbench.launch.earlier import check, informed
 from mtbench.launch.expand import expand, quoted
+from mtbench.launch.explanations import explain
 from mtbench.launch.families import Composed, Composer
 from mtbench.launch.hydra_files import HydraFiles
-from mtbench.launch.usage_errors import explain, for_hydra
+from mtbench.launch.usage_errors import for_hydra
 from mtbench.plan.jobs import Job, Plan, plan
 from mtbench.plan.protocol import Protocol
 

@@ -1,21 +1,19 @@
-"""Usage errors in one line that says what is wrong and what to do.
+"""Usage errors that are found before Hydra composes anything, in one line that says what is wrong and what to do.
 
-Most are found before Hydra composes anything; the others are made from what Hydra and OmegaConf raise."""
+`explanations` has those that only composing shows."""
 
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from mtbench import paths
 from mtbench.catalogue import registry
@@ -39,8 +37,6 @@ SHOWN_PARTS = ("job", "hydra", "all")
 
 LONGEST_NAME = 200
 """Of what is chosen in a group; file systems take 255 bytes."""
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 
@@ -71,8 +67,12 @@ def check_arguments(arguments: Sequence[str], more_folders: Sequence[Path] = ())
     folders += more_folders
     groups = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     overrides = [_parsed(argument, folders) for argument in flags[""]]
+    operators = [str(value) for one in overrides if one.key_or_group == "operator" for value in _values(one)]
+    elsewhere = {"--config-name", "-cn"} & flags.keys() or any(one.key_or_group == "experiment" for one in overrides)
     for override in overrides:
-        _check(override, groups, [one for one in overrides if one.key_or_group == "operator"], folders)
+        _check(override, groups, operators, folders)
+        if not (operators or elsewhere) and override.key_or_group.startswith(PARAMS):
+            _check_parameter_of_default(override.key_or_group.removeprefix(PARAMS), folders)
     return overrides
 
 
@@ -157,9 +157,7 @@ def _choosing(name: str, folders: Sequence[Path]) -> str | None:
     return None
 
 
-def _check(
-    override: Override, groups: Mapping[str, Path], operators: Sequence[Override], folders: Sequence[Path]
-) -> None:
+def _check(override: Override, groups: Mapping[str, Path], operators: Sequence[str], folders: Sequence[Path]) -> None:
     key = override.key_or_group.split("@")[0]
     if key.split(".")[0].split("/")[0] == "hydra":
         _check_hydras(override, key)
@@ -180,7 +178,7 @@ def _check(
         _check_parameter(key.removeprefix(PARAMS), operators, folders)
     elif not key.startswith(OPEN) and key not in leaves and not any(leaf.startswith(f"{key}.") for leaf in leaves):
         kind = "setting" if override.is_add() else "key or group"
-        asked = [str(value) for one in operators for value in _values(one)] or registry.names("operator")
+        asked = operators or registry.names("operator")
         more = [*leaves, *sorted({PARAMS + name for one in asked for name in parameters(one, folders)})]
         raise ConfigError(unknown(kind, key, _nearby(key, groups, leaves), more))
     elif key in leaves:
@@ -267,12 +265,25 @@ def _schema() -> DictConfig:
     return schema
 
 
-def _check_parameter(name: str, operators: Sequence[Override], folders: Sequence[Path]) -> None:
+def _check_parameter(name: str, operators: Sequence[str], folders: Sequence[Path]) -> None:
     """Raises ConfigError where none of the operators that are asked for has a parameter of this name."""
-    asked = [str(value) for override in operators for value in _values(override)]
-    known = set().union(*(parameters(one, folders) for one in asked))
+    known = set().union(*(parameters(one, folders) for one in operators))
     if known and name.split(".")[0] not in known:
         raise ConfigError(unknown("key or group", PARAMS + name, [PARAMS + one for one in known]))
+
+
+def _check_parameter_of_default(name: str, folders: Sequence[Path]) -> None:
+    """Raises ConfigError where the operator that is measured if none is chosen lacks a parameter of this name."""
+    defaults = OmegaConf.load(paths.conf() / "config.yaml").defaults
+    default = next(str(one.operator) for one in defaults if isinstance(one, DictConfig) and "operator" in one)
+    name = name.split(".")[0]
+    if name in parameters(default, folders):
+        return
+    having = [one for one in registry.names("operator") if name in parameters(one, folders)]
+    if not having:
+        every = {known for one in registry.names("operator") for known in parameters(one, folders)}
+        raise ConfigError(unknown("parameter of an operator", name, every))
+    raise ConfigError(f"{PARAMS}{name} needs an operator that has it; add operator={' or operator='.join(having[:3])}.")
 
 
 def _nearby(key: str, groups: Mapping[str, Path], leaves: Sequence[str]) -> list[str]:
@@ -288,62 +299,3 @@ def _leaves(prefix: str, node: Any) -> list[str]:
         value = getattr(node, item.name)
         found += _leaves(f"{prefix}{item.name}.", value) if is_dataclass(value) else [f"{prefix}{item.name}"]
     return found
-
-
-def explain(error: BaseException) -> str | None:
-    """One line for a usage error; None if the error is a defect of mtbench, which should be shown in full."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ConfigError):
-            return str(cause)
-    if isinstance(error, MissingConfigException):
-        return _missing(error)
-    broken = next((cause for cause in causes if isinstance(cause, yaml.MarkedYAMLError)), None)
-    if broken is not None and broken.problem_mark is not None:
-        return f"{broken.problem_mark.name}, line {broken.problem_mark.line + 1}, is not valid YAML: {broken.problem}."
-    unread = next((cause for cause in causes if isinstance(cause, yaml.YAMLError | UnicodeDecodeError)), None)
-    if unread is not None:
-        file = getattr(unread, "name", None) or "A YAML file"
-        return f"{file} cannot be read: {str(unread).splitlines()[0]}."
-    unset = next((cause for cause in causes if isinstance(cause, MissingMandatoryValue)), None)
-    if unset is not None:
-        return f"{unset.full_key or unset.key} is not set; the chosen YAML must set it, such as name: softmax."
-    root = causes[-1]
-    if isinstance(root, SyntaxError) and root.filename:
-        return f"{root.filename}, line {root.lineno}: {root.msg}."
-    frame = _last_frame(root)
-    if frame is None:
-        return _first_line(causes)
-    if Path(frame.filename).is_relative_to(PACKAGE):
-        return None
-    places = Path(frame.filename).parts
-    if any(part in ("site-packages", "lib") for part in places):
-        composing = isinstance(error, HydraException | OmegaConfBaseException)
-        # Of a defaults list that cannot be, Hydra raises a plain ValueError.
-        return _first_line(causes) if composing or {"hydra", "omegaconf"} & set(places) else None
-    return f"{frame.filename}, line {frame.lineno}: {type(root).__name__}: {root}"
-
-
-def _last_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """The last frame of a traceback: where the error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return frames[-1] if frames else None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _missing(error: MissingConfigException) -> str:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    if not group or error.options is None:
-        return str(error).splitlines()[0]
-    return unknown(group, name, error.options)
-
-
-def _first_line(causes: Sequence[BaseException]) -> str:
-    """One line from an error of Hydra's, which says where, and its cause, which says what."""
-    lines = dict.fromkeys(str(cause).strip().splitlines()[0] for cause in causes if str(cause).strip())
-    return ": ".join(line.rstrip(".:") for line in lines) + "."

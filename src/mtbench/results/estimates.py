@@ -71,7 +71,8 @@ def estimate(
     if apart is not None and apart > RESTARTS_APART and len(restarts) < FEWEST_RESTARTS:
         warnings.append(f"restarts disagree: their medians lie {percent(apart)} apart, more than is assumed of two")
     if latency.confidence < confidence:
-        warnings.append(f"not converged: {len(blocks)} blocks are too few for an interval at {percent(confidence, 3)}")
+        few = "1 block is" if len(blocks) == 1 else f"{len(blocks)} blocks are"
+        warnings.append(f"not converged: {few} too few for an interval at {percent(confidence, 3)}")
     elif not converged:
         warnings.append(f"not converged, ±{percent(half_width)}")
     if floor_ns is not None and floor_ns > OVERHEAD_FRACTION * latency.estimate:

@@ -2,11 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from mtbench import interrupts
-from mtbench.console.lines import tell
 from mtbench.launch import streams
+from mtbench.launch.refusing import refuse
 
 COMMANDS = (
     "which", "list", "report", "compare", "merge", "resume", "status", "doctor", "selftest", "import", "export", "share",
@@ -45,7 +44,7 @@ def _run(arguments: list[str]) -> None:
     try:
         Path.cwd()
     except OSError:
-        _refuse("the folder in which this was started is gone; change into another one.")
+        refuse(None, "the folder in which this was started is gone; change into another one.")
     word, rest = (arguments[0], arguments[1:]) if arguments else ("run", [])
     if word == "run":
         _measure(rest)
@@ -64,7 +63,7 @@ def _run(arguments: list[str]) -> None:
 
         app(arguments)
     elif not word.startswith("-") and (near := _near(word)):
-        _refuse(f"No command '{word}'. Did you mean '{near}'?")
+        refuse(None, f"No command '{word}'. Did you mean '{near}'?")
     else:
         _measure(arguments)
 
@@ -76,9 +75,9 @@ def _measure(arguments: list[str]) -> None:
 
         run(arguments)
     else:
-        from mtbench.launch.introduction import TEXT
+        from mtbench.launch.introduction import introduce
 
-        tell(TEXT)
+        introduce()
 
 
 def _help(about: list[str]) -> None:
@@ -90,18 +89,15 @@ def _help(about: list[str]) -> None:
         _measure(["--help"])
     else:
         near = _near(word)
-        _refuse(f"No command '{word}'." + (f" Did you mean '{near}'?" if near else " mtbench help names all of them."))
+        refuse(
+            None, f"No command '{word}'." + (f" Did you mean '{near}'?" if near else " mtbench help names all of them.")
+        )
 
 
 def _near(word: str) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word, (*COMMANDS, *WORDS), n=1, cutoff=0.7)), None)
-
-
-def _refuse(message: str) -> NoReturn:
-    tell(f"mtbench: {message}", sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

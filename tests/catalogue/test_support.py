@@ -96,6 +96,12 @@ def test_a_form_that_refuses_its_parameters_is_marked() -> None:
     assert "  torch on cpu: float32, float16; torch has no bfloat16 here; no C++ compiler" in shown
 
 
+def test_a_matrix_that_a_terminal_has_no_room_for_is_a_line_for_each_operator() -> None:
+    (row,) = [line for line in support.lines(MATRIX, [], width=100) if line.startswith("softmax")]
+    assert row == "softmax: jax native; mlx native, in_float32; numpy portable; torch native"
+    assert support.lines(MATRIX, [], width=1_000) == support.lines(MATRIX, [])
+
+
 def test_a_form_that_one_device_has_is_not_denied() -> None:
     refused = Capability("mlx", "cpu", forms={"mha": {"stock": "not on a CPU"}})
     shown = support.lines(MATRIX, [refused, Capability("mlx", "gpu")])

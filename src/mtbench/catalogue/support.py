@@ -4,7 +4,7 @@ The forms are read off the code, without any library. What only a library can sa
 refuses its parameters) is asked of it, by `capability`.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from mtbench.catalogue import registry
@@ -12,11 +12,13 @@ from mtbench.catalogue.capability import Capability
 from mtbench.frameworks.base import Framework
 from mtbench.operators.base import Operator
 
+NOWHERE = "–"
+
 MEANINGS = {
     "native": "the library's own documented call",
     "parts": "built from native pieces",
     "portable": "the reference definition, in the library's array functions",
-    "–": "does not run there",
+    NOWHERE: "does not run there",
 }
 """How an operator runs in a library when no variant is asked for."""
 
@@ -51,20 +53,23 @@ def _how(operator: type[Operator], library: str, framework: type[Framework]) -> 
     if hasattr(operator, library):
         return "native"
     if operator.own_forms_only or framework.own_forms_only:
-        return "–"
+        return NOWHERE
     if operator.own_form(framework.forms) is not None:
         return "native"
     composed = operator.definition is not Operator.definition
     return "parts" if composed and framework.forms else "portable"
 
 
-def lines(supports: Sequence[Support], answers: Sequence[Capability]) -> list[str]:
-    """The matrix for a terminal, and what the libraries said of this machine."""
+def lines(supports: Sequence[Support], answers: Sequence[Capability], width: int | None = None) -> list[str]:
+    """The matrix for a terminal, and what the libraries said of this machine. A matrix wider than `width` becomes a line for
+    each operator, to be wrapped."""
     refused = _refused(answers)
     rows = [["operator", *_libraries(supports)]]
     rows += [[name, *(cell(one, refused) for one in of)] for name, of in by_operator(supports).items()]
     widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
     shown = ["".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if width is not None and max(map(len, shown)) > width:
+        shown = [_line(name, zip(rows[0][1:], cells, strict=True)) for name, *cells in rows[1:]]
     shown += ["", *(f"{how}: {meaning}" for how, meaning in MEANINGS.items()), "", "Here:"]
     shown += [f"  {answer.library} on {answer.device}: {_ability(answer)}" for answer in answers]
     reasons = [
@@ -74,6 +79,11 @@ def lines(supports: Sequence[Support], answers: Sequence[Capability]) -> list[st
         for form, why in forms.items()
     ]
     return shown + (["", "Not with every parameter:", *reasons] if reasons else [])
+
+
+def _line(operator: str, cells: Iterable[tuple[str, str]]) -> str:
+    """An operator's row in words, without the libraries that lack it."""
+    return f"{operator}: " + "; ".join(f"{library} {how}" for library, how in cells if how != NOWHERE)
 
 
 def _refused(answers: Sequence[Capability]) -> set[tuple[str, str, str]]:
@@ -123,4 +133,5 @@ def cell(support: Support, refused: Container[tuple[str, str, str]] = ()) -> str
 def _ability(answer: Capability) -> str:
     if answer.unsupported is not None:
         return f"no; {answer.unsupported}"
-    return "; ".join([", ".join(answer.able), *answer.dtypes.values(), *filter(None, [answer.compiler])])
+    said = [", ".join(answer.able), *answer.dtypes.values(), *filter(None, [answer.compiler])]
+    return "; ".join(each.rstrip(".") for each in said)

@@ -32,12 +32,17 @@ def say(lines: Iterable[str], console: "Console | None" = None) -> None:
 def tell(text: str, file: TextIO | None = None) -> None:
     """Prints lines of plain text as `say` does, without Rich, for which a mistake or a help need not wait."""
     out = file or sys.stdout
-    try:
-        width = os.get_terminal_size(out.fileno()).columns if out.isatty() else 0
-    except (OSError, ValueError):  # what stands in its place is no terminal
-        width = 0
+    width = width_of(out)
     for line in text.splitlines():
         print("\n".join(wrapped(line, width)) if width else line, file=out)
+
+
+def width_of(out: TextIO) -> int | None:
+    """Columns of a terminal; None for a pipe or a file, whose lines may be as long as they are."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or None if out.isatty() else None
+    except (OSError, ValueError):  # what stands in its place is no terminal
+        return None
 
 
 def wrapped(line: str, width: int) -> list[str]:

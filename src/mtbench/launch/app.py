@@ -28,6 +28,7 @@ from mtbench.launch.compose import compose
 from mtbench.launch.earlier import check, informed
 from mtbench.launch.expand import quoted
 from mtbench.launch.explanations import explain
+from mtbench.launch.refusing import refuse
 from mtbench.launch.schema import typed
 from mtbench.launch.usage_errors import for_hydra
 from mtbench.plan.jobs import Plan, plan
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 HELP = {"--help", "-h"}
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         usage_error = None if wants_traceback else explain(error)
         if usage_error is None:
             raise
-        complain(usage_error)
+        refuse(None, usage_error)
     finally:
         if not wants_traceback:
             del os.environ["HYDRA_FULL_ERROR"]  # a later process of this one's would print at length
@@ -84,12 +85,6 @@ def _keep_hydras_store() -> None:
     setattr(ConfigStore, copying, lambda store, memo: store)
 
 
-def complain(usage_error: str) -> None:
-    """Says what is wrong in one line and exits."""
-    tell(f"mtbench: {usage_error}", sys.stderr)
-    raise SystemExit(EXIT_USAGE)
-
-
 class Guard(Callback):
     """Checks a single combination before Hydra makes its folder; a sweep's jobs are checked in `run_sweep`."""
 
@@ -108,7 +103,7 @@ class Guard(Callback):
             if usage_error is None:
                 traceback.print_exception(error)
                 raise SystemExit(EXIT_FAILED) from error
-            complain(usage_error)
+            refuse(None, usage_error)
 
 
 def run_one(config: DictConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mtbench import paths
-from mtbench.console.lines import hanging, say
+from mtbench.console.lines import hanging, say, tell, width_of
 from mtbench.console.waiting import counting, waiting
 from mtbench.errors import ConfigError, unknown
 from mtbench.launch import exchange_commands
@@ -75,7 +75,7 @@ def list_names(
             return
         with counting("Asking each library what it can do here") as told:
             answers = capability.ask(registry.names("framework"), thorough=True, told=told)
-        typer.echo("\n".join(support.lines(matrix, answers)))
+        tell("\n".join(support.lines(matrix, answers, width_of(sys.stdout))))
         return
     folder = paths.conf()
     groups = ("operator", "model", "framework", "device", "dtype", "shape", "protocol", "sweep", "engine", "experiment")

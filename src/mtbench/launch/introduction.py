@@ -1,5 +1,7 @@
 """What `mtbench` says when it is asked for nothing: the few commands to begin with, within 80 columns."""
 
+from mtbench.console.lines import tell
+
 TEXT = """\
 mtbench tells which library runs a small transformer fastest on this machine,
 and how sure that is.
@@ -25,3 +27,8 @@ Find your way:
   mtbench help                          all settings; mtbench help COMMAND
   mtbench completion bash               for your shell; or zsh, fish
 """
+
+
+def introduce() -> None:
+    """Prints it."""
+    tell(TEXT)

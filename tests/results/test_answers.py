@@ -242,6 +242,14 @@ def test_a_caveat_of_one_job_is_a_correct_sentence() -> None:
     assert any(text.startswith("The one job mostly measured the overhead of a call") for text in texts)
 
 
+def test_a_caveat_tells_the_largest_figure_in_whatever_order_records_are_read() -> None:
+    records = [timed("mlx", 1e5), timed("torch", 2e5)]
+    for one, share in zip(records, (9, 22), strict=True):
+        one.warnings = [f"overhead_bound: the cheapest call of this library takes {share} % of this time"]
+    for read in (records, records[::-1]):
+        assert any("takes 22 % of this time" in str(one) for one in answered(read).caveats)
+
+
 def failed(arm: str, status: str, reason: str, **values: Any) -> Record:
     one = timed(arm, 1e5, **values)
     one.status, one.reason, one.latency_ns = status, reason, None

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtbench.results.answers.contests import Row
 from mtbench.results.answers.words import and_
-from mtbench.results.format import one_line, plural
+from mtbench.results.format import natural, one_line, plural
 from mtbench.results.inference import FEWEST_RESTARTS
 from mtbench.results.reference_blas import is_reference, remedy, told
 
@@ -187,7 +187,8 @@ def _warned(timed: Sequence[Row], beginnings: Iterable[str], what: str, remedy: 
     warned = [row for row in timed if any(warning.startswith(begins) for warning in row["warnings"] or ())]
     if not warned:
         return None
-    said = next(warning for warning in warned[0]["warnings"] if warning.startswith(begins))
+    told = (warning for row in warned for warning in row["warnings"] if warning.startswith(begins))
+    said = max(told, key=natural)  # the same one in whatever order records are read
     _, _, detail = one_line(said).partition(": ")
     return Caveat(f"{_jobs(len(warned), len(timed))} {what}{f' ({detail})' if detail else ''}.", remedy)
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +96,29 @@ def test_values_can_be_put_into_an_array_that_is_there(framework: Framework) -> 
     assert framework.host(kept).tolist() == [[1] * 3] * 2
     framework.overwrite(array, kept)
     assert framework.host(values).tolist() == [[2] * 3] * 2
+
+
+def test_mlx_reads_memory_that_its_device_wrote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    framework: Any = start("mlx", device="cpu")
+    evaluate, graphs = framework.mx.eval, []
+
+    def noted(array: Any) -> None:
+        framework.mx.export_to_dot(str(tmp_path / "graph.dot"), array)
+        graphs.append((tmp_path / "graph.dot").read_text())
+        evaluate(array)
+
+    monkeypatch.setattr(framework.mx, "eval", noted)
+    for host in (np.ones(3), np.ones(3, np.int32), np.ones(3, np.bool_)):
+        array = framework.array(host, "float32")
+        assert "AsType" in graphs.pop(), host.dtype
+    values = framework.copy(array)
+    framework.overwrite(array, values)
+    assert _address(array) != _address(values)
+
+
+def _address(array: Any) -> int:
+    """Where an array of MLX on the CPU has its values."""
+    return int(np.asarray(memoryview(array)).ctypes.data)
 
 
 def test_an_array_without_memory_for_all_its_values_is_seen(framework: Framework) -> None:

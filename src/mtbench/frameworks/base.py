@@ -172,8 +172,9 @@ class Framework(ABC):
         return deepcopy(array)
 
     def overwrite(self, array: Any, values: Any) -> Any:
-        """Puts another array's values into an array, waited for, and returns it. So a call that recognises its inputs by their
-        addresses finds other values there. A library whose arrays never change returns a new array."""
+        """Copies another array's values into an array, waited for, and returns it. So a call that recognises its inputs by
+        their addresses finds other values there, in memory that the device wrote. A library whose arrays never change returns
+        a new array."""
         return self.copy(values)
 
     def stored_whole(self, array: Any) -> bool:

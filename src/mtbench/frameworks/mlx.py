@@ -83,13 +83,14 @@ class Mlx(Framework):
         self.submit = mx.async_eval
 
     def array(self, host: NDArray[Any], dtype: str) -> Any:
-        if np.issubdtype(host.dtype, np.floating):
-            array = self.mx.array(host.astype(np.float32)).astype(getattr(self.mx, dtype))
-        elif host.dtype == np.bool_:
-            array = self.mx.array(host)
-        else:
-            array = self.mx.array(host.astype(np.int32))  # what MLX itself makes of a Python integer
-        self.mx.eval(array)
+        mx = self.mx
+        kinds = {"f": (np.float32, getattr(mx, dtype)), "b": (np.bool_, mx.bool_)}
+        read, kept = kinds.get(host.dtype.kind, (np.int32, mx.int32))  # what MLX itself makes of a Python integer
+        # The second array is a copy made by the device, even of the same dtype. Memory that the host wrote would move to a
+        # CUDA device in the first call that reads it. Without managed memory it would stay, and each call would read it over
+        # the bus (https://github.com/ml-explore/mlx/issues/3861).
+        array = mx.array(mx.array(host.astype(read)), kept)
+        mx.eval(array)
         return array
 
     def adopt(self, call: Call, dtype: str) -> Call:
@@ -115,7 +116,7 @@ class Mlx(Framework):
         return copied
 
     def overwrite(self, array: Any, values: Any) -> Any:
-        array[...] = values
+        array[...] = self.copy(values)  # by itself, MLX would share the memory of `values`
         self.mx.eval(array)
         return array
 

@@ -15,9 +15,9 @@ from mtbench.plan.protocol import Protocol
 @pytest.mark.parametrize(
     ("reading", "said"),
     [
-        (Reading(cpu_pressure=0.99), "tasks waited for a processor 99% of the time"),
+        (Reading(cpu_pressure=0.99), "tasks waited for a processor 99 % of the time"),
         (Reading(load=10.2), "load 10.2 on 2 processors"),
-        (Reading(steal_fraction=0.3), "30% of processor time went to other machines"),
+        (Reading(steal_fraction=0.3), "30 % of processor time went to other machines"),
         (Reading(cpu_pressure=0.3, load=3.0, steal_fraction=0.01), None),  # a worker with two threads, and ourselves
         (Reading(), None),
     ],
@@ -69,7 +69,7 @@ def test_a_visit_on_a_shared_machine_has_a_warning(misbehaving, brief, control, 
 
     (record,), _ = control([misbehaving("well")], brief, watch=Busy()).run(tmp_path)
     assert record.status == "ok"
-    assert any(warning.startswith("contended: tasks waited for a processor 99%") for warning in record.warnings)
+    assert any(warning.startswith("contended: tasks waited for a processor 99 %") for warning in record.warnings)
 
 
 def test_the_processors_are_those_that_may_be_used(monkeypatch: Any) -> None:

@@ -48,7 +48,7 @@ def test_a_drift_above_the_threshold_is_in_the_record_and_the_largest_stays(misb
     record = record_of(state, sweep)
     assert record.canary_drift == -0.05
     assert [warning for warning in record.warnings if "drifted" in warning] == [
-        "drifted: the canary changed by -5.0% over a restart"
+        "drifted: the canary changed by -5.0 % over a restart"
     ]
 
 

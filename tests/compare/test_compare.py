@@ -339,7 +339,7 @@ def test_throughput_and_device_times_can_be_compared_as_well(sweep: Callable[...
 
 def test_a_drift_of_the_machine_is_noted(sweep: Callable[..., Sweep]) -> None:
     here = sweep("a")
-    here.add("torch", warnings=["drifted: the canary changed by +3.0% over a restart"])
+    here.add("torch", warnings=["drifted: the canary changed by +3.0 % over a restart"])
     here.add("mlx")
     table = compare(f"{here.folder}:torch", f"{here.folder}:mlx")
     assert table.notes == ["the machine drifted during 1 of 1 jobs of A"]

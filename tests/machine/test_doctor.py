@@ -109,7 +109,7 @@ def test_a_foreign_process_on_the_gpu():
 
 def test_a_busy_gpu_without_a_visible_process():
     """In a container the driver hides other containers' processes, but not their work."""
-    assert "40%" in said(doctor.on_gpu(CALM, [], 0.4))
+    assert "40 %" in said(doctor.on_gpu(CALM, [], 0.4))
 
 
 def test_own_workers_are_not_foreign():
@@ -235,8 +235,8 @@ def test_every_warning_has_a_remedy():
         (doctor_macos.on_translation(True), "warning", "Rosetta"),
         (doctor_macos.on_background(True), "warning", "efficiency cores"),
         (doctor_macos.on_background(None), "ok", ""),
-        (doctor_macos.on_gpu_load(0.05), "ok", "5% busy"),
-        (doctor_macos.on_gpu_load(0.63), "warning", "63%"),
+        (doctor_macos.on_gpu_load(0.05), "ok", "5 % busy"),
+        (doctor_macos.on_gpu_load(0.63), "warning", "63 %"),
         (doctor_macos.on_tensor_units("Apple M4 Max", "py3-none-macosx_15_0_arm64"), "ok", ""),
         (doctor_macos.on_tensor_units("Apple M5", "py3-none-macosx_26_0_arm64"), "note", "TF32"),
         (doctor_macos.on_tensor_units("Apple M5 Pro", "py3-none-macosx_15_0_arm64"), "warning", "macosx_15_0"),

@@ -23,7 +23,7 @@ CAPABILITIES = [
     ),
 ]
 FINDINGS = [
-    Finding("warning", "Something keeps the GPU busy, 40% of the time.", "Close it."),
+    Finding("warning", "Something keeps the GPU busy, 40 % of the time.", "Close it."),
     Finding("note", "Could not read '/Users/ada/My Files/x' on ada-macbook.local at 192.168.1.17."),
 ]
 
@@ -40,7 +40,7 @@ def test_what_helps_is_in_it(report):
         "macOS 26.2",
         "numpy ",
         "| mlx | gpu | 0.32.4, metal, Apple M5, mlx_metal_wheel py3-none-macosx_26_0_arm64 | float32 bfloat16 |",
-        "- warning: Something keeps the GPU busy, 40% of the time.",
+        "- warning: Something keeps the GPU busy, 40 % of the time.",
         "its installation is broken: (a path)",
     ):
         assert part in report

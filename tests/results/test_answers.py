@@ -236,7 +236,7 @@ def test_a_known_fault_of_mlx_is_named_with_what_helps(of: dict[str, str], known
 
 def test_a_caveat_of_one_job_is_a_correct_sentence() -> None:
     alone = timed("mlx", 1e5)
-    alone.warnings = ["drifted: the canary changed by +21.0% over a restart", "overhead_bound: 40 % of a call"]
+    alone.warnings = ["drifted: the canary changed by +21.0 % over a restart", "overhead_bound: 40 % of a call"]
     texts = [str(one) for one in answered([alone]).caveats]
     assert any(text.startswith("The one job ran while the machine's own speed drifted (the canary") for text in texts)
     assert any(text.startswith("The one job mostly measured the overhead of a call") for text in texts)

@@ -79,7 +79,7 @@ def test_no_prior_is_worth_more_than_the_restarts_of_all_earlier_sweeps_together
 def test_what_cannot_tell_is_left_out_with_the_reason(tmp_path: Path) -> None:
     alien = [replace(one, machine_id="other") for one in sweeps()]
     busy = [job(number, "torch", "b", warnings=["contended: load 9"]) for number in range(1, 4)]
-    drifted = [job(number, "torch", "b", warnings=["drifted: the canary changed by +5.0%"]) for number in range(4, 6)]
+    drifted = [job(number, "torch", "b", warnings=["drifted: the canary changed by +5.0 %"]) for number in range(4, 6)]
     old = [job(number, "torch", "o", library_version="1.0") for number in range(1, 5)]
     wrong = [replace(job(1, "torch", "w"), status="mismatch", reason="wrong", latency_ns=None)]
     once = [with_blocks(record("torch", sweep_id="once"), [[1e6] * 3])]

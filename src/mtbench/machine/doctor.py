@@ -13,7 +13,7 @@ from mtbench.machine.doctor_macos import on_mac
 from mtbench.machine.finding import SEVERITIES, Finding
 from mtbench.machine.variables import on_environment
 from mtbench.machine.watch import Reading, Watch
-from mtbench.results.format import size
+from mtbench.results.format import percent, size
 from mtbench.results.reference_blas import is_reference, remedy, told
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def on_load(reading: Reading, description: Mapping[str, Any]) -> list[Finding]:
     if reading.load is not None and reading.load > cores / 2:
         return [Finding("warning", f"The load is already {reading.load:.1f} on {cores} cores.", remedy)]
     if reading.cpu_pressure is not None and reading.cpu_pressure > 0.1:
-        waited = f"{reading.cpu_pressure:.0%}"
+        waited = percent(reading.cpu_pressure)
         return [Finding("warning", f"Tasks waited for a processor in {waited} of the last 10 s.", remedy)]
     return [Finding("ok", f"Load: {reading.load:.1f} on {cores} cores.")] if reading.load is not None else []
 
@@ -155,7 +155,9 @@ def on_gpu(
             Finding("warning", f"Other processes compute on the GPU{holding}: process number {numbers}.", remedy)
         )
     elif utilisation is not None and utilisation > 0.05:
-        findings.append(Finding("warning", f"Something keeps the GPU busy, {utilisation:.0%} of the time.", remedy))
+        findings.append(
+            Finding("warning", f"Something keeps the GPU busy, {percent(utilisation)} of the time.", remedy)
+        )
     reasons = reading.throttle_reasons or ()
     slowed = [name for name in reasons if name in nvidia.SLOWDOWN_REASONS and name not in nvidia.THERMAL_REASONS]
     if slowed:
@@ -179,7 +181,7 @@ def on_virtual(reading: Reading, description: Mapping[str, Any]) -> list[Finding
         return [
             Finding(
                 "warning",
-                f"The hypervisor gave {reading.steal_fraction:.0%} of the processor time to other machines.",
+                f"The hypervisor gave {percent(reading.steal_fraction)} of the processor time to other machines.",
                 "Use a dedicated machine, or measure at another time.",
             )
         ]

@@ -7,6 +7,7 @@ from typing import Any
 from mtbench.machine import macos, macos_watch
 from mtbench.machine.finding import Finding
 from mtbench.machine.watch import Reading
+from mtbench.results.format import percent
 
 BUSY_GPU = 0.2
 """A desktop that only draws keeps below."""
@@ -63,11 +64,11 @@ def on_gpu_load(load: float | None) -> list[Finding]:
         return [
             Finding(
                 "warning",
-                f"Something keeps the GPU busy, {load:.0%} of the time.",
+                f"Something keeps the GPU busy, {percent(load)} of the time.",
                 "Close what draws or computes: Activity Monitor, Window > GPU History, shows when it is calm.",
             )
         ]
-    return [Finding("ok", f"GPU: {load:.0%} busy.")]
+    return [Finding("ok", f"GPU: {percent(load)} busy.")]
 
 
 def on_tensor_units(chip: str, wheel_tag: str | None) -> list[Finding]:

@@ -12,6 +12,7 @@ from statistics import median
 from mtbench.engines.local import TIMING
 from mtbench.results import record as records
 from mtbench.results.comparison import between
+from mtbench.results.format import percent
 from mtbench.results.record import Record
 from mtbench.selftest.trials import Broken
 
@@ -69,7 +70,7 @@ class Costs:
             },
         }
         largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
-        return ", ".join(f"{name} {seconds / self.wall_s:.0%}".replace("%", " %") for name, seconds in largest)
+        return ", ".join(f"{name} {percent(seconds / self.wall_s)}" for name, seconds in largest)
 
 
 def run(arguments: Sequence[str], folder: Path) -> tuple[list[Record], Costs]:

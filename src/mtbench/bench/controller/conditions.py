@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from mtbench.machine.watch import Reading
-from mtbench.results.format import size
+from mtbench.results.format import percent, size
 
 SWAPPED_BYTES = 16 << 20
 """Fewer bytes may be some pages of another program."""
@@ -32,11 +32,11 @@ def contention(reading: Reading, processors: int | None = None) -> str | None:
     processors = processors or usable_processors()
     found = []
     if (reading.cpu_pressure or 0.0) > BUSY_PRESSURE:
-        found.append(f"tasks waited for a processor {reading.cpu_pressure:.0%} of the time")
+        found.append(f"tasks waited for a processor {percent(reading.cpu_pressure)} of the time")
     if (reading.load or 0.0) > BUSY_LOAD * processors + OWN_LOAD:
         found.append(f"load {reading.load:.1f} on {processors} processors")
     if (reading.steal_fraction or 0.0) > STOLEN:
-        found.append(f"{reading.steal_fraction:.0%} of processor time went to other machines")
+        found.append(f"{percent(reading.steal_fraction)} of processor time went to other machines")
     return ", ".join(found) or None
 
 

@@ -173,7 +173,7 @@ class JobState:
             self.canary_drift = drift
         self.warnings = [warning for warning in self.warnings if not warning.startswith("drifted")]
         if self.canary_drift is not None and abs(self.canary_drift) > threshold:
-            self.warnings.append(f"drifted: the canary changed by {self.canary_drift:+.1%} over a restart")
+            self.warnings.append(f"drifted: the canary changed by {100 * self.canary_drift:+.1f} % over a restart")
 
     def note_round(self, latency: LatencyBlock, throughput: ThroughputBlock) -> None:
         self.visit_latency_ns.append(latency.samples_ns)

@@ -148,7 +148,9 @@ def _check_idle(subject: Subject, busy_share: Callable[[float], float]) -> None:
         del out
         if len(shares) >= BUSY_TRIES and max(shares[-BUSY_TRIES:]) <= BUSY_FRACTION:
             return
-    raise Mismatch(f"the process went on computing after the result had been waited for ({min(shares):.0%} of a core)")
+    raise Mismatch(
+        f"the process went on computing after the result had been waited for ({100 * min(shares):.0f} % of a core)"
+    )
 
 
 def check_fresh(framework: Framework, subject: Subject) -> None:

@@ -23,14 +23,13 @@ H100 = {
 
 def frame(*records: dict) -> pl.DataFrame:
     defaults = {
-        "conditions": [], "started_at": datetime(2026, 3, 1, 11, tzinfo=UTC), "chip": "Apple M4", "machine_id": "m1",
+        "conditions": [], "started_at": datetime(2026, 3, 1, 11, tzinfo=UTC), "machine_name": "Apple M4", "machine_id": "m1",
         "operator": "mha", "dtype": "bfloat16", "batch_size": 1, "seq_len": 128,
     }  # fmt: skip
     rows = []
     for record in records:
         row = defaults | record
         row["conditions"] = json.dumps(row["conditions"])
-        row["machine"] = json.dumps({"chip": row.pop("chip")})
         rows.append(row)
     return pl.DataFrame(rows)
 

@@ -83,6 +83,24 @@ def test_headline_place_and_panels_tell_two_machines_of_one_chip_apart(shown: Co
     assert any(line.startswith(f"{H200}, ") for line in shown.answers.headline)
 
 
+def test_machines_of_one_chip_are_told_apart_by_their_identities_everywhere(tmp_path: Path) -> None:
+    for number, machine_id in enumerate(("aaaaaaaaaa", "bbbbbbbbbb")):
+        for arm, ns in (("torch", 1e5), ("mlx", 2e5 + number)):
+            values = {"machine_id": machine_id, "sweep_id": machine_id, "limit_fraction": 0.5}
+            write(with_blocks(record(arm, **values), [[ns, 1.001 * ns] * 4] * 5), tmp_path / "in" / machine_id / arm)
+    names = ["Apple M3 Pro (aaaaaa)", "Apple M3 Pro (bbbbbb)"]
+    build([tmp_path / "in"], tmp_path / "out")
+    shown = contents(tables.load([tmp_path / "in"]))
+    assert [line.partition(",")[0] for line in shown.answers.headline] == names
+    assert [chart.spec["title"]["text"].partition(":")[0] for chart in shown.front] == names
+    assert [panel.machine for panel in shown.operators[0].panels] == names
+    assert [ground.heading.partition(",")[0] for ground in shown.limits] == names
+    index = unescape((tmp_path / "out/index.html").read_text())
+    assert "On Apple M3 Pro (aaaaaa), cpu; Apple M3 Pro (bbbbbb), cpu." in index
+    assert "Apple M3 Pro, plain" not in index
+    assert "machine_name" not in (tmp_path / "out/results.csv").read_text().partition("\n")[0].split(",")
+
+
 def test_each_machine_has_a_chart_of_its_own_on_the_first_page(shown: Contents) -> None:
     titles = {one.name: one.spec["title"]["text"] for one in shown.charts if one.name.startswith("forest")}
     assert titles == {

@@ -197,6 +197,26 @@ def test_two_machines_are_never_set_against_each_other() -> None:
     assert all("only" in line for line in lone.headline)
 
 
+def test_two_machines_of_one_chip_are_told_apart_by_their_identities() -> None:
+    twin = {"machine_id": "9e8d7c6b5a", "sweep_id": "there"}
+    records = [timed("mlx", 1e5), timed("torch", 2e5), timed("torch", 1e4, **twin), timed("mlx", 9e4, **twin)]
+    found = answered(records)
+    assert [line.partition(",")[0] for line in found.headline] == ["Apple M3 Pro (5f0c1d)", "Apple M3 Pro (9e8d7c)"]
+    assert answered(records[:2]).headline[0].startswith("Plain shapes")
+
+
+def test_each_machine_has_its_own_caveats() -> None:
+    epyc = {"machine_id": "other", "machine": to_json({"chip": "AMD EPYC"}), "sweep_id": "there"}
+    here = [timed("mlx", 1e5), timed("torch", 2e5)]
+    there = [timed("mlx", 9e4, **epyc), timed("torch", 1e4, **epyc), timed("numpy", 1e6, **epyc)]
+    for one in (here[0], there[0], there[1]):
+        one.warnings = [f"overhead_bound: {len(one.machine_id)} % of a call"]
+    assert [one.text for one in answered([*here, *there]).caveats] == [
+        "Apple M3 Pro: 1 of 2 jobs mostly measured the overhead of a call (10 % of a call).",
+        "AMD EPYC: 2 of 3 jobs mostly measured the overhead of a call (5 % of a call).",
+    ]
+
+
 def test_each_kind_of_failure_has_its_own_reason() -> None:
     records = [
         timed("torch", 1e5),

@@ -156,11 +156,11 @@ def device_name(row: Mapping[str, Any]) -> str:
 
 def where(records: pl.DataFrame) -> str:
     """The machines behind records and their devices, in a few words."""
-    columns = ("status", "machine", "machine_id", "device", "device_kind", "device_name")
+    columns = ("status", "machine_name", "machine", "machine_id", "device", "device_kind", "device_name")
     ran = set(zip(*(records[name].to_list() for name in columns), strict=True))
     devices: dict[str, set[str]] = {}
     for row in (dict(zip(columns, values, strict=True)) for values in ran if values[0] == "ok"):
-        devices.setdefault(machine_name(row["machine"], row["machine_id"]), set()).add(device_name(row))
+        devices.setdefault(row["machine_name"], set()).add(device_name(row))
     words = [f"{machine}, {' and '.join(sorted(found))}" for machine, found in sorted(devices.items())]
     if not words:
         return "Nothing was measured."

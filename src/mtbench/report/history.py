@@ -17,7 +17,6 @@ from mtbench.results import certainty, comparison, format, history
 from mtbench.results.cells import names_that_differ
 from mtbench.results.comparison import Timing
 from mtbench.results.history import Moment, Step
-from mtbench.results.machines import machine_name
 from mtbench.results.verdicts import Comparison
 
 CONTENDER = ("framework", "mode", "setup", "contender", "variant", "device", "matmul_precision")
@@ -111,7 +110,7 @@ def _machine(number: int, rows: Sequence[Row], styles: Mapping[str, Style]) -> M
     if not series:
         return None
     series.sort(key=lambda one: (-one.largest, one.cell, one.contender))
-    name = machine_name(rows[0]["machine"], rows[0]["machine_id"])
+    name = rows[0]["machine_name"]
     changes = [_change(one, step) for one in series for step in one.steps]
     changes.sort(key=lambda row: -abs(math.log(row["ratio"])))
     charts = []
@@ -190,7 +189,7 @@ def _which_machine(rows: Sequence[Row]) -> list[Choice]:
     """Each contender in each cell on all machines that measured it, the newest record of each."""
 
     def named(row: Row) -> str:
-        return f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}"
+        return f"{row['machine_name']}, {device_name(row)}"
 
     found = _choice("", rows, lambda row: (_cell(row), *(row[name] for name in CONTENDER)), "machine_id", named)
     return [found] if found.rows else []
@@ -201,7 +200,7 @@ def _which_version(rows: Sequence[Row]) -> list[Choice]:
     known = [row for row in rows if row["library_version"]]
     found = []
     for (_, framework), own in sorted(_grouped(known, lambda row: (row["machine_id"], row["framework"])).items()):
-        heading = f"{framework}, {machine_name(own[0]['machine'], own[0]['machine_id'])}"
+        heading = f"{framework}, {own[0]['machine_name']}"
         one = _choice(
             heading,
             own,

@@ -1,6 +1,5 @@
 """What the page of each operator shows: for each machine and parameter set its matrices, and the charts of its contenders."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +16,6 @@ from mtbench.report.tables import MACHINE, METRICS, SECTION, Tables, held_parame
 from mtbench.report.views import SectionView
 from mtbench.results.baseline import LAST_RESORT
 from mtbench.results.cells import names_that_differ
-from mtbench.results.machines import machine_name
 
 Pair = tuple[str, str] | None
 
@@ -81,7 +79,8 @@ def operators(
         measured.setdefault(page, set()).add(label)
     pair = _first_pair(_apart(both).get((), {}), kinds, list(style))
     apart, on_machine = _apart(both, "page"), _apart(both, "page", MACHINE)
-    machines = _machine_names(read.records)
+    named = read.records.unique("machine_id", keep="first", maintain_order=True)
+    machines = dict(named.select("machine_id", "machine_name").iter_rows())
     pages_of = {page: own for (page,), own in read.records.partition_by("page", as_dict=True).items()}
     sections = _by_section(read.records)
     ratios_of = {metric: _by_section(found) for metric, found in compared.items()}
@@ -95,14 +94,6 @@ def operators(
         panels = _panels(sections[name], page.removesuffix(".html"), own, style, firsts, machines)
         found.append(Operator(name, page, pages_of[name], here, first, panels))
     return pair, found
-
-
-def _machine_names(records: pl.DataFrame) -> dict[str, str]:
-    """Each machine's name by its identity: its chip and GPUs, and where several have the same, the identity's beginning."""
-    known = records.select("machine_id", "machine").unique("machine_id", keep="first", maintain_order=True).rows()
-    chips = {one: machine_name(machine, one) for one, machine in known}
-    counts = Counter(chips.values())
-    return {one: chip if counts[chip] == 1 else f"{chip} ({one[:6]})" for one, chip in chips.items()}
 
 
 def _by_section(frame: pl.DataFrame) -> dict[str, dict[Key, pl.DataFrame]]:
@@ -144,7 +135,7 @@ def _panels(
         found.setdefault(key[0], []).append(Section(heading, params, matrices, reasons(counting), shown))
     return [
         Panel(
-            machines.get(machine or "", "Published by others"),
+            "Published by others" if machine is None else machines[machine],
             where(pl.concat(own for key, own in records.items() if key[0] == machine)),
             own_sections,
         )

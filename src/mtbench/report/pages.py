@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 
 from mtbench.catalogue import support
 from mtbench.results import format
-from mtbench.results.machines import machine_name
 
 Row = dict[str, Any]
 
@@ -118,7 +117,7 @@ def machines(records: pl.DataFrame) -> list[Row]:
     found = records.sort("finished_at").unique("machine_id", keep="last", maintain_order=True).to_dicts()
     return [
         {
-            "name": machine_name(row["machine"], row["machine_id"]),
+            "name": row["machine_name"],
             "id": row["machine_id"],
             "facts": dict(_facts(json.loads(row["machine"]))),
         }
@@ -136,7 +135,7 @@ def software(records: pl.DataFrame) -> list[Row]:
     return [
         {name: row[name] for name in (*columns, *more)}
         | {
-            "machine": machine_name(row["machine"], row["machine_id"]),
+            "machine": row["machine_name"],
             "details": dict(_facts(json.loads(row["library_details"]))),
         }
         for row in found.to_dicts()

@@ -13,7 +13,6 @@ from mtbench.report.pages import as_yaml
 from mtbench.report.tables import THROUGHPUT, parameters, shape, telling
 from mtbench.results import format, limits
 from mtbench.results.format import percent
-from mtbench.results.machines import machine_name
 
 Row = dict[str, Any]
 
@@ -66,7 +65,7 @@ def grounds(drawn: pl.DataFrame) -> list[Ground]:
     found = []
     for number, (_, own) in enumerate(known.sort(limits.ALIKE).group_by(limits.ALIKE, maintain_order=True), 1):
         first = own.row(0, named=True)
-        parts = [machine_name(first["machine"], first["machine_id"])] if several else []
+        parts = [first["machine_name"]] if several else []
         parts += [_device(first, (first["machine_id"], first["device"]) in numbered), first["dtype"]]
         parts += [] if first["matmul_precision"] == "highest" else ["TF32"]
         heading, stem = ", ".join(parts), f"roofline-{number}"

@@ -18,6 +18,7 @@ from mtbench.report.arms import labelled
 from mtbench.results import cells, format, limits, newest, record, samples
 from mtbench.results.comparison import Timing, timings
 from mtbench.results.files import exists
+from mtbench.results.machines import machine_names
 from mtbench.results.newest import Chosen
 
 
@@ -88,9 +89,9 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Tables:
-    """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, the columns of HELD, `charted`,
-    `hollow` and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns; `problems` a
-    line for each file that is no record. `left_out` counts older records, of more than can be drawn."""
+    """What was read. `records` has one row per job, with `row`, `path`, `label`, `contender`, `machine_name`, the columns of
+    HELD, `charted`, `hollow` and `repeated`; `results` the same as a flat file; `blocks` row, metric, restart, round and ns;
+    `problems` a line for each file that is no record. `left_out` counts older records, of more than can be drawn."""
 
     records: pl.DataFrame
     results: pl.DataFrame
@@ -165,7 +166,7 @@ def of(read: Iterable[pl.DataFrame], folders: Sequence[Path] = ()) -> Tables | N
         *(pl.when(pl.col("status") != "mismatch").then(pl.col(name)).alias(name) for name in SPEEDS),
         pl.col("path").map_elements(lambda path: relative(path, folders), return_dtype=pl.String),
     )
-    marked = _marked(labelled(_held(limits.merged(records))))
+    marked = _marked(labelled(_held(limits.merged(_named(records)))))
     return Tables(_bounded(marked), _flat(marked), pl.concat(blocks))
 
 
@@ -204,6 +205,14 @@ def shape(row: dict[str, Any]) -> str:
     return f"batch {row['batch_size']}, sequence {row['seq_len']}{keys}" + (f", {dtype}" if dtype else "")
 
 
+def _named(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with `machine_name`, by which a report tells machines apart."""
+    pair = ("machine", "machine_id")
+    names = [(*known, name) for known, name in machine_names(records.select(pair).unique().rows()).items()]
+    named = pl.DataFrame(names, schema=dict.fromkeys((*pair, "machine_name"), pl.String), orient="row")
+    return records.join(named, on=pair, how="left", maintain_order="left")
+
+
 def _held(records: pl.DataFrame) -> pl.DataFrame:
     """The records with the columns of HELD and `contender`, which names what competes beside the arm's usual axes."""
     axes = pl.col("contenders").list.join(",")
@@ -227,7 +236,16 @@ def _held(records: pl.DataFrame) -> pl.DataFrame:
 def _flat(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record, no nested columns: what a spreadsheet opens. Samples stay in the records, found by `path`."""
     return records.drop(
-        "row", "charted", "hollow", "unverified", "numbered", "published_on", "contender", MACHINE, *HELD
+        "row",
+        "charted",
+        "hollow",
+        "unverified",
+        "numbered",
+        "published_on",
+        "contender",
+        "machine_name",
+        MACHINE,
+        *HELD,
     ).with_columns(pl.col("warnings").list.join("; "), pl.col("contenders").list.join(", "))
 
 

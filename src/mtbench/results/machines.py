@@ -1,7 +1,7 @@
 """A machine as a record describes it, in words."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,20 @@ def machine_name(machine: str | None, machine_id: str | None) -> str:
     gpus = own_gpus(description)
     several = f"{len(gpus)} x " if len(gpus) > 1 and len(set(gpus)) == 1 else ""
     return f"{chip} with {several}{' and '.join(dict.fromkeys(gpus))}" if gpus else str(chip)
+
+
+def machine_names(machines: Iterable[tuple[str | None, str | None]]) -> dict[tuple[str | None, str | None], str]:
+    """The name of each machine, given by description and identity. Where several have the same chip and GPUs, the identity's
+    beginning tells them apart; what others published has no identity."""
+    found = dict.fromkeys(machines)
+    alike: dict[str, set[str]] = {}
+    for machine, identity in found:
+        alike.setdefault(machine_name(machine, identity), set()).update(filter(None, [identity]))
+    names = {}
+    for machine, identity in found:
+        name = machine_name(machine, identity)
+        names[machine, identity] = f"{name} ({identity[:6]})" if identity and len(alike[name]) > 1 else name
+    return names
 
 
 def own_gpus(description: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,6 @@ import polars as pl
 
 from mtbench.report.charts._spec import Spec, channel, fit, with_rows
 from mtbench.report.views import MachineView
-from mtbench.results.machines import machine_name
 
 OF = MachineView
 ORDER = 1
@@ -51,21 +50,27 @@ SERIES = (
 def heat_rows(records: pl.DataFrame) -> pl.DataFrame:
     """One row for each value that a machine told: machine, at, panel, series, value, and what was measured before.
 
-    `records` has conditions, started_at, machine, machine_id, operator, dtype, batch_size and seq_len. The arms of a cell
+    `records` has conditions, started_at, machine_name, machine_id, operator, dtype, batch_size and seq_len. The arms of a cell
     share a reading, which counts once. A reading of an older record has no time of its own: the first has that of the record.
     """
     found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    told = ("conditions", "started_at", "machine", "machine_id", "operator", "dtype", "batch_size", "seq_len")
+    told = ("conditions", "started_at", "machine_name", "machine_id", "operator", "dtype", "batch_size", "seq_len")
     alike = ("conditions", "started_at", "machine_id")
     for record in records.select(told).unique(alike, keep="first", maintain_order=True).iter_rows(named=True):
-        machine = machine_name(record["machine"], record["machine_id"])
         after = f"{record['operator']} {record['dtype']} b{record['batch_size']} s{record['seq_len']}"
         for number, reading in enumerate(json.loads(record["conditions"])):
             at = reading.get("taken_at") or (_text(record["started_at"]) if number == 0 else None)
             if not isinstance(at, str):
                 continue
             for panel, series, value in values(reading):
-                row = {"machine": machine, "at": at, "panel": panel, "series": series, "value": value, "after": after}
+                row = {
+                    "machine": record["machine_name"],
+                    "at": at,
+                    "panel": panel,
+                    "series": series,
+                    "value": value,
+                    "after": after,
+                }
                 found.setdefault((record["machine_id"], at, panel, series), row)
     texts = dict.fromkeys(("machine", "at", "panel", "series"), pl.String)
     schema = {**texts, "value": pl.Float64, "after": pl.String}

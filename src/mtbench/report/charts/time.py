@@ -29,7 +29,6 @@ from mtbench.report.tables import ALL_DTYPES, LATENCY, SPEEDS, THROUGHPUT, Metri
 from mtbench.report.views import SectionView
 from mtbench.results import format
 from mtbench.results.limits import per_second
-from mtbench.results.machines import machine_name
 
 OF = SectionView
 ORDER = 1
@@ -57,7 +56,7 @@ TOOLTIP = {
 USED = (
     "label", "hollow", "batch_size", "seq_len", "kv_len", "dtype", "held_dtype", *SPEEDS, "confidence", "flops", "bytes_moved",
     "tokens", "rounds", "restarts", "status", "converged", "framework", "library_version", "mtbench_version", "machine",
-    "machine_id", "device", "device_kind", "device_name",
+    "machine_name", "machine_id", "device", "device_kind", "device_name",
 )  # fmt: skip
 """The columns of a record that a point tells."""
 
@@ -116,7 +115,7 @@ def rows(records: pl.DataFrame, metric: Metric) -> pl.DataFrame:
 
 
 SHAPE = ("batch_size", "seq_len", "kv_len", "dtype")
-MACHINE_FACTS = ("machine", "machine_id", "device", "device_kind", "device_name")
+MACHINE_FACTS = ("machine_name", "machine", "machine_id", "device", "device_kind", "device_name")
 
 
 def _times(of: Mapping[str, list[Any]], metric: Metric) -> list[str]:
@@ -141,7 +140,7 @@ def _versions(framework: str, library: str | None, mtbench: str) -> str:
 @lru_cache(maxsize=1024)
 def _machine(*facts: str | None) -> str:
     row = dict(zip(MACHINE_FACTS, facts, strict=True))
-    return f"{machine_name(row['machine'], row['machine_id'])}, {device_name(row)}"
+    return f"{row['machine_name']}, {device_name(row)}"
 
 
 PANEL = ("dtype", "batch_size", "panel")

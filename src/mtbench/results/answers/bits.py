@@ -13,7 +13,8 @@ from mtbench.results.format import times
 def rounds(measured: Sequence[Measured]) -> list[Round]:
     """The contests of all libraries at all numbers of bits, where a model was measured with several."""
     whole = [one for one in measured if stored_weights.told(one.row)]
-    found = contests.rounds(whole, lambda row: stored_weights.in_any_way(contests.group_of(row)), stored)
+    group_of = contests.groups_of(measured)
+    found = contests.rounds(whole, lambda row: stored_weights.in_any_way(group_of(row)), stored)
     return [one for one in found if len({stored(form.row) for each in one.contests for form in each.forms}) > 1]
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mtbench.results.answers.contests import Row
 from mtbench.results.answers.words import and_
 from mtbench.results.format import natural, one_line, plural
 from mtbench.results.inference import FEWEST_RESTARTS
+from mtbench.results.machines import machine_names
 from mtbench.results.reference_blas import is_reference, remedy, told
 
 FAILURES = ("mismatch", "oom", "timeout", "crashed", "failed")
@@ -28,19 +29,34 @@ class Caveat:
 
 
 def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
-    """All that limits what these records say, the most important first; `folder` is where they are."""
+    """All that limits what these records say, the most important first; `folder` is where they are. Of several machines, each
+    has its own, and is named."""
+    names = machine_names((row["machine"], row["machine_id"]) for row in rows)
+    by_machine: dict[str, list[Row]] = {}
+    for row in rows:
+        by_machine.setdefault(names[row["machine"], row["machine_id"]], []).append(row)
+    found = []
+    for alike in zip(*(_of_a_machine(own, folder) for own in by_machine.values()), strict=True):
+        for machine, one in zip(by_machine, alike, strict=True):
+            if one is not None:
+                found.append(one if len(by_machine) == 1 else replace(one, text=f"{machine}: {one.text}"))
+    return found
+
+
+def _of_a_machine(rows: Sequence[Row], folder: str) -> list[Caveat | None]:
     timed = [row for row in rows if row["status"] == "ok" and row["latency_ns"] is not None]
-    found = [
+    return [
         _failed(rows, folder),
         _unverified(rows),
         _reference_blas(timed),
         _contended(timed),
         _hot(timed),
         _drifted(timed),
+        _few(timed, folder),
+        _informed(timed),
+        _overhead(timed),
+        _battery(timed),
     ]
-    found += [_few(timed, folder), _informed(timed)]
-    found += [_overhead(timed), _battery(timed)]
-    return [one for one in found if one is not None]
 
 
 def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:

@@ -18,7 +18,7 @@ from mtbench.results.cells import named, names_that_differ
 from mtbench.results.certainty import LEVELS, OPEN, Certainty, certainty
 from mtbench.results.comparison import Timing
 from mtbench.results.format import value
-from mtbench.results.machines import machine_name
+from mtbench.results.machines import machine_names
 from mtbench.results.record import Record
 from mtbench.results.verdicts import Comparison
 
@@ -174,17 +174,18 @@ def rounds(
     form_by: Callable[[Row], str] | None = None,
 ) -> list[Round]:
     """Every group with its contests, smaller shapes first, in a readable order; `group_by` gives a record's group, by default
-    `group_of`. `form_by` says in what two forms of one arm differ, where such a group does not hold that equal.
+    `groups_of`. `form_by` says in what two forms of one arm differ, where such a group does not hold that equal.
 
     All comparisons with the winners of a group's contests are one family (Holm). The winner is chosen by the same data. The
     family allows for that: a false winner must beat the true one, and that pair is in it.
     """
+    group_of = group_by or groups_of(measured)
     measured = [one for one in measured if one.row["status"] != "unverified"]  # others' figures prove nothing
     names = form_names([one.row for one in measured], form_by)
     groups: dict[Group, dict[Shape, dict[str, list[Measured]]]] = {}
     failed: dict[Group, list[Row]] = {}
     for one in sorted(measured, key=_age):
-        group = (group_by or group_of)(one.row)
+        group = group_of(one.row)
         shape = (one.row["batch_size"], one.row["seq_len"], one.row["kv_len"])
         forms = groups.setdefault(group, {}).setdefault(shape, {})
         if one.row["status"] == "mismatch":
@@ -198,11 +199,16 @@ def rounds(
     return [Round(group, contests[group], failed.get(group, [])) for group in ordered]
 
 
-def group_of(row: Row) -> Group:
-    """Where a record belongs."""
-    machine = machine_name(row["machine"], row["machine_id"])
-    identity = (row["machine_id"] or "", machine, regime(row), row["operator"], row["model"])
-    return Group(*identity, _kept_params(row["params"], row["model"]), row["dtype"])
+def groups_of(measured: Sequence[Measured]) -> Callable[[Row], Group]:
+    """What gives the group of each of these records."""
+    names = machine_names((one.row["machine"], one.row["machine_id"]) for one in measured)
+
+    def group_of(row: Row) -> Group:
+        machine = names[row["machine"], row["machine_id"]]
+        identity = (row["machine_id"] or "", machine, regime(row), row["operator"], row["model"])
+        return Group(*identity, _kept_params(row["params"], row["model"]), row["dtype"])
+
+    return group_of
 
 
 @lru_cache(maxsize=1024)

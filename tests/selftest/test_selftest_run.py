@@ -149,7 +149,7 @@ def test_where_time_goes_is_what_the_records_say():
     assert cost.checks == 0
     assert sweeps.costs([one], 4.0, {"finish": 0.6}, 1.0).checks == pytest.approx(0.15)
     assert (
-        str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 3 %"
+        str(cost) == "start 25 %, controller 10 %, around blocks and warm-up 2.5 %"
     )  # 2.6 s asked, 2.5 s of it measured
     on_gpu = sweeps.costs([replace(one, device="gpu")], 4.0, {}, 1.0)
     assert on_gpu.warm_s == pytest.approx(0.5 + 4 * 0.05)  # two rounds of a latency and a throughput block

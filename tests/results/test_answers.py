@@ -16,6 +16,7 @@ from mtbench.results.certainty import certainty
 from mtbench.results.comparison import between
 from mtbench.results.format import deviation, span, times
 from mtbench.results.limits import ROOF_UNSURE
+from mtbench.results.machines import machine_names
 from mtbench.results.record import Record
 from record_builder import START, record, with_blocks
 
@@ -215,6 +216,23 @@ def test_each_machine_has_its_own_caveats() -> None:
         "Apple M3 Pro: 1 of 2 jobs mostly measured the overhead of a call (10 % of a call).",
         "AMD EPYC: 2 of 3 jobs mostly measured the overhead of a call (5 % of a call).",
     ]
+
+
+def test_figures_of_others_tell_no_machines_apart_and_have_one_caveat() -> None:
+    elsewhere = {"status": "unverified", "source": "a_tool"}
+    m4 = to_json({"chip": "Apple M4"})
+    others = [
+        timed("mlx", 5e5, machine_id="twin", **elsewhere),
+        timed("mlx", 4e5, machine=m4, machine_id="m4", **elsewhere),
+    ]
+    one = timed("mlx", 1e5)
+    one.warnings = ["overhead_bound: 40 % of a call"]
+    assert [each.text for each in answered([one, timed("torch", 2e5), *others]).caveats] == [
+        "2 of 4 jobs are unverified (mlx): no answer was checked, so they are in no comparison.",
+        "1 of 2 jobs mostly measured the overhead of a call (40 % of a call).",
+    ]
+    names = machine_names((one.machine, one.machine_id, one.source) for one in [one, *others])
+    assert list(names.values()) == ["Apple M3 Pro", "Apple M3 Pro", "Apple M4"]
 
 
 def test_each_kind_of_failure_has_its_own_reason() -> None:

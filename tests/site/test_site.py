@@ -103,6 +103,17 @@ def test_the_site_has_a_page_for_each_chip_and_one_across(site: Path) -> None:
     assert "mlx" in re.sub(r"<[^>]+>", "", index.partition("Apple M3 Pro</a>")[2].partition("<dl>")[0])  # its headline
 
 
+def test_two_machines_of_one_chip_have_names_of_their_own(tmp_path: Path) -> None:
+    for machine in CHIPS:
+        measured = with_blocks(record("mlx", machine_id=machine, sweep_id=machine), [[1e5, 1.001e5] * 4] * 5)
+        write(measured, tmp_path / "multirun" / machine)
+    for one in share.prepare([tmp_path / "multirun"], tmp_path / "measurements", HERE):
+        share.write(one)
+    index = build([tmp_path / "measurements"], tmp_path / "site").read_text()
+    named = re.findall(r'<h3><a href="chips/[^"]+">([^<]+)</a></h3>', index)
+    assert named == ["Apple M3 Pro (aaaaaa)", "Apple M3 Pro (bbbbbb)"]
+
+
 def test_a_file_of_several_machines_is_parted(site: Path) -> None:
     sources = [set(pl.read_csv(file)["source"].drop_nulls()) for file in (site / "chips").glob("*/results.csv")]
     assert sorted(map(len, sources)) == [0, 0, 1, 1]

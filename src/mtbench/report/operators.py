@@ -79,8 +79,6 @@ def operators(
         measured.setdefault(page, set()).add(label)
     pair = _first_pair(_apart(both).get((), {}), kinds, list(style))
     apart, on_machine = _apart(both, "page"), _apart(both, "page", MACHINE)
-    named = read.records.unique("machine_id", keep="first", maintain_order=True)
-    machines = dict(named.select("machine_id", "machine_name").iter_rows())
     pages_of = {page: own for (page,), own in read.records.partition_by("page", as_dict=True).items()}
     sections = _by_section(read.records)
     ratios_of = {metric: _by_section(found) for metric, found in compared.items()}
@@ -91,7 +89,7 @@ def operators(
         there = {machine: each for (page, machine), each in on_machine.items() if page == name}
         firsts = {machine: _first_pair(each, kinds, here, wanted=first) for machine, each in there.items()}
         own = {metric: of_page.get(name, {}) for metric, of_page in ratios_of.items()}
-        panels = _panels(sections[name], page.removesuffix(".html"), own, style, firsts, machines)
+        panels = _panels(sections[name], page.removesuffix(".html"), own, style, firsts)
         found.append(Operator(name, page, pages_of[name], here, first, panels))
     return pair, found
 
@@ -110,7 +108,6 @@ def _panels(
     compared: Mapping[str, Sections],
     style: dict[str, Style],
     firsts: Mapping[str | None, Pair],
-    machines: dict[str, str],
 ) -> list[Panel]:
     """What each machine measured of an operator: its parameter sets, headed by what differs between them, with their charts;
     `stem` names those, and `firsts` are the pairs that they first compare, of each machine."""
@@ -133,14 +130,12 @@ def _panels(
             shown += drawn(view)
             matrices += [made for made in [matrix(view, counting)] if made is not None]
         found.setdefault(key[0], []).append(Section(heading, params, matrices, reasons(counting), shown))
-    return [
-        Panel(
-            "Published by others" if machine is None else machines[machine],
-            where(pl.concat(own for key, own in records.items() if key[0] == machine)),
-            own_sections,
-        )
-        for machine, own_sections in found.items()
-    ]
+    panels = []
+    for machine, own_sections in found.items():
+        own = pl.concat(each for key, each in records.items() if key[0] == machine)
+        name = "Published by others" if machine is None else own["machine_name"][0]
+        panels.append(Panel(name, where(own), own_sections))
+    return panels
 
 
 def _ordered(records: Sections) -> list[Key]:

@@ -208,7 +208,8 @@ def shape(row: dict[str, Any]) -> str:
 def _named(records: pl.DataFrame) -> pl.DataFrame:
     """The records with `machine_name`, by which a report tells machines apart."""
     pair = ("machine", "machine_id")
-    names = [(*known, name) for known, name in machine_names(records.select(pair).unique().rows()).items()]
+    known = machine_names(records.select(*pair, "source").unique().rows())
+    names = [(*machine, name) for machine, name in known.items()]
     named = pl.DataFrame(names, schema=dict.fromkeys((*pair, "machine_name"), pl.String), orient="row")
     return records.join(named, on=pair, how="left", maintain_order="left")
 

@@ -21,17 +21,21 @@ def machine_name(machine: str | None, machine_id: str | None) -> str:
     return f"{chip} with {several}{' and '.join(dict.fromkeys(gpus))}" if gpus else str(chip)
 
 
-def machine_names(machines: Iterable[tuple[str | None, str | None]]) -> dict[tuple[str | None, str | None], str]:
-    """The name of each machine, given by description and identity. Where several have the same chip and GPUs, the identity's
-    beginning tells them apart; what others published has no identity."""
+def machine_names(
+    machines: Iterable[tuple[str | None, str | None, str | None]],
+) -> dict[tuple[str | None, str | None], str]:
+    """The name of each machine by its description and identity; the third is the source of figures that others published.
+    Where several that were measured have the same chip and GPUs, the identity's beginning tells them apart."""
     found = dict.fromkeys(machines)
     alike: dict[str, set[str]] = {}
-    for machine, identity in found:
-        alike.setdefault(machine_name(machine, identity), set()).update(filter(None, [identity]))
+    for machine, identity, source in found:
+        if identity and source is None:
+            alike.setdefault(machine_name(machine, identity), set()).add(identity)
     names = {}
-    for machine, identity in found:
+    for machine, identity, _ in found:
         name = machine_name(machine, identity)
-        names[machine, identity] = f"{name} ({identity[:6]})" if identity and len(alike[name]) > 1 else name
+        twins = alike.get(name, set())
+        names[machine, identity] = f"{name} ({identity[:6]})" if identity in twins and len(twins) > 1 else name
     return names
 
 

@@ -27,7 +27,7 @@ from mtbench.results import answers, merging, record
 from mtbench.results.answers.contests import of_records
 from mtbench.results.files import SHARED_NAME
 from mtbench.results.format import natural, plural
-from mtbench.results.machines import machine_name, machine_rows
+from mtbench.results.machines import machine_names, machine_rows
 from mtbench.results.record import Record
 from mtbench.results.version import __version__
 
@@ -119,6 +119,7 @@ def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:
     """Each machine, with its report written; those that measured first, and by name."""
     frame, problems = record.read(read.good)
     read.refused.extend(problem.rpartition("/")[2] for problem in problems)
+    names = machine_names(frame.select("machine", "machine_id", "source").unique().rows())
     by_machine: dict[str, list[tuple[Record, str]]] = {}
     for one, path in zip(record.of_rows(frame), frame["path"], strict=True):
         by_machine.setdefault(one.machine_id, []).append((one, path))
@@ -131,7 +132,8 @@ def _chips(read: Read, scratch: Path, building: Path) -> list[Chip]:
         selftests = sorted(
             {read.selftests[path.resolve()].summary for path in files if path.resolve() in read.selftests}
         )
-        found.append(_chip(records, f"chips/{slug}/index.html", selftests))
+        name = names[records[-1].machine, machine_id]
+        found.append(_chip(name, records, f"chips/{slug}/index.html", selftests))
     return sorted(found, key=lambda one: (one.verified == 0, one.name, one.page))
 
 
@@ -143,13 +145,13 @@ def _merged(files: Sequence[Path], scratch: Path, name: str, machine_id: str | N
     return folder
 
 
-def _chip(records: Sequence[Record], page: str, selftests: list[str]) -> Chip:
+def _chip(name: str, records: Sequence[Record], page: str, selftests: list[str]) -> Chip:
     machine: dict[str, Any] = json.loads(records[-1].machine)
     ours = [one for one in records if one.source is None]
     dates = sorted(f"{one.finished_at:%Y-%m-%d}" for one in records if one.finished_at is not None)
     versions = sorted({f"{one.framework} {one.library_version}" for one in ours if one.library_version}, key=natural)
     return Chip(
-        name=machine_name(records[-1].machine, records[-1].machine_id),
+        name=name,
         page=page,
         facts=[row for row in machine_rows(machine) if row[0] != "chip"],
         verified=sum(one.status == "ok" for one in ours),

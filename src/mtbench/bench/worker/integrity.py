@@ -15,6 +15,7 @@ from mtbench.bench.rates import Rates, Roofs
 from mtbench.bench.worker.blocks import Subject, throughput_calls
 from mtbench.bench.worker.correctness import Mismatch
 from mtbench.frameworks.base import Framework
+from mtbench.results.format import percent
 
 TRIES = 5
 
@@ -148,9 +149,8 @@ def _check_idle(subject: Subject, busy_share: Callable[[float], float]) -> None:
         del out
         if len(shares) >= BUSY_TRIES and max(shares[-BUSY_TRIES:]) <= BUSY_FRACTION:
             return
-    raise Mismatch(
-        f"the process went on computing after the result had been waited for ({100 * min(shares):.0f} % of a core)"
-    )
+    share = percent(min(shares))
+    raise Mismatch(f"the process went on computing after the result had been waited for ({share} of a core)")
 
 
 def check_fresh(framework: Framework, subject: Subject) -> None:

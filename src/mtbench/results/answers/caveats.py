@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from mtbench.results.answers.contests import Row
@@ -29,25 +30,24 @@ class Caveat:
 
 
 def caveats(rows: Sequence[Row], folder: str = "DIR") -> list[Caveat]:
-    """All that limits what these records say, the most important first; `folder` is where they are. Of several machines, each
-    has its own, and is named."""
-    names = machine_names((row["machine"], row["machine_id"]) for row in rows)
+    """All that limits what these records say, the most important first; `folder` is where they are. Where several machines
+    measured, each has its own, and is named."""
+    names = machine_names((row["machine"], row["machine_id"], row["source"]) for row in rows)
     by_machine: dict[str, list[Row]] = {}
     for row in rows:
-        by_machine.setdefault(names[row["machine"], row["machine_id"]], []).append(row)
-    found = []
-    for alike in zip(*(_of_a_machine(own, folder) for own in by_machine.values()), strict=True):
-        for machine, one in zip(by_machine, alike, strict=True):
-            if one is not None:
-                found.append(one if len(by_machine) == 1 else replace(one, text=f"{machine}: {one.text}"))
-    return found
+        if row["source"] is None:
+            by_machine.setdefault(names[row["machine"], row["machine_id"]], []).append(row)
+    machines = by_machine if len(by_machine) > 1 else {"": rows}
+    kinds = zip(*(_of_a_machine(own, folder) for own in machines.values()), strict=True)
+    failed, *others = ([_named(*each) for each in zip(machines, kind, strict=True)] for kind in kinds)
+    found = [*failed, _unverified(rows), *chain.from_iterable(others)]
+    return [one for one in found if one is not None]
 
 
 def _of_a_machine(rows: Sequence[Row], folder: str) -> list[Caveat | None]:
     timed = [row for row in rows if row["status"] == "ok" and row["latency_ns"] is not None]
     return [
         _failed(rows, folder),
-        _unverified(rows),
         _reference_blas(timed),
         _contended(timed),
         _hot(timed),
@@ -57,6 +57,10 @@ def _of_a_machine(rows: Sequence[Row], folder: str) -> list[Caveat | None]:
         _overhead(timed),
         _battery(timed),
     ]
+
+
+def _named(machine: str, one: Caveat | None) -> Caveat | None:
+    return replace(one, text=f"{machine}: {one.text}") if one is not None and machine else one
 
 
 def _failed(rows: Sequence[Row], folder: str) -> Caveat | None:

@@ -201,7 +201,7 @@ def rounds(
 
 def groups_of(measured: Sequence[Measured]) -> Callable[[Row], Group]:
     """What gives the group of each of these records."""
-    names = machine_names((one.row["machine"], one.row["machine_id"]) for one in measured)
+    names = machine_names((one.row["machine"], one.row["machine_id"], one.row["source"]) for one in measured)
 
     def group_of(row: Row) -> Group:
         machine = names[row["machine"], row["machine_id"]]
